@@ -1,0 +1,1 @@
+"""The client library: deploy a flow and call it."""

@@ -1,0 +1,193 @@
+"""What a bundle declares: the manifest that `deploy` uploads beside its blobs.
+
+A bundle is one manifest plus blobs named by their SHA-256. The manifest alone is enough to show,
+compare, list and roll back a version; it is JSON (msgspec), never code. The server stores it as
+bytes and reads it with `read_manifest`; the worker finds in it which blob is which.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import sys
+from typing import Any
+
+import msgspec
+
+from penstock.core.errors import InvalidManifest
+from penstock.core.names import is_sha256
+
+FORMAT = 1
+
+
+class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of the bundle. `name` is for people; `sha256` is what it is stored under."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class Interpreter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The Python that made the functions. Bytecode is only safe between equal `magic` numbers."""
+
+    implementation: str
+    version: str
+    magic: str
+    platform: str
+
+    @classmethod
+    def current(cls) -> Interpreter:
+        """Return this process's interpreter. `magic` is `importlib.util.MAGIC_NUMBER` in hex."""
+        return cls(
+            implementation=sys.implementation.name,
+            version=platform.python_version(),
+            magic=importlib.util.MAGIC_NUMBER.hex(),
+            platform=f"{sys.platform}-{platform.machine()}",
+        )
+
+    def can_load_functions_of(self, other: Interpreter) -> bool:
+        """Whether functions pickled by `other` are safe to unpickle here."""
+        return self.implementation == other.implementation and self.magic == other.magic
+
+
+class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A value a function takes along: a global or closure variable. `size` is pickled bytes."""
+
+    name: str
+    type: str
+    size: int
+
+
+class Imported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A top-level module a function imports, with its distribution on the client, if known."""
+
+    module: str
+    distribution: str | None = None
+    version: str | None = None
+
+
+class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One processing function: by value (`pickle`) with its source text beside it."""
+
+    name: str
+    arguments: int
+    pickle: Blob
+    source: Blob | None = None
+    file: str | None = None
+    line: int | None = None
+    captured: list[Captured] = []
+    imports: list[Imported] = []
+
+
+class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One stage."""
+
+    model_type: str
+    model: Blob
+    pre: FunctionEntry | None = None
+    post: FunctionEntry | None = None
+
+
+class ModuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A local module that travels as source. `path` is relative, with forward slashes."""
+
+    path: str
+    blob: Blob
+
+
+class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The request a candidate must answer before it may become active."""
+
+    media_type: str
+    body: Blob
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about a bundle but the bytes of its blobs."""
+
+    interpreter: Interpreter
+    stages: list[StageEntry]
+    format: int = FORMAT
+    penstock: str = ""
+    cloudpickle: str = ""
+    modules: list[ModuleSource] = []
+    requirements: list[str] = []
+    packages: dict[str, str] = {}
+    example: Example | None = None
+
+    def blobs(self) -> dict[str, Blob]:
+        """Return every blob of the bundle by SHA-256."""
+        found: list[Blob] = []
+        for stage in self.stages:
+            found.append(stage.model)
+            for entry in (stage.pre, stage.post):
+                if entry is not None:
+                    found.append(entry.pickle)
+                    if entry.source is not None:
+                        found.append(entry.source)
+        found.extend(module.blob for module in self.modules)
+        if self.example is not None:
+            found.append(self.example.body)
+        return {blob.sha256: blob for blob in found}
+
+    def has_functions(self) -> bool:
+        """Whether any stage has a processing function."""
+        return any(s.pre is not None or s.post is not None for s in self.stages)
+
+    def uses_files(self) -> bool:
+        """Whether any function takes the files argument."""
+        return any(
+            (s.pre is not None and s.pre.arguments == 2)
+            or (s.post is not None and s.post.arguments == 3)
+            for s in self.stages
+        )
+
+
+def write_manifest(manifest: Manifest) -> bytes:
+    """Return the manifest as JSON bytes."""
+    return msgspec.json.encode(manifest)
+
+
+def read_manifest(raw: bytes) -> Manifest:
+    """Return the manifest in `raw`, checked.
+
+    Raises:
+        InvalidManifest: Not JSON, a field is missing or of the wrong type, a hash is no SHA-256,
+            a module path leaves the bundle, or the format is newer than this version reads.
+    """
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
+    if manifest.format != FORMAT:
+        raise InvalidManifest(
+            f"The manifest has format {manifest.format}; this server reads format {FORMAT}.",
+            hint="Install the same version of penstock on both sides.",
+        )
+    if not manifest.stages:
+        raise InvalidManifest("The manifest has no stages.")
+    for sha256, blob in manifest.blobs().items():
+        if not is_sha256(sha256) or blob.size < 0:
+            raise InvalidManifest(f"{sha256!r} ({blob.name!r}) is not a SHA-256 with a size.")
+    for module in manifest.modules:
+        check_module_path(module.path)
+    return manifest
+
+
+def check_module_path(path: str) -> str:
+    """Return `path` if it is a relative path of Python identifiers ending in `.py`.
+
+    Raises:
+        InvalidManifest: It is absolute, has `..`, or a part that is no identifier.
+    """
+    parts = path.split("/")
+    names = [*parts[:-1], parts[-1].removesuffix(".py")]
+    if not path.endswith(".py") or not all(name.isidentifier() for name in names):
+        raise InvalidManifest(f"{path!r} is not the path of a Python module inside the bundle.")
+    return path
+
+
+def as_plain(value: msgspec.Struct) -> Any:
+    """Return a struct as dicts, lists and scalars, ready for any JSON writer."""
+    return msgspec.to_builtins(value)

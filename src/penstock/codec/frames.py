@@ -1,0 +1,279 @@
+"""Messages between the server process and a worker, on their unix sockets.
+
+Each worker has three sockets:
+
+* **data** (stream): `CALL` frames down, `REPLY` frames up. Fixed binary headers (little endian),
+  bodies opaque. A body over `INLINE_LIMIT` bytes travels as a memory file descriptor (`HAS_FD`).
+* **control** (stream): typed messages, msgpack with a length prefix (`pack_message`).
+* **memory** (stream): the worker's requests to the memory store, see `penstock.codec.memory`.
+
+Layout of a frame: a header whose first four bytes are the number of bytes that follow them in the
+frame (header rest, texts, inline body).
+
+    CALL   u32 rest | u8 kind=1 | u8 flags | u16 media_size | u64 call_id
+           | i64 arrived_ns | i64 deadline_ns | 36s run_id | media type | body or u64 fd_size
+    REPLY  u32 rest | u8 kind=2 | u8 flags | u8 media | u8 code_size | u16 timing_size
+           | u64 call_id | error code | Server-Timing text | body or u64 fd_size
+
+Times are `CLOCK_MONOTONIC` nanoseconds, which all processes of one machine share.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from penstock.core.errors import InternalError
+
+#: Bodies over this many bytes travel as a memory file, not through the socket.
+INLINE_LIMIT = 256 * 1024
+
+#: Largest frame a peer may announce: an inline body plus its header and texts.
+FRAME_LIMIT = INLINE_LIMIT + 128 * 1024
+
+CALL = 1
+REPLY = 2
+
+# Flags of a CALL.
+HAS_FD = 1
+SHOW_TRACEBACK = 2
+ACCEPT_NPY = 4
+
+# Media of a REPLY.
+MEDIA_JSON = 0
+MEDIA_NPY = 1
+
+_SIZE = struct.Struct("<I")
+_CALL = struct.Struct("<IBBHQqq36s")
+_REPLY = struct.Struct("<IBBBBHQ")
+_FD_SIZE = struct.Struct("<Q")
+
+CALL_HEADER_BYTES = _CALL.size
+REPLY_HEADER_BYTES = _REPLY.size
+
+
+class CallFrame(NamedTuple):
+    """One call as the worker gets it. `body` is a view valid until the call is answered."""
+
+    call_id: int
+    run_id: str
+    flags: int
+    arrived_ns: int
+    deadline_ns: int
+    media_type: str
+    body: Any
+    body_size: int
+
+
+class ReplyFrame(NamedTuple):
+    """One answer. `code` is empty on success, else the error code; `timing` is Server-Timing."""
+
+    call_id: int
+    code: bytes
+    media: int
+    timing: bytes
+    body: bytes
+
+
+def call_header(
+    call_id: int,
+    run_id: bytes,
+    flags: int,
+    arrived_ns: int,
+    deadline_ns: int,
+    media_type: bytes,
+    inline_size: int,
+) -> bytes:
+    """Return header and media type of a CALL frame; `inline_size` body bytes follow it."""
+    media_size = len(media_type)
+    rest = _CALL.size - 4 + media_size + inline_size
+    head = _CALL.pack(rest, CALL, flags, media_size, call_id, arrived_ns, deadline_ns, run_id)
+    return head + media_type
+
+
+def reply_header(
+    call_id: int, flags: int, media: int, code: bytes, timing: bytes, inline_size: int
+) -> bytes:
+    """Return header and texts of a REPLY frame; `inline_size` body bytes follow it."""
+    rest = _REPLY.size - 4 + len(code) + len(timing) + inline_size
+    head = _REPLY.pack(rest, REPLY, flags, media, len(code), len(timing), call_id)
+    return head + code + timing
+
+
+def fd_size(size: int) -> bytes:
+    """Return the eight bytes that stand in for a body that travels as a descriptor."""
+    return _FD_SIZE.pack(size)
+
+
+class FrameError(InternalError):
+    """The other end of a socket does not speak the protocol; the connection is given up."""
+
+    code = "frame_error"
+    summary = "A worker and the server do not understand each other."
+
+
+def split_frames(buffer: bytearray, limit: int = FRAME_LIMIT) -> list[memoryview]:
+    """Take the complete frames off the front of `buffer`.
+
+    Returns:
+        Each frame without its four size bytes, over a private copy of the bytes.
+
+    Raises:
+        FrameError: A frame announces more than `limit` bytes.
+    """
+    ready = 0
+    total = len(buffer)
+    bounds: list[tuple[int, int]] = []
+    while total - ready >= 4:
+        (rest,) = _SIZE.unpack_from(buffer, ready)
+        if rest > limit:
+            raise FrameError(f"A frame of {rest} bytes is announced; the limit is {limit}.")
+        end = ready + 4 + rest
+        if end > total:
+            break
+        bounds.append((ready + 4, end))
+        ready = end
+    if not ready:
+        return []
+    taken = memoryview(bytes(memoryview(buffer)[:ready]))
+    del buffer[:ready]
+    return [taken[start:end] for start, end in bounds]
+
+
+def parse_call(frame: memoryview) -> CallFrame:
+    """Return the call in `frame` (as `split_frames` gives it).
+
+    A body that travels as a descriptor is None in the result, with its size in `body_size`.
+
+    Raises:
+        FrameError: Not a CALL frame, or its sizes do not add up.
+    """
+    head = _CALL.size - 4
+    try:
+        kind, flags, media_size, call_id, arrived, deadline, run_id = _CALL_REST.unpack_from(frame)
+    except struct.error:
+        raise FrameError("A CALL frame is too short.") from None
+    if kind != CALL or head + media_size > len(frame):
+        raise FrameError(f"Frame kind {kind} is not a whole CALL.")
+    media_type = str(frame[head : head + media_size], "latin-1")
+    body = frame[head + media_size :]
+    size = len(body)
+    held: memoryview | None = body
+    if flags & HAS_FD:
+        (size,) = _unpack_fd_size(body)
+        held = None
+    return CallFrame(
+        call_id, run_id.decode("ascii"), flags, arrived, deadline, media_type, held, size
+    )
+
+
+def parse_reply(frame: memoryview) -> tuple[int, int, int, bytes, bytes, memoryview, int]:
+    """Return `(call_id, flags, media, code, timing, inline body, body size)` of a REPLY frame.
+
+    Raises:
+        FrameError: Not a REPLY frame, or its sizes do not add up.
+    """
+    head = _REPLY.size - 4
+    try:
+        kind, flags, media, code_size, timing_size, call_id = _REPLY_REST.unpack_from(frame)
+    except struct.error:
+        raise FrameError("A REPLY frame is too short.") from None
+    body_at = head + code_size + timing_size
+    if kind != REPLY or body_at > len(frame):
+        raise FrameError(f"Frame kind {kind} is not a whole REPLY.")
+    code = bytes(frame[head : head + code_size])
+    timing = bytes(frame[head + code_size : body_at])
+    body = frame[body_at:]
+    size = len(body)
+    if flags & HAS_FD:
+        (size,) = _unpack_fd_size(body)
+    return call_id, flags, media, code, timing, body, size
+
+
+_CALL_REST = struct.Struct("<BBHQqq36s")
+_REPLY_REST = struct.Struct("<BBBBHQ")
+
+
+def _unpack_fd_size(body: memoryview) -> tuple[int]:
+    if len(body) != _FD_SIZE.size:
+        raise FrameError("A descriptor body has no size.")
+    (size,) = _FD_SIZE.unpack(body)
+    return (size,)
+
+
+# --- control messages -------------------------------------------------------------------------
+
+
+class Load(msgspec.Struct, tag="load", frozen=True):
+    """Server to worker, first message: load this version and answer `Ready` or `Failed`.
+
+    `blobs` maps SHA-256 to a path the worker may read; `scratch` is a folder of its own to write.
+    """
+
+    project: str
+    deployment: str
+    version: int
+    manifest: bytes
+    blobs: dict[str, str]
+    scratch: str
+    threads: int
+    max_batch: int
+    memory: bool = True
+
+
+class Cancel(msgspec.Struct, tag="cancel", frozen=True):
+    """Server to worker: nobody waits for these calls any more; skip those not begun."""
+
+    call_ids: list[int]
+
+
+class Stop(msgspec.Struct, tag="stop", frozen=True):
+    """Server to worker: answer what you hold, then end."""
+
+
+class Ready(msgspec.Struct, tag="ready", frozen=True):
+    """Worker to server: the version is loaded. `facts` is shown to people (model inputs, ...)."""
+
+    load_ms: float
+    facts: dict[str, Any] = {}
+
+
+class Failed(msgspec.Struct, tag="failed", frozen=True):
+    """Worker to server: the version cannot be loaded. `error` is `PenstockError.to_dict()`."""
+
+    error: dict[str, Any]
+
+
+class Notice(msgspec.Struct, tag="notice", frozen=True):
+    """Worker to server: something worth showing changed, e.g. why batching is on or off."""
+
+    facts: dict[str, Any]
+
+
+ToWorker = Load | Cancel | Stop
+FromWorker = Ready | Failed | Notice
+
+M = TypeVar("M")
+
+#: Largest control message either side accepts.
+MESSAGE_LIMIT = 16 * 1024 * 1024
+
+
+def pack_message(message: msgspec.Struct) -> bytes:
+    """Return a message with its length in front (u32, little endian; body is msgpack)."""
+    body = msgspec.msgpack.encode(message)
+    return _SIZE.pack(len(body)) + body
+
+
+def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
+    """Return the message in `frame` as one of the types of `kind`.
+
+    Raises:
+        FrameError: It is not one.
+    """
+    try:
+        return msgspec.msgpack.decode(frame, type=kind)
+    except msgspec.MsgspecError as error:
+        raise FrameError(f"A message cannot be read: {error}.") from None

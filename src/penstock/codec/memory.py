@@ -1,0 +1,93 @@
+"""Requests of a worker to the memory store and their answers (msgpack, length-prefixed).
+
+The store sees names and opaque bytes; only workers turn them into objects. Numbers written by
+`memory.incr` are kept as numbers so that they can be added to without unpickling.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: Where a value lives. `run` never leaves the worker, so it does not appear here.
+DEPLOYMENT = "deployment"
+PROJECT = "project"
+
+
+class Write(msgspec.Struct, frozen=True, array_like=True):
+    """One name to write (`value`) or delete (`value` None). `ttl_s` None keeps it for good."""
+
+    scope: str
+    name: str
+    value: bytes | None
+    ttl_s: float | None = None
+
+
+class Read(msgspec.Struct, tag="read", frozen=True):
+    """Ask for a value. If the store still has `known_stamp`, it answers `Unchanged`."""
+
+    scope: str
+    name: str
+    known_stamp: int = 0
+
+
+class Publish(msgspec.Struct, tag="publish", frozen=True):
+    """Write everything a run (or a batch of runs) saved, in order, in one transaction."""
+
+    writes: list[Write]
+
+
+class Increment(msgspec.Struct, tag="increment", frozen=True):
+    """Add `by` to a number, atomically; a missing name counts as 0."""
+
+    scope: str
+    name: str
+    by: int | float
+    ttl_s: float | None = None
+
+
+class Swap(msgspec.Struct, tag="swap", frozen=True):
+    """Write only if the name still has `expected_stamp` (0: still missing)."""
+
+    scope: str
+    name: str
+    expected_stamp: int
+    value: bytes
+    ttl_s: float | None = None
+
+
+class Value(msgspec.Struct, tag="value", frozen=True):
+    """The value asked for. `number` instead of `value` when it was written by `incr`."""
+
+    stamp: int
+    value: bytes | None = None
+    number: int | float | None = None
+
+
+class Missing(msgspec.Struct, tag="missing", frozen=True):
+    """There is no such name."""
+
+
+class Unchanged(msgspec.Struct, tag="unchanged", frozen=True):
+    """The value still has the stamp that was known."""
+
+
+class Done(msgspec.Struct, tag="done", frozen=True):
+    """The write is durable."""
+
+    stamp: int = 0
+
+
+class Lost(msgspec.Struct, tag="lost", frozen=True):
+    """A `Swap` came too late: the name has another stamp by now."""
+
+
+class Refused(msgspec.Struct, tag="refused", frozen=True):
+    """The store refuses; `error` is `PenstockError.to_dict()`."""
+
+    error: dict[str, Any]
+
+
+MemoryRequest = Read | Publish | Increment | Swap
+MemoryAnswer = Value | Missing | Unchanged | Done | Lost | Refused

@@ -1,0 +1,1 @@
+"""The words of Penstock as plain values: no I/O, standard library only."""

@@ -1,0 +1,221 @@
+"""A flow as the user writes it: an ordered list of stages, checked when it is built.
+
+`Flow.parse` takes what a user gives to `deploy` (one stage tuple or a list of them) and either
+returns a checked `Flow` or raises an error naming the stage and what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
+from penstock.core.signatures import POST_FORMS, PRE_FORMS, positional_count
+
+Function = Callable[..., Any]
+
+
+class ModelType(str, Enum):
+    """What kind of model a stage holds.
+
+    See `docs/reference/model-types.md` for what each accepts and returns.
+    """
+
+    TORCH = "torch"
+    XGBOOST_CLASSIFIER = "xgboost_classifier"
+    XGBOOST_REGRESSOR = "xgboost_regressor"
+    SKLEARN = "sklearn"
+    SKLEARN_CLASSIFIER = "sklearn_classifier"
+    SKLEARN_PREPROCESSOR = "sklearn_preprocessor"
+    ONNX = "onnx"
+
+
+#: File suffixes each model type loads. An empty tuple means any.
+SUFFIXES: dict[ModelType, tuple[str, ...]] = {
+    ModelType.TORCH: (),
+    ModelType.XGBOOST_CLASSIFIER: (".json", ".ubj", ".pkl"),
+    ModelType.XGBOOST_REGRESSOR: (".json", ".ubj", ".pkl"),
+    ModelType.SKLEARN: (".pkl", ".joblib"),
+    ModelType.SKLEARN_CLASSIFIER: (".pkl", ".joblib"),
+    ModelType.SKLEARN_PREPROCESSOR: (".pkl", ".joblib"),
+    ModelType.ONNX: (".onnx",),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model with optional processing functions.
+
+    Attributes:
+        model_type: What kind of model `source` holds.
+        source: Path of the model file.
+        pre: Applied to the model's input, or None.
+        post: Applied to the model's output, or None.
+        pre_arguments: Positional arguments `pre` is called with: 1 or 2 (0 without `pre`).
+        post_arguments: Positional arguments `post` is called with: 1 to 3 (0 without `post`).
+    """
+
+    model_type: ModelType
+    source: Path
+    pre: Function | None = None
+    post: Function | None = None
+    pre_arguments: int = 0
+    post_arguments: int = 0
+
+    def functions(self) -> dict[str, Function]:
+        """Return the stage's functions by role, `"pre"` before `"post"`."""
+        both = {"pre": self.pre, "post": self.post}
+        return {role: f for role, f in both.items() if f is not None}
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An ordered list of stages, checked."""
+
+    stages: tuple[Stage, ...] = field(default=())
+
+    @classmethod
+    def parse(cls, given: object) -> Flow:
+        """Return the flow a user wrote.
+
+        Args:
+            given: One stage tuple `(model_type, path[, functions])`, or a list of them.
+                `functions` is `{"pre": f, "post": g}` with either or both, or a bare function,
+                which means `post`.
+
+        Raises:
+            InvalidFlow: Not a stage or a list of stages, or an empty list.
+            InvalidStage: A part of a stage is of the wrong kind; `stage` tells which.
+            InvalidSignature: A function does not take the allowed arguments.
+            MissingModelFile: A path is empty, absent or has the wrong suffix.
+        """
+        if isinstance(given, Flow):
+            return given
+        stages = _as_list(given)
+        return cls(tuple(_parse_stage(number, item) for number, item in enumerate(stages, 1)))
+
+    @property
+    def uses_files(self) -> bool:
+        """Whether any function of the flow takes the files argument."""
+        return any(s.pre_arguments == 2 or s.post_arguments == 3 for s in self.stages)
+
+
+def _as_list(given: object) -> Sequence[Any]:
+    if isinstance(given, tuple) and given and not isinstance(given[0], tuple):
+        return [given]
+    if not isinstance(given, (list, tuple)):
+        raise InvalidFlow(
+            f"A flow is a list of stages (model_type, path[, functions]), not "
+            f"{type(given).__name__}.",
+            hint='Write deploy([(model_type.TORCH, "model.pt")], "name", api_key).',
+        )
+    if not given:
+        raise InvalidFlow("The flow is empty.", hint="Give it at least one stage.")
+    return given
+
+
+def _parse_stage(number: int, item: object) -> Stage:
+    if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
+        raise InvalidStage(
+            f"Stage {number} is {_short(item)}; a stage is (model_type, path) or "
+            "(model_type, path, functions).",
+            stage=number,
+        )
+    kind = _parse_type(number, item[0])
+    functions = _parse_functions(number, item[2] if len(item) == 3 else None)
+    pre, post = functions.get("pre"), functions.get("post")
+    return Stage(
+        model_type=kind,
+        source=_parse_source(number, kind, item[1]),
+        pre=pre,
+        post=post,
+        pre_arguments=positional_count(number, "pre", pre, PRE_FORMS) if pre else 0,
+        post_arguments=positional_count(number, "post", post, POST_FORMS) if post else 0,
+    )
+
+
+def _parse_type(number: int, given: object) -> ModelType:
+    if isinstance(given, ModelType):
+        return given
+    raise InvalidStage(
+        f"Stage {number}: the model type is {_short(given)}; it must be a member of model_type.",
+        stage=number,
+        hint="The members are " + ", ".join(f"model_type.{m.name}" for m in ModelType) + ".",
+    )
+
+
+def _parse_functions(number: int, given: object) -> dict[str, Function]:
+    if given is None:
+        return {}
+    if callable(given):
+        return {"post": given}
+    if not isinstance(given, Mapping):
+        raise InvalidStage(
+            f'Stage {number}: the functions are {_short(given)}; give {{"pre": f, "post": g}} '
+            "with either or both.",
+            stage=number,
+        )
+    unknown = [k for k in given if k not in ("pre", "post")]
+    if unknown:
+        raise InvalidStage(
+            f"Stage {number}: unknown function keys {unknown!r}; the keys are 'pre' and 'post'.",
+            stage=number,
+        )
+    for role, function in given.items():
+        if function is not None and not callable(function):
+            raise InvalidStage(
+                f"Stage {number}: {role} is {_short(function)}, not a function.",
+                stage=number,
+                function=role,
+            )
+    return {role: f for role, f in given.items() if f is not None}
+
+
+def _parse_source(number: int, kind: ModelType, given: object) -> Path:
+    if not isinstance(given, (str, os.PathLike)):
+        raise InvalidStage(
+            f"Stage {number} ({kind.name}): the model is {_short(given)}; give the path of its "
+            "file as str or Path.",
+            stage=number,
+        )
+    text = os.fspath(given)
+    if not isinstance(text, str) or not text.strip():
+        raise MissingModelFile(
+            f"Stage {number} ({kind.name}) has an empty path: the model file is missing.",
+            stage=number,
+            hint=f"Give the path of the model file, {_suffix_text(kind)}.",
+        )
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise MissingModelFile(
+            f"Stage {number} ({kind.name}): there is no file {text!r} (looked in {Path.cwd()}).",
+            stage=number,
+        )
+    _check_file(number, kind, path)
+    return path
+
+
+def _check_file(number: int, kind: ModelType, path: Path) -> None:
+    if not path.is_file():
+        raise MissingModelFile(
+            f"Stage {number} ({kind.name}): {str(path)!r} is not a file.", stage=number
+        )
+    suffixes = SUFFIXES[kind]
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise MissingModelFile(
+            f"Stage {number} ({kind.name}): {path.name!r} does not end in {_suffix_text(kind)}.",
+            stage=number,
+        )
+
+
+def _suffix_text(kind: ModelType) -> str:
+    return " or ".join(SUFFIXES[kind]) or "for example model.pt"
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

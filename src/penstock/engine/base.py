@@ -1,0 +1,175 @@
+"""What an engine does: start versions, answer calls, stop versions.
+
+Everything here runs on the server's event loop. A `Call` goes down with its body as opaque bytes
+and comes back through `on_done`, exactly once, whatever happens to the worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.codec.memory import MemoryAnswer, MemoryRequest
+from penstock.core.errors import PenstockError
+
+
+@dataclass(frozen=True)
+class VersionKey:
+    """Which version: project, deployment, number."""
+
+    project: str
+    deployment: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.project}/{self.deployment} version {self.number}"
+
+
+@dataclass(frozen=True)
+class VersionSpec:
+    """All an engine needs to run a version. Blob paths were verified by the caller."""
+
+    key: VersionKey
+    manifest: bytes
+    blobs: Mapping[str, Path]
+    preload: tuple[str, ...] = ()
+    replicas: int = 1
+    threads: int = 1
+    max_batch: int = 64
+    max_queue: int = 1024
+    timeout_s: float = 180.0
+
+
+class Body:
+    """A request body: `data` inline, or an open memory file (`fd`, `size`) when it is large.
+
+    The engine closes `fd` when the call is done. `size` is in bytes.
+    """
+
+    __slots__ = ("data", "fd", "size")
+
+    def __init__(self, data: bytes | None, fd: int = -1, size: int = 0) -> None:
+        self.data = data
+        self.fd = fd
+        self.size = len(data) if data is not None else size
+
+
+class Answer:
+    """What came back for a call.
+
+    Attributes:
+        code: `""` on success, else an error code of `penstock.core.errors`.
+        media: A `MEDIA_*` constant of `penstock.codec.frames`.
+        timing: Text of the `Server-Timing` header.
+        body: The whole answer's body (bytes-like).
+        error: Set instead of a body when the engine, not the worker, answers (`code` is set too).
+    """
+
+    __slots__ = ("body", "code", "error", "media", "timing")
+
+    def __init__(
+        self,
+        code: str = "",
+        media: int = 0,
+        timing: bytes = b"",
+        body: bytes | memoryview = b"",
+        error: PenstockError | None = None,
+    ) -> None:
+        self.code = code
+        self.media = media
+        self.timing = timing
+        self.body = body
+        self.error = error
+
+
+class Call:
+    """One predict call on its way. `arrived_ns` and `deadline_ns` are `time.monotonic_ns()`."""
+
+    __slots__ = (
+        "arrived_ns",
+        "body",
+        "deadline_ns",
+        "flags",
+        "media_type",
+        "on_done",
+        "run_id",
+        "state",
+    )
+
+    def __init__(
+        self,
+        run_id: str,
+        media_type: bytes,
+        body: Body,
+        arrived_ns: int,
+        deadline_ns: int,
+        on_done: Callable[[Call, Answer], None],
+        flags: int = 0,
+    ) -> None:
+        self.run_id = run_id
+        self.media_type = media_type
+        self.body = body
+        self.arrived_ns = arrived_ns
+        self.deadline_ns = deadline_ns
+        self.on_done = on_done
+        self.flags = flags
+        self.state: Any = None  # the engine's own bookkeeping
+
+
+@dataclass(frozen=True)
+class ReplicaStatus:
+    """One worker process as people see it."""
+
+    pid: int
+    state: str
+    started_at: float
+    calls: int
+    in_flight: int
+    restarts: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Pool(Protocol):
+    """The running replicas of one version."""
+
+    @property
+    def key(self) -> VersionKey:
+        """The version."""
+
+    def submit(self, call: Call) -> None:
+        """Take a call. `call.on_done` is called exactly once, later or at once."""
+
+    def cancel(self, call: Call) -> None:
+        """Forget `call`: nobody waits for it. Skip it if not begun; `on_done` is not called."""
+
+    def status(self) -> list[ReplicaStatus]:
+        """Return the replicas."""
+
+    def logs(self) -> list[str]:
+        """Return the last lines the replicas printed, oldest first (200 at most)."""
+
+    async def stop(self, drain_s: float) -> None:
+        """Take no more calls, answer those taken within `drain_s` seconds, end the replicas."""
+
+
+class Engine(Protocol):
+    """Runs versions. One per server process."""
+
+    async def start(self, spec: VersionSpec) -> Pool:
+        """Start the version's replicas and return when the first is ready and the rest are begun.
+
+        Raises:
+            LoadFailed: It did not load; `facts["logs"]` holds the last lines printed, `stage` and
+                `function` tell where it stopped when known.
+        """
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Import libraries ahead of the first version that needs them."""
+
+    async def close(self, drain_s: float) -> None:
+        """Stop everything and leave no process behind."""
+
+
+MemoryHandler = Callable[[VersionKey, MemoryRequest], Awaitable[MemoryAnswer]]

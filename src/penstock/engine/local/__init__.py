@@ -1,0 +1,1 @@
+"""The default engine: zygotes and forked worker processes on this machine."""

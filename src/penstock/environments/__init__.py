@@ -1,0 +1,1 @@
+"""What a Python environment holds, and what functions import."""

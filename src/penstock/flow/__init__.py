@@ -1,0 +1,1 @@
+"""The flow runtime: runs a flow's stages in this process."""

@@ -1,0 +1,1 @@
+"""HTTP: reads requests, calls the use cases, writes answers."""

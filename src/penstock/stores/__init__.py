@@ -1,0 +1,1 @@
+"""State: small protocols and their implementations."""
