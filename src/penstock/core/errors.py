@@ -5,10 +5,11 @@
     │   ├── InvalidFlow (ValueError)      InvalidStage (TypeError)     InvalidName (ValueError)
     │   ├── InvalidSignature (TypeError)  MissingModelFile (ValueError)
     │   ├── CaptureTooLarge               CaptureNotPicklable
-    │   ├── MissingImports                InterpreterMismatch
+    │   ├── MissingImports                InterpreterMismatch         InvalidCall (TypeError)
     │   └── InvalidManifest
     ├── RequestError         what a caller sent
     │   ├── MalformedBody     BodyTooLarge     UnsupportedMedia   SlowBody
+    │   ├── HeadersTooLarge   AddressTooLong
     │   ├── Unauthorized      Forbidden        NotFound           MethodNotAllowed   Conflict
     │   ├── InputMismatch     FilesNotUsed     Overloaded         InvalidSetting
     │   └── BlobCorrupt       BlobMissing
@@ -21,6 +22,7 @@
     ├── StoreError           the server's own state
     ├── ClientError          between client and server
     │   ├── ServerUnreachable                  NoKey              UnexpectedAnswer
+    │   └── MissingFramework (ImportError)
     └── InternalError        a defect of Penstock; details are in the server's log
 
 An error carries what happened (`message`), to which thing (`stage`, `function`) and what to do
@@ -31,6 +33,9 @@ An error carries what happened (`message`), to which thing (`stage`, `function`)
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+#: How many of the worker's last lines (the fact `logs`) the text of an error shows.
+SHOWN_LOG_LINES = 20
 
 
 class PenstockError(Exception):
@@ -70,7 +75,12 @@ class PenstockError(Exception):
         self.facts = facts
 
     def __str__(self) -> str:
-        return f"{self.message} {self.hint}" if self.hint else self.message
+        said = f"{self.message} {self.hint}" if self.hint else self.message
+        logs = self.facts.get("logs")
+        if not logs:
+            return said
+        lines = "".join(f"\n  | {line}" for line in logs[-SHOWN_LOG_LINES:])
+        return f"{said}\nThe worker's last lines:{lines}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.to_dict(with_traceback=True)))
@@ -118,6 +128,13 @@ class InvalidFlow(InvalidDeploy, ValueError):
 
     code = "invalid_flow"
     summary = "The flow is not a list of stages."
+
+
+class InvalidCall(InvalidDeploy, TypeError):
+    """`deploy` or `Conduit` was called with its arguments mixed up."""
+
+    code = "invalid_call"
+    summary = "deploy or Conduit was called with its arguments mixed up."
 
 
 class InvalidStage(InvalidDeploy, TypeError):
@@ -169,6 +186,13 @@ class MissingImports(InvalidDeploy):
     summary = "A processing function imports a library that the server does not have."
 
 
+class UndefinedName(InvalidDeploy, ValueError):
+    """A processing function uses a global name that exists nowhere."""
+
+    code = "undefined_name"
+    summary = "A processing function uses a name that is not defined."
+
+
 class InterpreterMismatch(InvalidDeploy):
     """Functions made by one Python version would be loaded by another."""
 
@@ -205,6 +229,20 @@ class BodyTooLarge(RequestError):
 
     code = "body_too_large"
     summary = "The body is larger than the server accepts."
+
+
+class AddressTooLong(RequestError):
+    """The request's address is longer than the server reads."""
+
+    code = "address_too_long"
+    summary = "The request's address is too long."
+
+
+class HeadersTooLarge(RequestError):
+    """The request's header fields are too many or too long."""
+
+    code = "headers_too_large"
+    summary = "The request's header fields are too many or too long."
 
 
 class UnsupportedMedia(RequestError):
@@ -417,6 +455,13 @@ class ServerUnreachable(ClientError):
 
     code = "server_unreachable"
     summary = "No server answers at the address."
+
+
+class MissingFramework(ClientError, ImportError):
+    """A model's library is not installed where the flow is to run locally."""
+
+    code = "missing_framework"
+    summary = "A model's library is not installed here."
 
 
 class NoKey(ClientError):

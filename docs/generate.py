@@ -1,0 +1,81 @@
+"""Write the reference pages that are made from the code: errors and settings.
+
+    python docs/generate.py           rewrite them
+    python docs/generate.py --check   fail if one is stale (a test does this)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.core.errors import ClientError, PenstockError, all_errors
+from penstock.server.errors import status_of
+from penstock.server.settings import describe_settings
+
+REFERENCE = Path(__file__).parent / "reference"
+NOTE = "<!-- Made by docs/generate.py; edit the code instead. -->"
+
+ERRORS_INTRO = """\
+Every error answer of the server has one shape:
+
+```json
+{"error": {"code": "input_mismatch", "message": "...", "stage": 1, "function": null,
+           "type": null, "hint": "..."}, "run_id": "..."}
+```
+
+`code` is stable; branch on it. `message` says what happened and to which thing, `hint` what to do.
+`stage` counts from 1, `function` is `pre` or `post`, `type` is the class of the user's exception.
+Keys that may deploy also get the user code's `traceback`.
+
+In Python the same errors are exceptions of `penstock.core.errors`; `PenstockError` catches all.
+Errors of the client alone have no status: nothing was sent, or nothing came back."""
+
+
+def errors_page() -> str:
+    """The table of all error codes, by status."""
+    rows = []
+    for kind in all_errors():
+        if kind is PenstockError or kind.__subclasses__() and kind.__name__.endswith("Error"):
+            continue
+        status = "–" if issubclass(kind, ClientError) else str(status_of(kind))
+        rows.append((status, kind.code, kind.__name__, kind.summary))
+    rows.sort(key=lambda row: (row[0], row[1]))
+    table = [f"| {s} | `{code}` | `{name}` | {summary} |" for s, code, name, summary in rows]
+    head = ["| status | code | exception | meaning |", "|---|---|---|---|"]
+    return "\n".join([NOTE, "# Errors", "", ERRORS_INTRO, "", *head, *table, ""])
+
+
+def settings_page() -> str:
+    """The table of all server options."""
+    rows = [
+        f"| `--{s.name.replace('_', '-')}` | `{s.environment}` | {s.type} | {s.default or '–'} "
+        f"| {s.doc} |"
+        for s in describe_settings()
+    ]
+    head = ["| option | environment | type | default | meaning |", "|---|---|---|---|---|"]
+    intro = "An option is taken from the argument, else from the environment, else the default."
+    return "\n".join([NOTE, "# Settings of the server", "", intro, "", *head, *rows, ""])
+
+
+PAGES: dict[str, Callable[[], str]] = {"errors.md": errors_page, "settings.md": settings_page}
+
+
+def main(check: bool) -> int:
+    """Write the pages, or say which are stale."""
+    stale = 0
+    for name, make in PAGES.items():
+        path, text = REFERENCE / name, make()
+        if path.exists() and path.read_text() == text:
+            continue
+        stale += 1
+        if check:
+            print(f"{path.name} is stale: run python docs/generate.py")
+        else:
+            path.write_text(text)
+    return stale if check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
