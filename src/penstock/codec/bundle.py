@@ -7,14 +7,12 @@ bytes and reads it with `read_manifest`; the worker finds in it which blob is wh
 
 from __future__ import annotations
 
-import importlib.util
-import platform
-import sys
 from typing import Any
 
 import msgspec
 
 from penstock.core.errors import InvalidManifest
+from penstock.core.interpreter import Interpreter as Interpreter  # noqa: PLC0414 - re-exported
 from penstock.core.names import is_sha256
 
 FORMAT = 1
@@ -26,29 +24,6 @@ class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     sha256: str
     size: int
-
-
-class Interpreter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The Python that made the functions. Bytecode is only safe between equal `magic` numbers."""
-
-    implementation: str
-    version: str
-    magic: str
-    platform: str
-
-    @classmethod
-    def current(cls) -> Interpreter:
-        """Return this process's interpreter. `magic` is `importlib.util.MAGIC_NUMBER` in hex."""
-        return cls(
-            implementation=sys.implementation.name,
-            version=platform.python_version(),
-            magic=importlib.util.MAGIC_NUMBER.hex(),
-            platform=f"{sys.platform}-{platform.machine()}",
-        )
-
-    def can_load_functions_of(self, other: Interpreter) -> bool:
-        """Whether functions pickled by `other` are safe to unpickle here."""
-        return self.implementation == other.implementation and self.magic == other.magic
 
 
 class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

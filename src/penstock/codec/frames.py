@@ -142,65 +142,102 @@ def split_frames(buffer: bytearray, limit: int = FRAME_LIMIT) -> list[memoryview
     return [taken[start:end] for start, end in bounds]
 
 
-def parse_call(frame: memoryview) -> CallFrame:
-    """Return the call in `frame` (as `split_frames` gives it).
+def read_calls(data: bytes, into: list[CallFrame]) -> int:
+    """Append the complete CALL frames at the front of `data` to `into`.
 
-    A body that travels as a descriptor is None in the result, with its size in `body_size`.
+    Bodies are views of `data`, which nobody may write to. A body that travels as a descriptor is
+    None, with its size in `body_size`.
 
-    Raises:
-        FrameError: Not a CALL frame, or its sizes do not add up.
-    """
-    head = _CALL.size - 4
-    try:
-        kind, flags, media_size, call_id, arrived, deadline, run_id = _CALL_REST.unpack_from(frame)
-    except struct.error:
-        raise FrameError("A CALL frame is too short.") from None
-    if kind != CALL or head + media_size > len(frame):
-        raise FrameError(f"Frame kind {kind} is not a whole CALL.")
-    media_type = str(frame[head : head + media_size], "latin-1")
-    body = frame[head + media_size :]
-    size = len(body)
-    held: memoryview | None = body
-    if flags & HAS_FD:
-        (size,) = _unpack_fd_size(body)
-        held = None
-    return CallFrame(
-        call_id, run_id.decode("ascii"), flags, arrived, deadline, media_type, held, size
-    )
-
-
-def parse_reply(frame: memoryview) -> tuple[int, int, int, bytes, bytes, memoryview, int]:
-    """Return `(call_id, flags, media, code, timing, inline body, body size)` of a REPLY frame.
+    Returns:
+        How many bytes of `data` were taken.
 
     Raises:
-        FrameError: Not a REPLY frame, or its sizes do not add up.
+        FrameError: Something else than a CALL frame, or one whose sizes do not add up.
     """
-    head = _REPLY.size - 4
-    try:
-        kind, flags, media, code_size, timing_size, call_id = _REPLY_REST.unpack_from(frame)
-    except struct.error:
-        raise FrameError("A REPLY frame is too short.") from None
-    body_at = head + code_size + timing_size
-    if kind != REPLY or body_at > len(frame):
-        raise FrameError(f"Frame kind {kind} is not a whole REPLY.")
-    code = bytes(frame[head : head + code_size])
-    timing = bytes(frame[head + code_size : body_at])
-    body = frame[body_at:]
-    size = len(body)
-    if flags & HAS_FD:
-        (size,) = _unpack_fd_size(body)
-    return call_id, flags, media, code, timing, body, size
+    view = memoryview(data)
+    total = len(data)
+    at = 0
+    while total - at >= 4:
+        (rest,) = _unpack_size(data, at)
+        end = at + 4 + rest
+        if end > total and rest <= FRAME_LIMIT:
+            break
+        body_at = at + CALL_HEADER_BYTES
+        if rest > FRAME_LIMIT or body_at > end:
+            raise FrameError(f"A CALL frame of {rest} bytes is announced.")
+        _, kind, flags, media_size, call_id, arrived, deadline, run_id = _unpack_call(data, at)
+        media_at, body_at = body_at, body_at + media_size
+        if kind != CALL or body_at > end:
+            raise FrameError(f"Frame kind {kind} is not a whole CALL.")
+        body: memoryview | None = view[body_at:end]
+        size = end - body_at
+        if flags & HAS_FD:
+            body, size = None, _read_fd_size(data, body_at, end)
+        media = data[media_at:body_at].decode("latin-1")
+        run = run_id.decode("ascii")
+        into.append(CallFrame(call_id, run, flags, arrived, deadline, media, body, size))
+        at = end
+    return at
 
 
-_CALL_REST = struct.Struct("<BBHQqq36s")
-_REPLY_REST = struct.Struct("<BBBBHQ")
+class Reply(NamedTuple):
+    """One answer as the server gets it. `body` is None when it travels as a descriptor."""
+
+    call_id: int
+    media: int
+    code: bytes
+    timing: bytes
+    body: bytes | None
+    body_size: int
 
 
-def _unpack_fd_size(body: memoryview) -> tuple[int]:
-    if len(body) != _FD_SIZE.size:
+def read_replies(data: memoryview, into: list[Reply]) -> int:
+    """Append the complete REPLY frames at the front of `data` to `into`; texts are copies.
+
+    Returns:
+        How many bytes of `data` were taken.
+
+    Raises:
+        FrameError: Something else than a REPLY frame, or one whose sizes do not add up. Frames
+            before it were appended.
+    """
+    total = len(data)
+    at = 0
+    while total - at >= 4:
+        (rest,) = _unpack_size(data, at)
+        end = at + 4 + rest
+        if end > total and rest <= FRAME_LIMIT:
+            break
+        text_at = at + REPLY_HEADER_BYTES
+        if rest > FRAME_LIMIT or text_at > end:
+            raise FrameError(f"A REPLY frame of {rest} bytes is announced.")
+        _, kind, flags, media, code_size, timing_size, call_id = _unpack_reply(data, at)
+        timing_at = text_at + code_size
+        body_at = timing_at + timing_size
+        if kind != REPLY or body_at > end:
+            raise FrameError(f"Frame kind {kind} is not a whole REPLY.")
+        code = bytes(data[text_at:timing_at]) if code_size else b""
+        timing = bytes(data[timing_at:body_at]) if timing_size else b""
+        if flags & HAS_FD:
+            size = _read_fd_size(data, body_at, end)
+            into.append(Reply(call_id, media, code, timing, None, size))
+        else:
+            body = bytes(data[body_at:end])
+            into.append(Reply(call_id, media, code, timing, body, len(body)))
+        at = end
+    return at
+
+
+def _read_fd_size(data: bytes | memoryview, start: int, end: int) -> int:
+    if end - start != _FD_SIZE.size:
         raise FrameError("A descriptor body has no size.")
-    (size,) = _FD_SIZE.unpack(body)
-    return (size,)
+    size: int = _FD_SIZE.unpack_from(data, start)[0]
+    return size
+
+
+_unpack_size = _SIZE.unpack_from
+_unpack_call = _CALL.unpack_from
+_unpack_reply = _REPLY.unpack_from
 
 
 # --- control messages -------------------------------------------------------------------------

@@ -80,7 +80,7 @@ class PenstockError(Exception):
         if not logs:
             return said
         lines = "".join(f"\n  | {line}" for line in logs[-SHOWN_LOG_LINES:])
-        return f"{said}\nThe worker's last lines:{lines}"
+        return f"{said}\nThe last lines it printed:{lines}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.to_dict(with_traceback=True)))

@@ -46,6 +46,9 @@ class RecordStore(Protocol):
     def revoke_key(self, key_id: str, at: float) -> KeyRecord | None:
         """Mark a key as revoked and return it; None if there is no such key."""
 
+    def delete_key(self, key_id: str) -> bool:
+        """Forget a key, so that its digest may be used again. False if there was none."""
+
     def add_version(
         self,
         *,
@@ -59,7 +62,8 @@ class RecordStore(Protocol):
     ) -> VersionRecord:
         """Add the next version (`deploying`), creating the deployment if need be.
 
-        Numbers count from 1 and are never used twice, also after deletion. Raises `NotFound` if
+        Numbers count from 1 and are never used twice: not after a version was deleted, and not
+        after the whole deployment was deleted and its name is used again. Raises `NotFound` if
         the project does not exist.
         """
 
@@ -75,7 +79,8 @@ class RecordStore(Protocol):
     ) -> VersionRecord:
         """Move a version to `state`.
 
-        Raises `NotFound` if absent, `Conflict` if the move is not legal (`core.states`).
+        Raises `NotFound` if absent, `Conflict` if the move is not legal (`core.states`) or would
+        delete the active version.
         """
 
     def activate(self, project: str, deployment: str, number: int | None, at: float) -> None:
@@ -91,7 +96,10 @@ class RecordStore(Protocol):
         """Return the deployments of `project`, or all, by name, with their versions."""
 
     def delete_deployment(self, project: str, name: str) -> bool:
-        """Forget a deployment and its versions. False if there was none."""
+        """Forget a deployment and its versions. False if there was none.
+
+        The name may be used again; its version numbers go on where they stopped.
+        """
 
     def manifests(self) -> Iterable[bytes]:
         """Return the manifest of every version that is not deleted (for collecting blobs)."""
@@ -101,10 +109,14 @@ class RecordStore(Protocol):
 
 
 class BlobStore(Protocol):
-    """Immutable bytes named by SHA-256. Safe to use from several threads."""
+    """Immutable bytes named by SHA-256. Safe to use from several threads.
+
+    Every method that takes a name raises `InvalidName` if it is no SHA-256 in lower-case
+    hexadecimal, and `StoreError` if the disk fails.
+    """
 
     def has(self, sha256: str) -> bool:
-        """Whether the blob is there."""
+        """Whether the blob is there; False also for one that was found corrupt."""
 
     def missing(self, sha256s: Sequence[str]) -> list[str]:
         """Return those that are not there, in the order given."""
@@ -123,11 +135,18 @@ class BlobStore(Protocol):
         """Return the blob's bytes, checked like `path`."""
 
     def collect(self, keep: frozenset[str], older_than: float) -> int:
-        """Delete blobs not in `keep` and older than a time; return the bytes freed."""
+        """Delete blobs not in `keep` and older than a time; return the bytes freed.
+
+        The age of a blob counts from when it was written or last asked for (`has`, `missing`,
+        `path`, `read`), so a deploy that was told "already there" does not lose it.
+        """
 
 
 class BlobWriter(Protocol):
-    """Writes one blob. The blob appears, whole and durable, when `commit` returns."""
+    """Writes one blob. The blob appears, whole and durable, when `commit` returns.
+
+    `abort` may be called from another thread while `write` or `commit` runs; it waits for them.
+    """
 
     def write(self, chunk: bytes) -> None:
         """Add bytes."""
@@ -144,11 +163,15 @@ class BlobWriter(Protocol):
 
 @dataclass(frozen=True)
 class MemoryItem:
-    """A value in memory. `stamp` grows with every write. Exactly one of value and number is set."""
+    """A value in memory. `stamp` grows with every write. Exactly one of value and number is set.
+
+    `expires_at` is in seconds since the epoch; None: the value stays for good.
+    """
 
     stamp: int
     value: bytes | None
     number: int | float | None
+    expires_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -162,11 +185,15 @@ class MemoryWrite:
 
 @dataclass(frozen=True)
 class MemoryQuota:
-    """Limits of one namespace."""
+    """Limits of one namespace. `total_bytes` counts names (UTF-8) and values; a number is 8."""
 
     value_bytes: int = 16 * 1024 * 1024
     total_bytes: int = 256 * 1024 * 1024
     names: int = 100_000
+    name_bytes: int = 1024
+
+
+Namespace = tuple[str, str]
 
 
 class MemoryStore(Protocol):
@@ -174,21 +201,27 @@ class MemoryStore(Protocol):
 
     A namespace is `("<project>", "<deployment>")`, or `("<project>", "")` for the whole project.
     Each method is one transaction; writes survive a crash of the server process when the method
-    returns. Expired names are missing. `now` is seconds since the epoch.
+    returns. Expired names are missing. `now` is seconds since the epoch. Stamps are unique to one
+    write method's call and grow over the whole store, across restarts too.
     """
 
-    def read(self, namespace: tuple[str, str], name: str, now: float) -> MemoryItem | None:
+    def read(self, namespace: Namespace, name: str, now: float) -> MemoryItem | None:
         """Return the value, or None."""
 
-    def publish(self, namespace: tuple[str, str], writes: Sequence[MemoryWrite], now: float) -> int:
-        """Apply all writes or none; return the newest stamp.
+    def publish(self, namespace: Namespace, writes: Sequence[MemoryWrite], now: float) -> int:
+        """Apply all writes, in order, or none; return the stamp they all carry.
 
         Raises `MemoryQuotaExceeded` naming the value or the namespace; then nothing is written.
         """
 
+    def publish_all(
+        self, groups: Sequence[tuple[Namespace, Sequence[MemoryWrite]]], now: float
+    ) -> int:
+        """Like `publish`, over several namespaces in one transaction."""
+
     def increment(
         self,
-        namespace: tuple[str, str],
+        namespace: Namespace,
         name: str,
         by: int | float,
         now: float,
@@ -196,12 +229,13 @@ class MemoryStore(Protocol):
     ) -> MemoryItem:
         """Add to a number and return it; a missing name counts as 0.
 
-        Raises `Conflict` if the name holds a value that is not a number.
+        `expires_at` None leaves the expiry of an existing number as it is. Raises `Conflict` if
+        the name holds a value that is not a number, or if the sum is no finite 64-bit number.
         """
 
     def swap(
         self,
-        namespace: tuple[str, str],
+        namespace: Namespace,
         name: str,
         expected_stamp: int,
         value: bytes,
@@ -210,10 +244,10 @@ class MemoryStore(Protocol):
     ) -> int | None:
         """Write if the name still has `expected_stamp` (0: missing); None if it has not."""
 
-    def names(self, namespace: tuple[str, str], now: float) -> list[str]:
+    def names(self, namespace: Namespace, now: float) -> list[str]:
         """Return the names in a namespace, sorted."""
 
-    def clear(self, namespace: tuple[str, str]) -> None:
+    def clear(self, namespace: Namespace) -> None:
         """Forget a namespace."""
 
     def purge(self, now: float) -> int:

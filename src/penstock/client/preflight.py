@@ -1,0 +1,247 @@
+"""Turns a flow into a bundle, and finds before anything is sent what would fail on the server.
+
+No network here. Called by `penstock.client.api` and `penstock.client.conduit`, which send what
+`prepare` returns.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from penstock.client.models import ModelFile, read_model
+from penstock.codec.bundle import (
+    Example,
+    FunctionEntry,
+    Imported,
+    Interpreter,
+    Manifest,
+    ModuleSource,
+    StageEntry,
+)
+from penstock.codec.captures import WARN_BYTES, size_text
+from penstock.codec.functions import PackedFunction, check_interpreter, make_blob, pack_function
+from penstock.codec.request import encode_request
+from penstock.core.flow import Flow, Stage
+from penstock.environments.check import Need, check, version_warnings
+from penstock.environments.describe import EnvironmentInfo
+from penstock.environments.imports import Library, Scanner
+
+#: The content of a blob: bytes, or the file that holds it.
+Source = bytes | Path
+
+#: Second parameters of a `post` that suggest files; it gets the request's data there (S12).
+_FILE_WORDS = frozenset(
+    {"attachment", "attachments", "document", "documents", "file", "files", "image", "images",
+     "photo", "photos", "picture", "pictures", "upload", "uploads"}
+)  # fmt: skip
+
+
+@dataclass
+class Prepared:
+    """A bundle ready to send.
+
+    Attributes:
+        manifest: What the bundle holds.
+        blobs: Contents by SHA-256; model files as paths, everything else as bytes.
+        warnings: Sentences for the user; nothing in them stops the deploy.
+        captured: A line per function: what it takes along and what it uses.
+    """
+
+    manifest: Manifest
+    blobs: dict[str, Source] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    captured: list[str] = field(default_factory=list)
+
+
+def prepare(
+    flow: Flow,
+    requirements: Sequence[str] = (),
+    example: Any = None,
+    example_files: Sequence[Any] = (),
+    environment: EnvironmentInfo | None = None,
+) -> Prepared:
+    """Return the bundle of `flow`.
+
+    Args:
+        flow: The checked flow.
+        requirements: Recorded with the version.
+        example: Data of the request a version must answer before it becomes active.
+        example_files: Files of that request.
+        environment: What the server has; None skips the checks against it.
+
+    Raises:
+        InterpreterMismatch: The server runs another Python and the flow carries bytecode.
+        UndefinedName: A function uses a name that nothing defines.
+        MissingImports: A function or a pickled model needs a library the server does not have.
+        CaptureTooLarge: A function takes along more than 32 MiB.
+        CaptureNotPicklable: A function uses a value that cannot travel.
+        MissingModelFile: A model file cannot be read.
+        MalformedBody: The example has no JSON form.
+    """
+    return _Preflight(flow, environment).run(requirements, example, example_files)
+
+
+class _Preflight:
+    """One bundle in the making."""
+
+    def __init__(self, flow: Flow, environment: EnvironmentInfo | None) -> None:
+        self._flow = flow
+        self._environment = environment
+        self._scanner = Scanner()
+        self._needs: list[Need] = []
+        self._model_needs: list[Need] = []
+        self._blobs: dict[str, Source] = {}
+        self._warnings: list[str] = []
+        self._captured: list[str] = []
+
+    def run(
+        self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
+    ) -> Prepared:
+        models = [read_model(n, stage) for n, stage in enumerate(self._flow.stages, 1)]
+        self._check_interpreter(models)
+        stages = [
+            self._stage(number, stage, model)
+            for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1)
+        ]
+        manifest = Manifest(
+            interpreter=Interpreter.current(),
+            stages=stages,
+            penstock=_version("penstock"),
+            cloudpickle=_version("cloudpickle"),
+            modules=self._modules(),
+            requirements=list(requirements),
+            packages=self._packages(),
+            example=self._example(example, example_files),
+        )
+        self._check_environment(manifest)
+        warnings = [*self._scanner.warnings, *self._warnings]
+        return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
+
+    def _check_interpreter(self, models: Sequence[ModelFile]) -> None:
+        if self._environment is None:
+            return
+        here, there = Interpreter.current(), self._environment.interpreter
+        for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
+            for role in stage.functions():
+                what = f"`{role}` of stage {number} is"
+                check_interpreter(here, there, what=what, stage=number, role=role)
+            if model.carries_code:
+                what = f"The model of stage {number} ({model.path.name}) holds Python code"
+                check_interpreter(here, there, what=what, stage=number)
+
+    def _stage(self, number: int, stage: Stage, model: ModelFile) -> StageEntry:
+        self._blobs[model.blob.sha256] = model.path
+        if model.facts is not None:
+            libraries = self._scanner.resolve(model.facts.modules)
+            self._model_needs += _needs(number, None, libraries)
+        entries = {
+            role: self._function(number, role, stage, function)
+            for role, function in stage.functions().items()
+        }
+        return StageEntry(
+            stage.model_type.value, model.blob, entries.get("pre"), entries.get("post")
+        )
+
+    def _function(
+        self, number: int, role: str, stage: Stage, function: Callable[..., Any]
+    ) -> FunctionEntry:
+        scan = self._scanner.scan(function, stage=number, role=role)
+        packed = pack_function(
+            function,
+            stage=number,
+            role=role,
+            arguments=stage.pre_arguments if role == "pre" else stage.post_arguments,
+            values=[(value.name, value.value) for value in scan.values],
+            by_value=self._scanner.by_value,
+        )
+        self._blobs.update(packed.blobs)
+        libraries = sorted(
+            {*scan.libraries, *self._scanner.resolve(packed.modules)}, key=lambda lib: lib.module
+        )
+        self._needs += _needs(number, role, libraries)
+        self._notice(number, role, stage, function, packed)
+        entry = msgspec.structs.replace(
+            packed.entry,
+            imports=[Imported(lib.module, lib.distribution, lib.version) for lib in libraries],
+        )
+        self._captured.append(_summary(number, role, entry, scan.local))
+        return entry
+
+    def _notice(
+        self,
+        number: int,
+        role: str,
+        stage: Stage,
+        function: Callable[..., Any],
+        packed: PackedFunction,
+    ) -> None:
+        if packed.size >= WARN_BYTES:
+            biggest = max(packed.entry.captured, key=lambda captured: captured.size)
+            self._warnings.append(
+                f"`{role}` of stage {number} takes along {size_text(packed.size)}; the largest "
+                f"variable is `{biggest.name}` ({biggest.type}, {size_text(biggest.size)})."
+            )
+        if role == "post" and stage.post_arguments == 2:
+            second = list(inspect.signature(function).parameters)[1]
+            if second.lower() in _FILE_WORDS:
+                self._warnings.append(
+                    f"`post` of stage {number} names its second parameter `{second}`, but gets "
+                    "the request's data there. Write post(result, input_data, files) to get the "
+                    "files."
+                )
+
+    def _modules(self) -> list[ModuleSource]:
+        found: list[ModuleSource] = []
+        for relative, path in self._scanner.sources().items():
+            content = path.read_bytes()
+            blob = make_blob(relative, content)
+            self._blobs[blob.sha256] = content
+            found.append(ModuleSource(relative, blob))
+        return found
+
+    def _packages(self) -> dict[str, str]:
+        needs = [*self._needs, *self._model_needs]
+        return {n.distribution: n.version for n in needs if n.distribution and n.version}
+
+    def _example(self, example: Any, files: Sequence[Any]) -> Example | None:
+        if example is None and not files:
+            return None
+        encoded = encode_request(example, files=list(files) or None)
+        content = encoded.to_bytes()
+        blob = make_blob("example", content)
+        self._blobs[blob.sha256] = content
+        return Example(encoded.media_type, blob)
+
+    def _check_environment(self, manifest: Manifest) -> None:
+        if self._environment is None:
+            return
+        travelling = {m.path.split("/")[0].removesuffix(".py") for m in manifest.modules}
+        check([*self._needs, *self._model_needs], self._environment, travelling=travelling)
+        self._warnings += version_warnings(self._model_needs, self._environment)
+
+
+def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:
+    return [Need(number, role, lib.module, lib.distribution, lib.version) for lib in libraries]
+
+
+def _summary(number: int, role: str, entry: FunctionEntry, local: Sequence[str]) -> str:
+    taken = ", ".join(f"{c.name} ({c.type}, {size_text(c.size)})" for c in entry.captured)
+    used = [f"{i.distribution or i.module} {i.version or ''}".strip() for i in entry.imports]
+    parts = [f"takes along {taken}"] if taken else []
+    parts += [f"uses {', '.join(used)}"] if used else []
+    parts += [f"with the modules {', '.join(local)}"] if local else []
+    return f"{role} of stage {number} ({entry.name}): " + ("; ".join(parts) or "stands alone")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

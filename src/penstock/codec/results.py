@@ -1,0 +1,123 @@
+"""Writes answers: results, the envelope around them, and errors, as JSON bytes.
+
+`encode_json` and `envelope` are called by the worker for every call; `to_plain` by local runs,
+which return exactly what a served run's caller would read. NaN and infinities become `null`, which
+is the only JSON for "no number".
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from penstock.codec.plain import Conversion, is_plain
+from penstock.core.errors import PenstockError, ResultNotSerialisable
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+_encode_facts = msgspec.json.Encoder(enc_hook=str).encode
+
+# What the encoder raises for types it does not know, text it cannot write, and endless nesting.
+_UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+def encode_json(value: Any) -> bytes:
+    """Return a flow's result as JSON bytes.
+
+    A scalar or text at the top is wrapped in a one-element list. `penstock.codec.plain` says what
+    becomes of each type.
+
+    Raises:
+        ResultNotSerialisable: Something in it has no JSON form; the message names its path
+            (`result["a"][0]`) and type.
+    """
+    kind = type(value)
+    if kind is dict or kind is list or kind is tuple:
+        try:
+            body = _encode(value)
+        except _UNFIT:
+            return _encode_other(value)
+        # The encoder also takes sets and bytes, which are errors here, and merges keys.
+        if is_plain(value):
+            return body
+    return _encode_other(value)
+
+
+def to_plain(value: Any) -> Any:
+    """Return what a caller reads from `encode_json(value)`: `json.loads` of it, exactly.
+
+    Raises:
+        ResultNotSerialisable: As `encode_json`.
+    """
+    return _decode(encode_json(value))
+
+
+def encode_plain(value: Any, root: str, error: type[PenstockError]) -> bytes:
+    """Return plain JSON values as bytes; `root` begins the path in the message of an `error`."""
+    try:
+        return _encode(value)
+    except RecursionError:
+        raise error(f"{root} is nested too deeply.", hint="Use flatter data.") from None
+    except _UNFIT:
+        Conversion(root, error).locate(value, _fits)
+
+
+def envelope(result: bytes, run_id: str, run_time_ms: float, count: int) -> bytes:
+    """Return the body of a successful answer around an encoded result.
+
+    Args:
+        result: JSON bytes from `encode_json`; taken as they are.
+        run_id: The run's id (a UUID, so it needs no escaping).
+        run_time_ms: Milliseconds; written with three decimals.
+        count: Number of data points; each gets the id `<run_id>-<number>`.
+    """
+    run = run_id.encode("ascii")
+    return b'{"result":%b,"run_id":"%b","run_time_ms":%.3f,"prediction_ids":[%b]}' % (
+        result,
+        run,
+        run_time_ms,
+        b'"%b-0"' % run if count == 1 else _id_pattern(count).replace(b"\n", run),
+    )
+
+
+def error_body(error: PenstockError, run_id: str | None, with_traceback: bool) -> bytes:
+    """Return the body of an answer that failed: `{"error": {...}, "run_id": ...}`.
+
+    Args:
+        error: What happened. Facts that have no JSON form are written as their text.
+        run_id: The run's id, or None when there is no run.
+        with_traceback: Whether the caller may see user code's traceback.
+    """
+    shown = error.to_dict(with_traceback=with_traceback)
+    try:
+        return _encode_facts({"error": shown, "run_id": run_id})
+    except _UNFIT:
+        # Messages quote what users wrote, which may hold text that is not Unicode.
+        texts = {k: _readable(v) for k, v in shown.items() if k != "facts"}
+        return _encode({"error": texts, "run_id": run_id})
+
+
+@lru_cache(maxsize=64)
+def _id_pattern(count: int) -> bytes:
+    return b",".join(b'"\n-%d"' % number for number in range(count))
+
+
+def _encode_other(value: Any) -> bytes:
+    plain = Conversion("result", ResultNotSerialisable).run(value)
+    if type(plain) is not dict and type(plain) is not list:
+        plain = [plain]
+    return encode_plain(plain, "result", ResultNotSerialisable)
+
+
+def _fits(value: Any) -> bool:
+    try:
+        _encode(value)
+    except _UNFIT:
+        return False
+    return True
+
+
+def _readable(value: Any) -> Any:
+    return value.encode("utf-8", "backslashreplace").decode() if type(value) is str else value

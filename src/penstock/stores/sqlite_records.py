@@ -1,0 +1,246 @@
+"""`RecordStore` on SQLite through SQLAlchemy Core; used from the database thread only.
+
+The statements are plain Core over `schema`, so that PostgreSQL can run the same ones; what is
+particular to SQLite is in `sqlite_engine`. Rows become records in `record_rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from penstock.core.errors import Conflict
+from penstock.core.records import (
+    DeploymentRecord,
+    KeyRecord,
+    ProjectRecord,
+    VersionRecord,
+    VersionSettings,
+)
+from penstock.core.states import VersionState, check_version_move
+from penstock.stores import record_queries as queries
+from penstock.stores import record_rows as rows
+from penstock.stores.failures import database_failure
+from penstock.stores.migrate import upgrade
+from penstock.stores.schema import api_keys, deployments, projects, versions
+from penstock.stores.sqlite_engine import make_private, open_engine
+
+
+class SqliteRecords:
+    """Records in one SQLite file. See `RecordStore` for what each method promises.
+
+    Args:
+        path: The file; created (mode 0600) and brought to the present schema if need be.
+
+    Raises:
+        StoreError: The file cannot be opened, is damaged, is in use by another server, or was
+            written by a newer Penstock.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            make_private(path)
+        except OSError as error:
+            raise database_failure(error, path) from error
+        self._engine = open_engine(path)
+        try:
+            with self._transaction() as connection:
+                upgrade(connection, str(path))
+        except BaseException:
+            self._engine.dispose()
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except IntegrityError as error:
+            raise Conflict(f"The record does not fit the others: {error.orig}.") from error
+        except SQLAlchemyError as error:
+            raise database_failure(error, self._path) from error
+
+    def add_project(self, project: ProjectRecord) -> None:
+        """Add a project. Raises `Conflict` if the name is taken."""
+        with self._transaction() as connection:
+            if queries.find_project(connection, project.name) is not None:
+                raise Conflict(f"There is already a project {project.name!r}.")
+            connection.execute(
+                projects.insert().values(name=project.name, created_at=project.created_at)
+            )
+
+    def get_project(self, name: str) -> ProjectRecord | None:
+        """Return a project, or None."""
+        with self._transaction() as connection:
+            return queries.find_project(connection, name)
+
+    def list_projects(self) -> list[ProjectRecord]:
+        """Return every project by name."""
+        with self._transaction() as connection:
+            found = connection.execute(sa.select(projects).order_by(projects.c.name))
+            return [rows.project(row) for row in found]
+
+    def add_key(self, key: KeyRecord) -> None:
+        """Add a key. Raises `Conflict` if its id or digest is taken, `NotFound` as to project."""
+        same = sa.or_(api_keys.c.key_id == key.key_id, api_keys.c.digest == key.digest)
+        with self._transaction() as connection:
+            if key.project is not None:
+                queries.require_project(connection, key.project)
+            if connection.execute(sa.select(api_keys.c.key_id).where(same)).first() is not None:
+                raise Conflict(f"There is already a key {key.key_id!r}, or one of this value.")
+            connection.execute(api_keys.insert().values(**rows.key_values(key)))
+
+    def list_keys(self, project: str | None = None) -> list[KeyRecord]:
+        """Return the keys of `project`, or all keys, oldest first, revoked ones too."""
+        query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.key_id)
+        if project is not None:
+            query = query.where(api_keys.c.project == project)
+        with self._transaction() as connection:
+            return [rows.key(row) for row in connection.execute(query)]
+
+    def revoke_key(self, key_id: str, at: float) -> KeyRecord | None:
+        """Mark a key as revoked and return it; None if there is no such key."""
+        this = api_keys.c.key_id == key_id
+        with self._transaction() as connection:
+            connection.execute(
+                api_keys.update().where(this, api_keys.c.revoked_at.is_(None)).values(revoked_at=at)
+            )
+            row = connection.execute(sa.select(api_keys).where(this)).first()
+            return None if row is None else rows.key(row)
+
+    def delete_key(self, key_id: str) -> bool:
+        """Forget a key, so that its digest may be used again. False if there was none."""
+        with self._transaction() as connection:
+            done = connection.execute(api_keys.delete().where(api_keys.c.key_id == key_id))
+            return done.rowcount > 0
+
+    def add_version(
+        self,
+        *,
+        project: str,
+        deployment: str,
+        manifest: bytes,
+        settings: VersionSettings,
+        size_bytes: int,
+        created_at: float,
+        created_by: str,
+    ) -> VersionRecord:
+        """Add the next version (`deploying`), creating the deployment if need be.
+
+        Raises `NotFound` if the project does not exist.
+        """
+        with self._transaction() as connection:
+            queries.require_project(connection, project)
+            record = VersionRecord(
+                project=project,
+                deployment=deployment,
+                number=queries.take_number(connection, project, deployment, created_at),
+                state=VersionState.DEPLOYING,
+                manifest=manifest,
+                settings=settings,
+                size_bytes=size_bytes,
+                created_at=created_at,
+                created_by=created_by,
+            )
+            connection.execute(versions.insert().values(**rows.version_values(record)))
+            return record
+
+    def set_version_state(
+        self,
+        project: str,
+        deployment: str,
+        number: int,
+        state: VersionState,
+        *,
+        at: float,
+        failure: dict[str, Any] | None = None,
+    ) -> VersionRecord:
+        """Move a version to `state`; see `RecordStore` for what it raises."""
+        with self._transaction() as connection:
+            active = queries.require_deployment(connection, project, deployment).active
+            old = queries.require_version(connection, project, deployment, number)
+            check_version_move(old.state, state)
+            if state is VersionState.DELETED and active == number:
+                raise Conflict(
+                    f"Version {number} of {project}/{deployment} is the active one.",
+                    hint="Activate another version first, or delete the whole deployment.",
+                )
+            changed = rows.moved(old, state, at, failure)
+            connection.execute(
+                versions.update()
+                .where(*queries.this_version(project, deployment, number))
+                .values(**rows.state_values(changed))
+            )
+            return changed
+
+    def activate(self, project: str, deployment: str, number: int | None, at: float) -> None:
+        """Make a `ready` version the active one (None: no version is active)."""
+        with self._transaction() as connection:
+            queries.require_deployment(connection, project, deployment)
+            if number is not None:
+                version = queries.require_version(connection, project, deployment, number)
+                if version.state is not VersionState.READY:
+                    raise Conflict(
+                        f"Version {number} of {project}/{deployment} is {version.state.value}, "
+                        "not ready, and cannot become the active one."
+                    )
+            connection.execute(
+                deployments.update()
+                .where(*queries.this_deployment(project, deployment))
+                .values(active=number, updated_at=at)
+            )
+
+    def get_deployment(self, project: str, name: str) -> DeploymentRecord | None:
+        """Return a deployment with its versions (oldest first, deleted ones too), or None."""
+        found = self._deployments(
+            (deployments.c.project == project) & (deployments.c.name == name),
+            (versions.c.project == project) & (versions.c.deployment == name),
+        )
+        return found[0] if found else None
+
+    def list_deployments(self, project: str | None = None) -> list[DeploymentRecord]:
+        """Return the deployments of `project`, or all, by name, with their versions."""
+        if project is None:
+            return self._deployments(sa.true(), sa.true())
+        return self._deployments(deployments.c.project == project, versions.c.project == project)
+
+    def _deployments(
+        self, which: sa.ColumnElement[bool], which_versions: sa.ColumnElement[bool]
+    ) -> list[DeploymentRecord]:
+        query = sa.select(deployments).where(which, deployments.c.deleted_at.is_(None))
+        version_query = sa.select(versions).where(which_versions)
+        with self._transaction() as connection:
+            return rows.join_deployments(
+                connection.execute(query.order_by(deployments.c.project, deployments.c.name)),
+                connection.execute(version_query.order_by(versions.c.number)),
+            )
+
+    def delete_deployment(self, project: str, name: str) -> bool:
+        """Forget a deployment and its versions. False if there was none."""
+        here = (versions.c.project == project, versions.c.deployment == name)
+        with self._transaction() as connection:
+            if queries.find_deployment(connection, project, name) is None:
+                return False
+            connection.execute(versions.delete().where(*here))
+            connection.execute(
+                deployments.update()
+                .where(*queries.this_deployment(project, name))
+                .values(active=None, deleted_at=deployments.c.updated_at)
+            )
+            return True
+
+    def manifests(self) -> list[bytes]:
+        """Return the manifest of every version that is not deleted (for collecting blobs)."""
+        query = sa.select(versions.c.manifest).where(versions.c.state != VersionState.DELETED.value)
+        with self._transaction() as connection:
+            return [bytes(row.manifest) for row in connection.execute(query)]
+
+    def close(self) -> None:
+        """Close the store."""
+        self._engine.dispose()

@@ -1,0 +1,136 @@
+"""A zygote or worker whose service does what each call's body says, good and bad.
+
+    engine_child.py zygote <server pid> <descriptor>
+    engine_child.py worker <server pid> <descriptors...>
+
+The manifest of the version is JSON: `{"load": action, ...}` says how loading goes. A body that is a
+JSON object with "do" is an order; any other body comes back as it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from penstock.codec.frames import CallFrame, Load, ReplyFrame
+from penstock.codec.memory import Increment, Read
+from penstock.core.errors import LoadFailed
+from penstock.engine.local import lifeline, worker, zygote
+from penstock.engine.local.pipes import ChildEnds
+
+
+def act(order: dict[str, Any], tools: worker.Tools) -> bytes:
+    what = order["do"]
+    if what == "sleep":
+        time.sleep(order["s"])
+    elif what == "spin":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            pass
+    elif what == "hold_gil":
+        ctypes.PyDLL(None).sleep(3600)
+    elif what == "backtrack":
+        re.match(r"(a+)+$", "a" * 64 + "b")
+    elif what == "segfault":
+        tools.at(2, 3)
+        ctypes.string_at(0)
+    elif what == "exit":
+        os._exit(order["code"])
+    elif what == "raise":
+        raise RuntimeError("the service itself is broken")
+    elif what == "size":
+        return b"x" * order["size"]
+    elif what == "print":
+        line = b"y" * 1023 + b"\n"
+        for _ in range(order["kib"] // 64):
+            os.write(1, line * 64)
+        print("printed it all")
+    elif what == "children":
+        quiet = {"stdin": subprocess.DEVNULL}
+        subprocess.Popen(["sleep", "1000"], **quiet)
+        subprocess.Popen(["sh", "-c", "sleep 0 & exec sleep 1000"], **quiet)
+        os.system("setsid sh -c 'exit 3' &")
+    elif what == "garbage":
+        os.write(int(order["fd"]), bytes.fromhex(order["hex"]))
+    elif what == "memory":
+        tools.ask(Increment("deployment", "n", 1))
+        return str(tools.ask(Read("deployment", "n")).number).encode()
+    elif what == "env":
+        return json.dumps(dict(os.environ)).encode()
+    elif what == "random":
+        import numpy as np
+
+        return str(np.random.random()).encode()
+    elif what == "fds":
+        return str(len(os.listdir("/proc/self/fd"))).encode()
+    elif what == "private_kib":
+        rollup = Path("/proc/self/smaps_rollup").read_text()
+        return str(sum(int(x) for x in re.findall(r"Private_\w+: +(\d+)", rollup))).encode()
+    return json.dumps({"did": what, "pid": os.getpid()}).encode()
+
+
+class Service:
+    def __init__(self, tools: worker.Tools, settings: dict[str, Any]) -> None:
+        self._tools = tools
+        self._settings = settings
+        self.together = settings.get("together", 0)
+
+    def facts(self) -> dict[str, Any]:
+        return {"loaded": True}
+
+    def answer(self, calls: list[CallFrame]) -> list[ReplyFrame]:
+        return [self._one(call) for call in calls]
+
+    def _one(self, call: CallFrame) -> ReplyFrame:
+        body = call.body
+        if call.media_type == "order":
+            body = act(json.loads(bytes(body)), self._tools)
+        return ReplyFrame(call.call_id, b"", 0, b"total;dur=1", body)
+
+
+def load(message: Load, tools: worker.Tools) -> Service:
+    settings = json.loads(message.manifest)
+    print(f"loading version {message.version}")
+    how = settings.get("load")
+    if how == "fail":
+        raise LoadFailed("The model of stage 2 is bad.", stage=2, hint="Make it again.")
+    if how == "raise":
+        raise ValueError("no such model")
+    if how == "exit":
+        sys.exit("gone while importing")
+    if how == "segfault":
+        ctypes.string_at(0)
+    if how == "hang":
+        time.sleep(3600)
+    if how == "thread":
+        threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    if how == "once":
+        with open(settings["file"], "x"):
+            pass
+    return Service(tools, settings)
+
+
+def run(ends: ChildEnds) -> None:
+    worker.run(ends, load)
+
+
+def main() -> None:
+    role, server, *fds = sys.argv[1], *(int(text) for text in sys.argv[2:])
+    if role == "zygote":
+        zygote.serve(fds[0], server, run)
+    lifeline.die_with(server)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    run(ChildEnds(*fds))
+
+
+if __name__ == "__main__":
+    main()
