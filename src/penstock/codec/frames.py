@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from penstock.core.errors import InternalError
+from penstock.core.errors import FrameError
 
 #: Bodies over this many bytes travel as a memory file, not through the socket.
 INLINE_LIMIT = 256 * 1024
@@ -105,13 +105,6 @@ def reply_header(
 def fd_size(size: int) -> bytes:
     """Return the eight bytes that stand in for a body that travels as a descriptor."""
     return _FD_SIZE.pack(size)
-
-
-class FrameError(InternalError):
-    """The other end of a socket does not speak the protocol; the connection is given up."""
-
-    code = "frame_error"
-    summary = "A worker and the server do not understand each other."
 
 
 def split_frames(buffer: bytearray, limit: int = FRAME_LIMIT) -> list[memoryview]:

@@ -24,6 +24,7 @@
     │   ├── ServerUnreachable                  NoKey              UnexpectedAnswer
     │   └── MissingFramework (ImportError)
     └── InternalError        a defect of Penstock; details are in the server's log
+        └── FrameError
 
 An error carries what happened (`message`), to which thing (`stage`, `function`) and what to do
 (`hint`). `code` is stable and is what HTTP clients branch on. HTTP statuses live in
@@ -53,6 +54,10 @@ class PenstockError(Exception):
 
     code: ClassVar[str] = "error"
     summary: ClassVar[str] = "Something went wrong."
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.summary = (cls.__doc__ or "").partition("\n")[0]
 
     def __init__(
         self,
@@ -120,91 +125,78 @@ class InvalidDeploy(PenstockError):
     """What was given to `deploy` or `Conduit` cannot work; nothing was sent."""
 
     code = "invalid_deploy"
-    summary = "What was given to deploy cannot work."
 
 
 class InvalidFlow(InvalidDeploy, ValueError):
     """The flow as a whole is not a list of stages."""
 
     code = "invalid_flow"
-    summary = "The flow is not a list of stages."
 
 
 class InvalidCall(InvalidDeploy, TypeError):
     """`deploy` or `Conduit` was called with its arguments mixed up."""
 
     code = "invalid_call"
-    summary = "deploy or Conduit was called with its arguments mixed up."
 
 
 class InvalidStage(InvalidDeploy, TypeError):
     """One stage has a part of the wrong kind."""
 
     code = "invalid_stage"
-    summary = "A stage is not (model_type, source[, functions])."
 
 
 class InvalidName(InvalidDeploy, ValueError):
     """A name is not 1 to 20 lower-case letters, digits and inner hyphens."""
 
     code = "invalid_name"
-    summary = "A project or deployment name is not legal."
 
 
 class InvalidSignature(InvalidDeploy, TypeError):
     """A processing function cannot be called with the allowed arguments."""
 
     code = "invalid_signature"
-    summary = "A processing function does not take the allowed arguments."
 
 
 class MissingModelFile(InvalidDeploy, ValueError):
     """A stage's path is empty, missing, or not what its model type loads."""
 
     code = "missing_model_file"
-    summary = "A stage's model file is missing or of the wrong kind."
 
 
 class CaptureTooLarge(InvalidDeploy):
     """A processing function drags along more than 32 MiB."""
 
     code = "capture_too_large"
-    summary = "A processing function captured more than the limit."
 
 
 class CaptureNotPicklable(InvalidDeploy):
     """A processing function uses a value that cannot travel."""
 
     code = "capture_not_picklable"
-    summary = "A processing function uses a value that cannot be serialised."
 
 
 class MissingImports(InvalidDeploy):
     """A processing function imports what the server does not have."""
 
     code = "missing_imports"
-    summary = "A processing function imports a library that the server does not have."
 
 
 class UndefinedName(InvalidDeploy, ValueError):
     """A processing function uses a global name that exists nowhere."""
 
     code = "undefined_name"
-    summary = "A processing function uses a name that is not defined."
 
 
 class InterpreterMismatch(InvalidDeploy):
     """Functions made by one Python version would be loaded by another."""
 
     code = "interpreter_mismatch"
-    summary = "The functions were made by another Python version than the server runs."
 
 
 class InvalidManifest(InvalidDeploy):
     """An uploaded bundle does not describe itself correctly."""
 
     code = "invalid_manifest"
-    summary = "The uploaded bundle's manifest is not valid."
 
 
 # --- what a caller sent -----------------------------------------------------------------------
@@ -214,126 +206,108 @@ class RequestError(PenstockError):
     """The caller's request cannot be served as it is."""
 
     code = "bad_request"
-    summary = "The request cannot be served as it is."
 
 
 class MalformedBody(RequestError):
     """The body is not the JSON, multipart or npy it says it is."""
 
     code = "malformed_body"
-    summary = "The body is not what its Content-Type says."
 
 
 class BodyTooLarge(RequestError):
     """The body is larger than the server accepts."""
 
     code = "body_too_large"
-    summary = "The body is larger than the server accepts."
 
 
 class AddressTooLong(RequestError):
     """The request's address is longer than the server reads."""
 
     code = "address_too_long"
-    summary = "The request's address is too long."
 
 
 class HeadersTooLarge(RequestError):
     """The request's header fields are too many or too long."""
 
     code = "headers_too_large"
-    summary = "The request's header fields are too many or too long."
 
 
 class UnsupportedMedia(RequestError):
     """The body's media type is not one the server reads."""
 
     code = "unsupported_media"
-    summary = "The body's media type is not supported."
 
 
 class SlowBody(RequestError):
     """The body did not arrive in time."""
 
     code = "slow_body"
-    summary = "The request did not arrive in time."
 
 
 class Unauthorized(RequestError):
     """No key, or a key this server does not know."""
 
     code = "unauthorized"
-    summary = "The API key is missing or unknown."
 
 
 class Forbidden(RequestError):
     """The key is known but may not do this."""
 
     code = "forbidden"
-    summary = "The API key may not do this."
 
 
 class NotFound(RequestError):
     """No such project, deployment, version or page."""
 
     code = "not_found"
-    summary = "There is nothing by that name."
 
 
 class MethodNotAllowed(RequestError):
     """The path exists but not with this HTTP method."""
 
     code = "method_not_allowed"
-    summary = "The path does not take this HTTP method."
 
 
 class Conflict(RequestError):
     """The request does not fit the present state."""
 
     code = "conflict"
-    summary = "The request does not fit the present state."
 
 
 class InvalidSetting(RequestError, ValueError):
     """A setting has a value outside its range."""
 
     code = "invalid_setting"
-    summary = "A setting has a value outside its range."
 
 
 class InputMismatch(RequestError):
     """The request's data does not fit the first model that takes it."""
 
     code = "input_mismatch"
-    summary = "The data does not fit the flow."
 
 
 class FilesNotUsed(RequestError):
     """Files were sent to a flow none of whose functions takes files."""
 
     code = "files_not_used"
-    summary = "Files were sent to a flow that does not use files."
 
 
 class Overloaded(RequestError):
     """The queue of this deployment is full; try again after `retry_after_s`."""
 
     code = "overloaded"
-    summary = "The deployment's queue is full."
 
 
 class BlobCorrupt(RequestError):
     """A blob's bytes do not have the SHA-256 they are named by."""
 
     code = "blob_corrupt"
-    summary = "A file's bytes do not match its SHA-256."
 
 
 class BlobMissing(RequestError):
     """A manifest names a blob the server does not have."""
 
     code = "blob_missing"
-    summary = "A file named by the manifest was not uploaded."
 
 
 # --- user code and models ---------------------------------------------------------------------
@@ -343,49 +317,42 @@ class FlowError(PenstockError):
     """User code or a model failed while serving a run."""
 
     code = "flow_failed"
-    summary = "The flow failed."
 
 
 class FunctionFailed(FlowError):
     """A processing function raised."""
 
     code = "function_failed"
-    summary = "A processing function raised an exception."
 
 
 class ReturnedNone(FlowError):
     """A processing function returned nothing."""
 
     code = "returned_none"
-    summary = "A processing function returned None."
 
 
 class StageMismatch(FlowError):
     """What a function or model returned does not fit the next model."""
 
     code = "stage_mismatch"
-    summary = "A function's result does not fit the model that takes it."
 
 
 class ModelFailed(FlowError):
     """A model's framework raised."""
 
     code = "model_failed"
-    summary = "A model raised an exception."
 
 
 class ResultNotSerialisable(FlowError):
     """The last result holds something that has no JSON form."""
 
     code = "result_not_serialisable"
-    summary = "The flow's result cannot be written as JSON."
 
 
 class MemoryQuotaExceeded(FlowError):
     """A saved value is too large, or the memory of the deployment is full."""
 
     code = "memory_quota_exceeded"
-    summary = "The memory quota is exceeded."
 
 
 # --- workers ----------------------------------------------------------------------------------
@@ -395,42 +362,36 @@ class EngineError(PenstockError):
     """A worker could not serve."""
 
     code = "engine_failed"
-    summary = "A worker could not serve."
 
 
 class LoadFailed(EngineError):
     """A version could not be loaded; the version before it keeps serving."""
 
     code = "load_failed"
-    summary = "The version could not be loaded."
 
 
 class ExampleFailed(EngineError):
     """A version loaded but did not answer its example."""
 
     code = "example_failed"
-    summary = "The version did not answer its example."
 
 
 class WorkerDied(EngineError):
     """The worker died while it held this call."""
 
     code = "worker_died"
-    summary = "The worker died while it held the call."
 
 
 class NotReady(EngineError):
     """No replica is ready and none became ready in time."""
 
     code = "not_ready"
-    summary = "No replica is ready."
 
 
 class DeadlineExceeded(EngineError):
     """The call did not finish within its time limit."""
 
     code = "deadline_exceeded"
-    summary = "The call did not finish within its time limit."
 
 
 # --- server state, client, defects ------------------------------------------------------------
@@ -440,49 +401,48 @@ class StoreError(PenstockError):
     """The server could not read or write its own state."""
 
     code = "store_failed"
-    summary = "The server could not read or write its state."
 
 
 class ClientError(PenstockError):
     """Client and server could not talk."""
 
     code = "client_error"
-    summary = "Client and server could not talk."
 
 
 class ServerUnreachable(ClientError):
     """No server answers at the address."""
 
     code = "server_unreachable"
-    summary = "No server answers at the address."
 
 
 class MissingFramework(ClientError, ImportError):
     """A model's library is not installed where the flow is to run locally."""
 
     code = "missing_framework"
-    summary = "A model's library is not installed here."
 
 
 class NoKey(ClientError):
     """No API key was given and none was found."""
 
     code = "no_key"
-    summary = "No API key was given and none was found."
 
 
 class UnexpectedAnswer(ClientError):
     """The server's answer is not what this client understands."""
 
     code = "unexpected_answer"
-    summary = "The server's answer is not understood by this client."
 
 
 class InternalError(PenstockError):
     """A defect of Penstock. The server's log has the traceback under the same run id."""
 
     code = "internal"
-    summary = "A defect of Penstock; the server's log has the details."
+
+
+class FrameError(InternalError):
+    """A worker and the server do not understand each other; the connection is given up."""
+
+    code = "frame_error"
 
 
 def all_errors() -> list[type[PenstockError]]:

@@ -157,8 +157,10 @@ class Pool(Protocol):
 class Engine(Protocol):
     """Runs versions. One per server process."""
 
-    async def start(self, spec: VersionSpec) -> Pool:
+    async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         """Start the version's replicas and return when the first is ready and the rest are begun.
+
+        `on_line` gets every line that the version's workers print, as they print it.
 
         Raises:
             LoadFailed: It did not load; `facts["logs"]` holds the last lines printed, `stage` and

@@ -1,0 +1,77 @@
+"""Penstock: one Python call turns model files plus your own functions into a served endpoint.
+
+The public names are below; everything else is private. Each is resolved on first use, so that
+importing the package costs a few milliseconds, in a notebook as in a worker.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.client.api import deploy
+    from penstock.client.conduit import Conduit
+    from penstock.client.endpoint import Endpoint
+    from penstock.client.request import model_api_request
+    from penstock.client.start import start
+    from penstock.core.errors import PenstockError
+    from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
+    from penstock.flow.memory import delete, get, memory, save
+
+    __version__: str
+
+__all__ = [
+    "Conduit",
+    "Endpoint",
+    "PenstockError",
+    "__version__",
+    "delete",
+    "deploy",
+    "get",
+    "memory",
+    "model_api_request",
+    "model_type",
+    "save",
+    "start",
+]
+
+#: Where each public name lives and what it is called there.
+_HOMES: dict[str, tuple[str, str]] = {
+    "Conduit": ("penstock.client.conduit", "Conduit"),
+    "Endpoint": ("penstock.client.endpoint", "Endpoint"),
+    "PenstockError": ("penstock.core.errors", "PenstockError"),
+    "delete": ("penstock.flow.memory", "delete"),
+    "deploy": ("penstock.client.api", "deploy"),
+    "get": ("penstock.flow.memory", "get"),
+    "memory": ("penstock.flow.memory", "memory"),
+    "model_api_request": ("penstock.client.request", "model_api_request"),
+    "model_type": ("penstock.core.flow", "ModelType"),
+    "save": ("penstock.flow.memory", "save"),
+    "start": ("penstock.client.start", "start"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _HOMES:
+        module, attribute = _HOMES[name]
+        value = getattr(import_module(module), attribute)
+    else:
+        raise AttributeError(f"module 'penstock' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "0+unknown"

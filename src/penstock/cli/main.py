@@ -1,0 +1,53 @@
+"""The `penstock` command: one typer application, one module of `penstock.cli` per command.
+
+Commands whose libraries are not installed are left out, so `penstock login` works where the
+server's libraries are missing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import typer
+
+from penstock.cli.output import fail
+from penstock.core.errors import PenstockError
+
+#: Commands in the order of `penstock --help`: name, module, and what that module needs installed.
+#: A command is the function of its module that has the command's name.
+COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
+    ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
+    ("login", "penstock.cli.login", ()),
+]
+
+
+def build() -> typer.Typer:
+    """Return the application with the commands of every module that can be imported here."""
+    app = typer.Typer(
+        help="Serve flows of models with your own processing functions.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def penstock() -> None:
+        """Serve flows of models with your own processing functions."""
+
+    for name, module, needs in COMMANDS:
+        if all(importlib.util.find_spec(library) is not None for library in needs):
+            app.command(name)(getattr(importlib.import_module(module), name))
+    return app
+
+
+def main() -> None:
+    """Run the command line; an error of ours is printed as a sentence, without a traceback."""
+    try:
+        build()()
+    except PenstockError as error:
+        raise SystemExit(fail(error)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""`deploy`: the one call from a flow to an endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from penstock.client.conduit import Conduit, check_order
+from penstock.client.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from penstock.client.publish import Given
+
+
+@overload
+def deploy(
+    flow: Sequence[Any],
+    name: str,
+    api_key: str | None = None,
+    *,
+    dry_run: Literal[False] = False,
+    server: str | None = None,
+    **options: Unpack[Given],
+) -> Endpoint: ...
+
+
+@overload
+def deploy(
+    flow: Sequence[Any],
+    name: str,
+    api_key: str | None = None,
+    *,
+    dry_run: Literal[True],
+    server: str | None = None,
+    **options: Unpack[Given],
+) -> Conduit: ...
+
+
+def deploy(
+    flow: Sequence[Any],
+    name: str,
+    api_key: str | None = None,
+    *,
+    server: str | None = None,
+    example: Any = None,
+    example_files: Sequence[Any] = (),
+    dry_run: bool = False,
+    requirements: Sequence[str] = (),
+    replicas: int = 1,
+    timeout_s: float = 180.0,
+    max_batch: int = 64,
+    max_queue: int = 1024,
+    threads: int = 1,
+    activate: bool = True,
+    check_locally: bool | None = None,
+    project: str | None = None,
+    quiet: bool = False,
+) -> Endpoint | Conduit:
+    """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
+
+    The same name makes the next version on the same URL; the version before it serves until the
+    new one is loaded and has answered its example.
+
+    The server is `server`, else the one `penstock.start()` found or started, else
+    `PENSTOCK_SERVER`, else the profile's (see `penstock login`), else `http://127.0.0.1:8700`.
+    The key is found in the same order; its environment variable is `PENSTOCK_API_KEY`.
+
+    Args:
+        flow: One stage `(model_type, path[, functions])` or a list of them. Paths may be `str` or
+            `Path`. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
+            for `post`.
+        name: 1 to 20 lower-case letters, digits and inner hyphens.
+        api_key: Key with deploy scope.
+        server: Address of the server.
+        example: Data of a request that the new version must answer before it may serve.
+        example_files: Files of that request.
+        dry_run: Load the flow here instead, send nothing, and return a `Conduit` to run it.
+        requirements: Packages the functions need, as pip writes them.
+        replicas: Worker processes.
+        timeout_s: Seconds a call may take from arrival to answer.
+        max_batch: Most rows joined into one model call.
+        max_queue: Calls that may wait for a free worker.
+        threads: Threads a model call may use.
+        activate: Whether the new version shall serve.
+        check_locally: Run the example in this process too and require the same answer, numbers
+            within 1e-4, before the version serves. By default it is done when this process has
+            imported the models' libraries already, so that a deploy never waits for an import.
+        project: Project to deploy to, for a key that may act in several.
+        quiet: Print nothing.
+
+    Raises:
+        InvalidDeploy: The flow cannot work; nothing was sent.
+        NoKey, ServerUnreachable: There is no key, or no server answers.
+        LoadFailed, ExampleFailed: The new version cannot serve; the text has the stage, the cause
+            and the worker's last lines. The version before it keeps serving.
+    """
+    check_order("deploy(flow, name, api_key)", name, api_key, flow)
+    conduit = Conduit(
+        name,
+        api_key,
+        flow,
+        server=server,
+        example=example,
+        example_files=example_files,
+        requirements=requirements,
+        replicas=replicas,
+        timeout_s=timeout_s,
+        max_batch=max_batch,
+        max_queue=max_queue,
+        threads=threads,
+        activate=activate,
+        check_locally=check_locally,
+        project=project,
+        quiet=quiet,
+    )
+    return conduit.deploy(dry_run)

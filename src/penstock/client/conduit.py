@@ -1,0 +1,220 @@
+"""`Conduit`: a named flow that can be run here and deployed.
+
+`deploy` makes one for each call; users make one to try a flow before they deploy it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from penstock.client.endpoint import Endpoint
+from penstock.client.local import load_here
+from penstock.client.publish import Options, publish
+from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
+from penstock.core.flow import Flow, ModelType
+from penstock.core.names import check_deployment_name
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from penstock.client.publish import Given
+    from penstock.flow.local import LocalFlow
+
+
+class Conduit:
+    """A named flow. `load` and `run` work in this process, `deploy` on a server.
+
+    Args:
+        name: Name of the deployment: 1 to 20 lower-case letters, digits and inner hyphens.
+        api_key: Key for the server; found as `penstock.deploy` says when missing.
+        flow: Stages `(model_type, path[, functions])`; more can be added with `add_model`.
+        server: Address of the server; found as `penstock.deploy` says when missing.
+        **options: Keyword arguments of `penstock.deploy` from `example` on.
+
+    Attributes:
+        name: Name of the deployment.
+        flow: The stages, as given.
+        endpoint: The endpoint after `deploy`, None before.
+
+    Raises:
+        InvalidName: The name is not legal.
+        InvalidFlow, InvalidStage, InvalidSignature: The flow cannot work.
+        InvalidCall: The arguments are mixed up.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        api_key: str | None = None,
+        flow: Sequence[Any] | None = None,
+        *,
+        server: str | None = None,
+        **options: Unpack[Given],
+    ) -> None:
+        check_order("Conduit(name, api_key, flow)", name, api_key, flow)
+        self.name = check_deployment_name(name)
+        self.flow: list[Any] = _stages(flow)
+        self.endpoint: Endpoint | None = None
+        self._api_key = api_key
+        self._server = server
+        self._options = _options(options)
+        self._loaded: LocalFlow | None = None
+        self._check_early()
+
+    def __repr__(self) -> str:
+        number = len(self.flow)
+        at = f", endpoint={self.endpoint.url!r}" if self.endpoint is not None else ""
+        return f"Conduit({self.name!r}, {number} stage{'' if number == 1 else 's'}{at})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the key and the loaded models."""
+        return {**self.__dict__, "_api_key": None, "_loaded": None}
+
+    def add_model(
+        self, model_type: ModelType, path: str | os.PathLike[str], functions: Any = None
+    ) -> None:
+        """Append a stage.
+
+        Args:
+            model_type: A member of `penstock.model_type`.
+            path: The model file.
+            functions: `{"pre": f, "post": g}` with either or both, or a bare function for `post`.
+
+        Raises:
+            InvalidStage, InvalidSignature: The stage cannot work; nothing is appended.
+        """
+        stage = (model_type, path) if functions is None else (model_type, path, functions)
+        before = self.flow
+        self.flow = [*before, stage]
+        try:
+            self._check_early()
+        except BaseException:
+            self.flow = before
+            raise
+        self._loaded = None
+
+    def load(
+        self, directory: str | os.PathLike[str] | None = None, direct_from_flow: bool = False
+    ) -> Conduit:
+        """Load the models in this process and return the conduit.
+
+        Args:
+            directory: Folder that holds the model files, each under the last part of its path.
+                Without it the paths are used as given.
+            direct_from_flow: Use the paths as given also when there is a directory.
+
+        Raises:
+            InvalidFlow: The flow is empty.
+            MissingModelFile: A model file is not there.
+            MissingFramework: A model's library is not installed here.
+        """
+        stages = self.flow
+        if directory is not None and not direct_from_flow:
+            stages = [_moved(stage, Path(directory)) for stage in stages]
+        self._loaded = load_here(_parsed(stages), self._options.threads)
+        return self
+
+    def run(
+        self, data: Any, files: Sequence[Any] = (), parameters: dict[str, Any] | None = None
+    ) -> Any:
+        """Return what a server would answer as `result`, computed in this process.
+
+        The models are loaded first if they are not yet.
+
+        Args:
+            data: The request's data.
+            files: The request's files: paths, bytes, binary file objects, or
+                `(name, bytes[, content type])`.
+            parameters: Values for this run only.
+
+        Raises:
+            PenstockError: The error a server would answer.
+        """
+        loaded = self._loaded
+        if loaded is None:
+            loaded = self.load()._loaded  # noqa: SLF001 - `load` returns this very object
+        assert loaded is not None
+        return loaded.run(data, files, parameters)
+
+    @overload
+    def deploy(self, dry_run: Literal[False] = False) -> Endpoint: ...
+
+    @overload
+    def deploy(self, dry_run: bool) -> Endpoint | Conduit: ...
+
+    def deploy(self, dry_run: bool = False) -> Endpoint | Conduit:
+        """Deploy the flow and return its `Endpoint`; `penstock.deploy` says what may be raised.
+
+        Args:
+            dry_run: Load the models here instead, send nothing, and return the conduit.
+        """
+        if dry_run:
+            return self.load()
+        flow = _parsed(self.flow)
+        self.endpoint = publish(flow, self.name, self._api_key, self._server, self._options)
+        return self.endpoint
+
+    def _check_early(self) -> None:
+        """Raise now what can be known now: files may come later, so they may be missing."""
+        try:
+            if self.flow:
+                Flow.parse(self.flow)
+        except MissingModelFile:
+            return
+
+
+def check_order(form: str, name: object, api_key: object, flow: object) -> None:
+    """Raise `InvalidCall` when the arguments are of kinds that only another order explains."""
+    wrong = None
+    if isinstance(flow, (str, os.PathLike)):
+        wrong = f"the flow is the {type(flow).__name__} {str(flow)[:60]!r}"
+    elif isinstance(flow, Conduit):
+        wrong = "the flow is a Conduit; call its deploy() instead"
+    elif flow is not None and callable(flow):
+        wrong = "the flow is a function"
+    elif not isinstance(name, str):
+        wrong = f"the name is a {type(name).__name__}"
+    elif api_key is not None and not isinstance(api_key, str):
+        wrong = f"the API key is a {type(api_key).__name__}"
+    if wrong:
+        raise InvalidCall(
+            f"{wrong[0].upper()}{wrong[1:]}.",
+            hint=f"The order is {form}, and a flow is a list of stages "
+            '(model_type.TORCH, "model.pt"[, {"pre": f, "post": g}]).',
+        )
+
+
+def _options(given: Given) -> Options:
+    known = Options.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            raise InvalidCall(
+                f"There is no argument {name!r}.", hint=f"The options are {', '.join(known)}."
+            )
+    return Options(**given)
+
+
+def _stages(flow: Sequence[Any] | None) -> list[Any]:
+    if flow is None:
+        return []
+    if isinstance(flow, tuple) and flow and not isinstance(flow[0], tuple):
+        return [flow]
+    if not isinstance(flow, (list, tuple)):
+        Flow.parse(flow)
+    return list(flow)
+
+
+def _parsed(stages: Sequence[Any]) -> Flow:
+    if not stages:
+        raise InvalidFlow(
+            "The flow is empty.", hint="Give it stages, or call add_model(model_type, path)."
+        )
+    return Flow.parse(list(stages))
+
+
+def _moved(stage: Any, directory: Path) -> Any:
+    kind, path, *functions = stage
+    return (kind, directory / Path(path).name, *functions)

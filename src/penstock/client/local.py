@@ -1,0 +1,117 @@
+"""Runs a flow in this process, with the code the server's workers run.
+
+Used by `Conduit.load` and `Conduit.run`, and by `deploy` to learn what the answer to the example
+should be before anything is uploaded. The flow runtime is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.core.errors import FlowError, MissingFramework
+from penstock.core.flow import Flow, ModelType
+
+if TYPE_CHECKING:
+    from penstock.flow.local import LocalFlow
+
+#: Module and extra that each model type needs.
+_NEEDS: dict[ModelType, tuple[str, str]] = {
+    ModelType.TORCH: ("torch", "torch"),
+    ModelType.XGBOOST_CLASSIFIER: ("xgboost", "xgboost"),
+    ModelType.XGBOOST_REGRESSOR: ("xgboost", "xgboost"),
+    ModelType.SKLEARN: ("sklearn", "sklearn"),
+    ModelType.SKLEARN_CLASSIFIER: ("sklearn", "sklearn"),
+    ModelType.SKLEARN_PREPROCESSOR: ("sklearn", "sklearn"),
+    ModelType.ONNX: ("onnxruntime", "onnx"),
+}
+
+#: How far two numbers may be apart to count as the same: relative to the larger, and at least.
+RELATIVE, ABSOLUTE = 1e-4, 1e-6
+
+
+def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
+    """Return `flow` with its models loaded in this process.
+
+    Raises:
+        MissingFramework: A model's library is not installed here.
+        PenstockError: A model file cannot be loaded.
+    """
+    for number, stage in enumerate(flow.stages, 1):
+        module, extra = _NEEDS[stage.model_type]
+        if module not in sys.modules and importlib.util.find_spec(module) is None:
+            raise MissingFramework(
+                f"Stage {number} ({stage.model_type.name}) needs {module}, which is not installed "
+                "here.",
+                stage=number,
+                hint=f'Run: pip install "penstock[{extra}]". The server has its own.',
+            )
+    from penstock.flow.local import LocalFlow
+
+    return LocalFlow(flow, threads=threads)
+
+
+def frameworks_in_use(flow: Flow) -> bool:
+    """Whether this process has imported every library that the flow's models need."""
+    return all(_NEEDS[stage.model_type][0] in sys.modules for stage in flow.stages)
+
+
+def expected_answer(
+    flow: Flow, example: Any, files: Sequence[Any], threads: int, required: bool
+) -> tuple[bool, Any]:
+    """Run the example here.
+
+    Args:
+        flow: The flow.
+        example: The request's data.
+        files: The request's files.
+        threads: Threads a model call may use.
+        required: Whether a function's import that fails here is an error; when False the example
+            is left to the server then.
+
+    Returns:
+        Whether there is an answer, and the answer as JSON values.
+
+    Raises:
+        PenstockError: The flow fails on its example here.
+    """
+    try:
+        return True, load_here(flow, threads).run(example, files)
+    except FlowError as error:
+        if required or error.type not in {"ImportError", "ModuleNotFoundError"}:
+            raise
+        return False, None
+
+
+def difference(here: Any, there: Any, path: str = "result") -> str | None:
+    """Return where two answers differ, as `result["a"][0]: 1 here, 2 there`; None if they do not.
+
+    Numbers count as the same within 1e-4 of the larger one.
+    """
+    if isinstance(here, dict) and isinstance(there, dict) and here.keys() == there.keys():
+        pairs = ((f"{path}[{key!r}]", here[key], there[key]) for key in here)
+    elif isinstance(here, list) and isinstance(there, list) and len(here) == len(there):
+        pairs = ((f"{path}[{i}]", *both) for i, both in enumerate(zip(here, there, strict=True)))
+    elif _same(here, there):
+        return None
+    else:
+        return f"{path}: {_short(here)} here, {_short(there)} on the server"
+    found = (difference(a, b, where) for where, a, b in pairs)
+    return next((text for text in found if text is not None), None)
+
+
+def _same(here: Any, there: Any) -> bool:
+    numbers = (int, float)
+    if isinstance(here, bool) or isinstance(there, bool):
+        return here is there
+    if isinstance(here, numbers) and isinstance(there, numbers):
+        return math.isclose(here, there, rel_tol=RELATIVE, abs_tol=ABSOLUTE)
+    return type(here) is type(there) and bool(here == there)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,236 @@
+"""The steps of a deploy, from a checked flow to an endpoint that serves it.
+
+Called by `Conduit.deploy`. Nothing is sent before everything that can be checked here is checked;
+nothing is activated before the new version answered its example as this process did.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+import msgspec
+
+from penstock.client.config import resolve
+from penstock.client.endpoint import Endpoint
+from penstock.client.local import difference, expected_answer, frameworks_in_use
+from penstock.client.preflight import Prepared, prepare
+from penstock.client.progress import Reporter
+from penstock.client.session import Session, session_for
+from penstock.client.upload import upload
+from penstock.codec.captures import size_text
+from penstock.codec.request import encode_request
+from penstock.core.errors import ExampleFailed, InvalidSetting, UnexpectedAnswer, from_dict
+from penstock.core.flow import Flow
+from penstock.environments.describe import EnvironmentInfo
+
+#: Longest example that the curl line shows.
+SHOWN_EXAMPLE = 300
+
+
+class Given(TypedDict, total=False):
+    """The options as keyword arguments, for type checkers; see `Options`."""
+
+    example: Any
+    example_files: Sequence[Any]
+    requirements: Sequence[str]
+    replicas: int
+    timeout_s: float
+    max_batch: int
+    max_queue: int
+    threads: int
+    activate: bool
+    check_locally: bool | None
+    project: str | None
+    quiet: bool
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a flow is deployed; `penstock.deploy` documents each."""
+
+    example: Any = None
+    example_files: Sequence[Any] = ()
+    requirements: Sequence[str] = ()
+    replicas: int = 1
+    timeout_s: float = 180.0
+    max_batch: int = 64
+    max_queue: int = 1024
+    threads: int = 1
+    activate: bool = True
+    check_locally: bool | None = None
+    project: str | None = None
+    quiet: bool = False
+
+    @property
+    def has_example(self) -> bool:
+        """Whether there is an example to try."""
+        return self.example is not None or bool(self.example_files)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the server keeps with the version."""
+        names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads")
+        return {name: getattr(self, name) for name in names}
+
+
+def publish(
+    flow: Flow, name: str, api_key: str | None, server: str | None, options: Options
+) -> Endpoint:
+    """Deploy `flow` under `name` and return its endpoint.
+
+    Raises:
+        InvalidDeploy: The flow cannot work; nothing was sent.
+        ClientError: There is no key, or no server answers.
+        EngineError: The server could not load the version or it failed its example; the version
+            before it keeps serving.
+    """
+    target = resolve(api_key, server)
+    session = session_for(target)
+    reporter = Reporter(options.quiet)
+    project = options.project or _project(session, target.project)
+    reporter.step(f"Server {session.server}, project {project}")
+    prepared = prepare(
+        flow,
+        options.requirements,
+        options.example,
+        options.example_files,
+        _environment(session),
+    )
+    _report_capture(prepared, reporter)
+    checked, expected = _answer_here(flow, options, reporter)
+    _upload(session, project, prepared, reporter)
+    body = {
+        "manifest": msgspec.to_builtins(prepared.manifest),
+        "settings": options.settings(),
+        "activate": options.activate and not checked,
+    }
+    ready = _create(session, f"/v1/{project}/{name}/versions", body, reporter)
+    endpoint = Endpoint(
+        str(ready["endpoint"]),
+        target.api_key,
+        version=int(ready["version"]["number"]),
+        timeout_s=options.timeout_s,
+    )
+    if checked:
+        _compare(endpoint, options, expected, reporter)
+    reporter.endpoint(endpoint.url, curl_line(endpoint.url, flow.uses_files, options))
+    return endpoint
+
+
+def _project(session: Session, usual: str | None) -> str:
+    """Return the key's project; for an admin key the profile's, or the server's only one."""
+    found = session.get("/v1/whoami").get("project") or usual
+    if found:
+        return str(found)
+    names = [str(project["name"]) for project in session.get("/v1/projects")["projects"]]
+    if len(names) == 1:
+        return names[0]
+    raise InvalidSetting(
+        f"An admin key may act in every project; this server has {', '.join(names) or 'none'}.",
+        hint="Give project=, or use a deploy key.",
+    )
+
+
+def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
+    for number, stage in enumerate(prepared.manifest.stages, 1):
+        size = size_text(stage.model.size)
+        reporter.step(f"Stage {number}: {stage.model_type} {stage.model.name} ({size})")
+    for line in prepared.captured:
+        reporter.detail(line)
+    for warning in prepared.warnings:
+        reporter.warn(warning)
+
+
+def _environment(session: Session) -> EnvironmentInfo:
+    """Return what the server has, so that what it lacks is found before anything is sent."""
+    try:
+        return msgspec.convert(session.get("/v1/environment"), EnvironmentInfo)
+    except msgspec.ValidationError as error:
+        raise UnexpectedAnswer(
+            f"The server describes its environment in another form: {error}.",
+            hint="Install the same version of penstock on both sides.",
+        ) from None
+
+
+def _upload(session: Session, project: str, prepared: Prepared, reporter: Reporter) -> None:
+    sent = upload(session, project, prepared.manifest, prepared.blobs, reporter)
+    known = ""
+    if sent.known_files:
+        known = f", {sent.known_files} ({size_text(sent.known_size)}) already there"
+    files = "1 file" if sent.files == 1 else f"{sent.files} files"
+    reporter.step(f"Uploaded {files} ({size_text(sent.size)}){known}")
+
+
+def _create(
+    session: Session, path: str, body: dict[str, Any], reporter: Reporter
+) -> dict[str, Any]:
+    """Make the version and return the event that says it is ready."""
+    with session.events(path, body) as events:
+        for event in events:
+            kind = event.get("event")
+            if kind == "step":
+                reporter.step(str(event.get("message")))
+            elif kind == "log":
+                reporter.detail(str(event.get("line")))
+            elif kind == "failed":
+                error = from_dict(event["error"])
+                error.facts["logs"] = event.get("logs") or error.facts.get("logs") or []
+                raise error
+            elif kind == "ready":
+                return event
+    raise UnexpectedAnswer(
+        "The server ended its report before it said whether the version is ready.",
+        hint="Look at the server's log, and at endpoint.versions().",
+    )
+
+
+def _answer_here(flow: Flow, options: Options, reporter: Reporter) -> tuple[bool, Any]:
+    """Return whether the example was answered in this process, and its answer."""
+    wanted = options.check_locally
+    if wanted is False or not options.has_example or not (wanted or frameworks_in_use(flow)):
+        return False, None
+    answer = expected_answer(
+        flow, options.example, options.example_files, options.threads, required=bool(wanted)
+    )
+    if answer[0]:
+        reporter.step("The example was answered here")
+    return answer
+
+
+def _compare(endpoint: Endpoint, options: Options, expected: Any, reporter: Reporter) -> None:
+    """Require the answer of this process from the new version, then let it serve."""
+    number = endpoint.version or 0
+    served = endpoint.call_version(number, options.example, list(options.example_files))
+    differs = difference(expected, served.result)
+    if differs is not None:
+        raise ExampleFailed(
+            f"Version {number} of {endpoint.name} answers the example differently than the flow "
+            f"does here: {differs}.",
+            hint="Compare the library versions of both sides; give check_locally=False if the "
+            f"answer changes from call to call. endpoint.activate({number}) serves it anyway.",
+            run_id=served.run_id,
+        )
+    reporter.step("The server gave the same answer")
+    if options.activate:
+        endpoint.activate(number)
+        reporter.step("The new version serves")
+
+
+def curl_line(url: str, uses_files: bool, options: Options) -> str:
+    """Return a command that calls the endpoint with the example, if it is short enough to read.
+
+    The key is named, not shown.
+    """
+    body = "[]"
+    if options.example is not None:
+        text = encode_request(options.example).to_bytes().decode()
+        body = text if len(text) <= SHOWN_EXAMPLE else body
+    line = f'curl {url} -H "Authorization: $PENSTOCK_API_KEY"'
+    if not uses_files:
+        return f"{line} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    names = [str(f) for f in options.example_files if isinstance(f, (str, os.PathLike))]
+    parts = [f"-F {shlex.quote(f'files=@{name}')}" for name in names or ["a.png"]]
+    return f"{line} -F {shlex.quote(f'data={body}')} {' '.join(parts)}"

@@ -1,0 +1,290 @@
+"""The client's one way to the server: kept-alive connections, errors as exceptions, events.
+
+Everything of the client that talks holds a `Session`, got from `session_for`, so that calls to one
+server share connections. Requests that may be repeated safely are tried up to three times; others
+once. The key travels in a header only: it is in no message and no text form.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
+
+import httpx2
+
+from penstock.client.config import Target, check_key, is_loopback
+from penstock.codec.request import EncodedRequest
+from penstock.core.errors import (
+    DeadlineExceeded,
+    PenstockError,
+    ServerUnreachable,
+    UnexpectedAnswer,
+    from_dict,
+)
+
+#: Seconds to wait for a connection, and for one answer of the control API.
+CONNECT_S = 5.0
+ANSWER_S = 60.0
+#: Seconds between two events of a deploy: longer than any step takes without reporting.
+EVENT_S = 600.0
+#: The server's own limit for a call, and what the client waits beyond it so that the server's
+#: answer, which says more than a client's time-out, arrives first.
+SERVER_LIMIT_S = 180.0
+MARGIN_S = 15.0
+
+#: Bodies up to this many bytes are sent in one piece.
+WHOLE_BYTES = 1 << 20
+
+#: Pauses before the second and third try, in seconds.
+PAUSES_S = (0.1, 0.4)
+
+Content = bytes | Iterable[bytes]
+T = TypeVar("T")
+
+
+class Session:
+    """Kept-alive connections to one server with one key. Safe to share between threads.
+
+    Args:
+        target: The server and the key.
+        transport: Another way to carry requests; tests give one.
+    """
+
+    def __init__(self, target: Target, transport: httpx2.BaseTransport | None = None) -> None:
+        self.server = target.server
+        local = is_loopback(target.server)
+        # A proxy never helps on the same machine, and loading certificates for a connection that
+        # has no TLS costs 70 ms.
+        self._client = httpx2.Client(
+            transport=transport,
+            headers={"Authorization": check_key(target.api_key)},
+            timeout=_timeout(ANSWER_S),
+            limits=httpx2.Limits(max_connections=None, keepalive_expiry=60.0),
+            trust_env=not local,
+            verify=not (local and target.server.startswith("http://")),
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"Session({self.server!r})"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET; tried again when the connection breaks."""
+        return patiently(lambda: self._plain("GET", path))
+
+    def delete(self, path: str) -> Any:
+        """Return the JSON answer to a DELETE (None when it has no body)."""
+        return self._plain("DELETE", path)
+
+    def post(self, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+        """Return the JSON answer to a POST of `fields` as a JSON object."""
+        return self._plain("POST", path, _json(fields or {}), _JSON)
+
+    def put(self, path: str, content: Callable[[], Iterable[bytes]], size: int) -> None:
+        """Send `size` bytes as they are; tried again, from the start, when the connection breaks.
+
+        Args:
+            path: Path below the server's address, or a whole URL.
+            content: Returns the bytes in pieces; called once for each try.
+            size: How many bytes that is.
+        """
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        patiently(lambda: self._plain("PUT", path, content(), headers))
+
+    def call(self, url: str, body: EncodedRequest, timeout_s: float | None) -> httpx2.Response:
+        """Return the answer to a POST of `body`, whatever its status; tried once only.
+
+        Args:
+            url: Path below the server's address, or a whole URL.
+            body: What to send; a big one is sent in pieces.
+            timeout_s: Seconds to wait for the answer; None waits a little longer than the server.
+
+        Raises:
+            ServerUnreachable: No server answers.
+            DeadlineExceeded: No answer in time.
+        """
+        limit = SERVER_LIMIT_S + MARGIN_S if timeout_s is None else timeout_s
+        request = self._client.build_request(
+            "POST",
+            self._url(url),
+            content=body.to_bytes() if body.size <= WHOLE_BYTES else body,
+            headers={"Content-Type": body.media_type, "Content-Length": str(body.size)},
+            timeout=_timeout(limit),
+        )
+        with _as_our_errors(self.server, limit):
+            return self._client.send(request)
+
+    @contextmanager
+    def events(self, path: str, fields: Mapping[str, Any]) -> Iterator[Iterator[dict[str, Any]]]:
+        """POST `fields` and hand out the answer's events, one JSON object a line, as they come."""
+        request = self._client.build_request(
+            "POST",
+            self._url(path),
+            content=_json(fields),
+            headers=_JSON,
+            timeout=_timeout(EVENT_S),
+        )
+        with _as_our_errors(self.server, EVENT_S):
+            response = self._client.send(request, stream=True)
+            try:
+                if response.status_code >= 300:
+                    response.read()
+                    raise error_of(response)
+                yield _events(response)
+            finally:
+                response.close()
+
+    def _plain(
+        self,
+        method: str,
+        path: str,
+        content: Content | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
+        with _as_our_errors(self.server, ANSWER_S):
+            response = self._client.request(
+                method, self._url(path), content=content, headers=headers
+            )
+        if response.status_code >= 300:
+            raise error_of(response)
+        return json_of(response) if response.content else None
+
+    def _url(self, path: str) -> str:
+        return path if "://" in path else self.server + path
+
+
+_JSON = {"Content-Type": "application/json"}
+_sessions: dict[tuple[int, Target], Session] = {}
+
+
+def session_for(target: Target) -> Session:
+    """Return the process's session for a server and key, made on first use.
+
+    A forked child gets its own: two processes must not write into one connection.
+    """
+    key = (os.getpid(), target)
+    found = _sessions.get(key)
+    if found is None:
+        found = _sessions.setdefault(key, Session(target))
+    return found
+
+
+def patiently(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; when the connection breaks, try up to twice more."""
+    for pause in PAUSES_S:
+        with suppress(ServerUnreachable):
+            return attempt()
+        time.sleep(pause)
+    return attempt()
+
+
+def json_of(response: httpx2.Response) -> Any:
+    """Return the body as JSON.
+
+    Raises:
+        UnexpectedAnswer: It is none.
+    """
+    try:
+        return json.loads(response.content)
+    except ValueError:
+        raise _unexpected(response) from None
+
+
+def error_of(response: httpx2.Response) -> PenstockError:
+    """Return the error that an answer describes, with run id and status among its facts."""
+    try:
+        body = json.loads(response.content)
+        error = from_dict(body["error"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return _unexpected(response)
+    error.facts.setdefault("status", response.status_code)
+    for name, value in (
+        ("run_id", body.get("run_id")),
+        ("retry_after_s", response.headers.get("Retry-After")),
+    ):
+        if value is not None:
+            error.facts.setdefault(name, value)
+    return error
+
+
+def _unexpected(response: httpx2.Response) -> UnexpectedAnswer:
+    where = f"{response.request.method} {response.request.url}"
+    moved = response.headers.get("Location")
+    if response.is_redirect and moved:
+        return UnexpectedAnswer(
+            f"{where} was redirected to {moved}.", hint="Give the final address as server=."
+        )
+    start = response.content[:200].decode("utf-8", "replace").strip()
+    return UnexpectedAnswer(
+        f"{where} answered {response.status_code} with a body that is not Penstock's: {start!r}.",
+        hint="Is there a Penstock server at this address, and a proxy in between?",
+        status=response.status_code,
+    )
+
+
+def _events(response: httpx2.Response) -> Iterator[dict[str, Any]]:
+    for line in _lines(response):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            raise UnexpectedAnswer(f"The server sent an event that is not JSON: {line[:200]!r}.")
+        yield event
+
+
+def _lines(response: httpx2.Response) -> Iterator[bytes]:
+    """Split at line feeds only: a line separator inside a JSON string is no end of line."""
+    rest = b""
+    for piece in response.iter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from filter(bytes.strip, whole)
+    if rest.strip():
+        yield rest
+
+
+def _json(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":")).encode()
+
+
+def _timeout(answer_s: float) -> httpx2.Timeout:
+    return httpx2.Timeout(connect=CONNECT_S, read=answer_s, write=ANSWER_S, pool=None)
+
+
+@contextmanager
+def _as_our_errors(server: str, limit_s: float) -> Iterator[None]:
+    """Turn the carrier's exceptions into Penstock's, which say what to do.
+
+    The cause is left out on purpose: a carrier's exception may hold the request and its headers.
+    """
+    try:
+        yield
+    except (httpx2.ReadTimeout, httpx2.WriteTimeout):
+        raise DeadlineExceeded(
+            f"{server} did not answer within {limit_s:g} s.",
+            hint="Give a larger timeout_s, or look at the server's log.",
+        ) from None
+    except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.InvalidURL) as error:
+        raise unreachable(server, str(error)) from None
+    except httpx2.TransportError as error:
+        raise ServerUnreachable(
+            f"The connection to {server} broke ({type(error).__name__}: {error}).",
+            hint="Look at the server's log; it may have been stopped.",
+        ) from None
+
+
+def unreachable(server: str, why: str) -> ServerUnreachable:
+    """Return the error for a server that does not answer, saying how to start one."""
+    return ServerUnreachable(
+        f"No Penstock server answers at {server} ({why}).",
+        hint="Start one with `penstock serve`, or with `penstock.start()` in a notebook; or give "
+        "its address as server= or in PENSTOCK_SERVER.",
+    )

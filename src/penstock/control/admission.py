@@ -1,0 +1,127 @@
+"""Whether an uploaded version may be tried at all: checks that need no worker.
+
+Called by `penstock.control.deploys` before anything is recorded. Each check raises one error that
+names the stage, function or file and says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest
+from penstock.core.errors import (
+    BlobMissing,
+    InterpreterMismatch,
+    InvalidManifest,
+    InvalidSetting,
+)
+from penstock.core.flow import ModelType
+from penstock.core.records import VersionSettings
+from penstock.environments.check import Need, check
+from penstock.environments.describe import EnvironmentInfo
+
+#: Smallest and largest value of each version setting.
+RANGES: dict[str, tuple[float, float]] = {
+    "replicas": (1, 64),
+    "timeout_s": (0.1, 86400.0),
+    "max_batch": (1, 65536),
+    "threads": (1, 256),
+    "max_queue": (1, 1_000_000),
+}
+
+#: Libraries that may be imported before the fork: importing them starts no thread that a forked
+#: worker would miss.
+FORK_SAFE = frozenset(
+    {"PIL", "joblib", "numpy", "onnxruntime", "pandas", "scipy", "sklearn", "torch", "xgboost"}
+)
+
+
+def check_settings(settings: VersionSettings) -> None:
+    """Raise `InvalidSetting` if a setting is out of range."""
+    for name, (least, most) in RANGES.items():
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+
+
+def check_model_types(manifest: Manifest) -> None:
+    """Raise `InvalidManifest` if a stage has a model type this server does not know."""
+    known = {kind.value for kind in ModelType}
+    for number, stage in enumerate(manifest.stages, 1):
+        if stage.model_type not in known:
+            raise InvalidManifest(
+                f"Stage {number} has the model type {stage.model_type!r}, which this server does "
+                "not know.",
+                stage=number,
+                hint=f"It knows {', '.join(sorted(known))}.",
+            )
+
+
+def check_interpreter(manifest: Manifest, server: Interpreter) -> None:
+    """Raise `InterpreterMismatch` if the functions' bytecode is not safe to load here."""
+    made_by = manifest.interpreter
+    if not manifest.has_functions() or server.can_load_functions_of(made_by):
+        return
+    raise InterpreterMismatch(
+        f"The processing functions were made by {made_by.implementation} {made_by.version}; this "
+        f"server runs {server.implementation} {server.version}, which cannot load them safely.",
+        hint=f"Deploy from Python {_minor(server)}, or start the server with Python "
+        f"{_minor(made_by)}.",
+        client=made_by.version,
+        server=server.version,
+    )
+
+
+def _minor(interpreter: Interpreter) -> str:
+    return ".".join(interpreter.version.split(".")[:2])
+
+
+def check_blobs(manifest: Manifest, missing: Sequence[str]) -> None:
+    """Raise `BlobMissing` naming the files of `missing` (SHA-256s), if any."""
+    if not missing:
+        return
+    blobs = manifest.blobs()
+    names = [blobs[sha256].name for sha256 in missing if sha256 in blobs]
+    raise BlobMissing(
+        f"The server does not have {len(missing)} of the bundle's files: {', '.join(names)}.",
+        hint="Upload them, then send the manifest again.",
+        sha256=list(missing),
+    )
+
+
+def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
+    """Raise `MissingImports` if a function imports a module that this server does not have.
+
+    The client has checked this already, unless it is another client.
+    """
+    travelling = {module.path.split("/")[0].removesuffix(".py") for module in manifest.modules}
+    needs = [
+        Need(number, role, i.module.split(".")[0], i.distribution, i.version)
+        for number, role, entry in functions_of(manifest)
+        for i in entry.imports
+    ]
+    check(needs, installed, travelling=travelling)
+
+
+def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
+    """Yield stage number, `"pre"` or `"post"`, and entry of every function of the bundle."""
+    for number, stage in enumerate(manifest.stages, 1):
+        for role, entry in (("pre", stage.pre), ("post", stage.post)):
+            if entry is not None:
+                yield number, role, entry
+
+
+def preload_modules(
+    manifest: Manifest, by_model_type: Mapping[str, Sequence[str]]
+) -> tuple[str, ...]:
+    """Return the modules to import before workers are forked, sorted.
+
+    Those that the model types need, and those of `FORK_SAFE` that the functions import.
+    """
+    wanted: set[str] = set()
+    for stage in manifest.stages:
+        wanted.update(by_model_type.get(stage.model_type, ()))
+    for _number, _role, entry in functions_of(manifest):
+        tops = {imported.module.split(".")[0] for imported in entry.imports}
+        wanted.update(tops & FORK_SAFE)
+    return tuple(sorted(wanted))

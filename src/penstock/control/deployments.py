@@ -1,0 +1,125 @@
+"""Listing and deleting deployments, and starting them again when the server starts.
+
+Called by `penstock.server.routes.deployments`, the dashboard and `penstock.wiring`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from penstock.control.database import Database
+from penstock.control.serving import Serving
+from penstock.control.status import DeploymentView, deployment_view
+from penstock.core.errors import LoadFailed, NotFound
+from penstock.core.records import DeploymentRecord, VersionRecord
+from penstock.core.states import VersionState
+
+log = logging.getLogger("penstock.versions")
+
+
+class Deployments:
+    """Deployments of projects. Every method runs on the event loop.
+
+    Args:
+        database: Where deployments and what their functions saved are kept.
+        serving: Routes, pools and locks.
+        endpoint: URL of a deployment's predict call, by project and name.
+        starts_at_once: Versions started at the same time by `restore`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        serving: Serving,
+        endpoint: Callable[[str, str], str],
+        *,
+        starts_at_once: int,
+    ) -> None:
+        self._database = database
+        self._serving = serving
+        self._endpoint = endpoint
+        self._slots = asyncio.Semaphore(starts_at_once)
+        self._restarts: set[asyncio.Task[None]] = set()
+
+    async def list(self, project: str | None = None) -> list[DeploymentView]:
+        """Return the deployments of a project (None: of all), by name."""
+        records = await self._database.call(self._database.records.list_deployments, project)
+        return [self._view(record) for record in records]
+
+    async def get(self, project: str, name: str) -> DeploymentView:
+        """Return a deployment. Raises `NotFound`."""
+        return self._view(await self._find(project, name))
+
+    def _view(self, record: DeploymentRecord) -> DeploymentView:
+        pool = self._serving.active_pool(record.project, record.name)
+        problem = self._serving.problem(record.project, record.name)
+        return deployment_view(
+            record,
+            endpoint=self._endpoint(record.project, record.name),
+            replicas=pool.status() if pool is not None else (),
+            tally=self._serving.tally(record.project, record.name),
+            starting=record.active is not None and pool is None,
+            problem=problem.to_dict() if problem is not None else None,
+        )
+
+    async def _find(self, project: str, name: str) -> DeploymentRecord:
+        database = self._database
+        record = await database.call(database.records.get_deployment, project, name)
+        if record is None:
+            raise NotFound(f"There is no deployment {name!r} in project {project!r}.")
+        return record
+
+    async def delete(self, project: str, name: str) -> None:
+        """Delete a deployment with its versions and memory; calls in hand are answered.
+
+        Raises:
+            NotFound: There is no such deployment.
+        """
+        serving, database = self._serving, self._database
+        async with serving.lock(project, name):
+            record = await self._find(project, name)
+            serving.withdraw(project, name, [v.number for v in record.versions])
+            await database.call(database.records.delete_deployment, project, name)
+            await database.call(database.memory.clear, (project, name))
+
+    async def restore(self) -> None:
+        """Bring back what served before the server stopped; returns before all of it serves.
+
+        A version that was being deployed then is marked as failed.
+        """
+        database = self._database
+        for deployment in await database.call(database.records.list_deployments, None):
+            for record in deployment.versions:
+                if record.state is VersionState.DEPLOYING:
+                    await self._mark_interrupted(record)
+                if record.number == deployment.active:
+                    self._serving.expect(record)
+                    self._restart(record)
+
+    async def _mark_interrupted(self, record: VersionRecord) -> None:
+        error = LoadFailed(
+            "The server stopped while the version was being deployed.", hint="Deploy again."
+        )
+        await self._database.call(
+            self._database.records.set_version_state,
+            record.project,
+            record.deployment,
+            record.number,
+            VersionState.FAILED,
+            at=self._serving.now(),
+            failure=error.to_dict(),
+        )
+
+    def _restart(self, record: VersionRecord) -> None:
+        task = asyncio.create_task(self._serving.restart(record, self._slots))
+        self._restarts.add(task)
+        task.add_done_callback(self._restarts.discard)
+
+    async def close(self) -> None:
+        """Give up the starts that `restore` began."""
+        for task in self._restarts:
+            task.cancel()
+        if self._restarts:
+            await asyncio.wait(set(self._restarts))

@@ -1,0 +1,237 @@
+"""Adding a version to a deployment: the use case behind `deploy`.
+
+A version is admitted (checks that need no worker), recorded, loaded in a worker, tried with its
+example, and only then made the active one. Whatever goes wrong before that leaves the version
+before it serving. Called by `penstock.server.routes.versions`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest
+from penstock.control import admission
+from penstock.control.database import Database
+from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
+from penstock.control.pools import key_of
+from penstock.control.serving import Serving
+from penstock.control.status import VersionView, version_view
+from penstock.control.trial import run_example
+from penstock.core.errors import InternalError, NotFound, PenstockError
+from penstock.core.names import check_deployment_name
+from penstock.core.records import VersionRecord, VersionSettings
+from penstock.core.states import VersionState
+from penstock.engine.base import Pool
+from penstock.environments.describe import describe
+from penstock.stores.base import BlobStore
+
+log = logging.getLogger("penstock.versions")
+
+#: How many of the worker's last lines go with a failed deploy.
+LOG_LINES = 50
+
+
+class Candidate(NamedTuple):
+    """An admitted version that is not recorded yet."""
+
+    project: str
+    name: str
+    raw: bytes
+    manifest: Manifest
+    settings: VersionSettings
+    actor: str
+
+
+class _Lines:
+    """Reports what a candidate's workers print until the deploy is over."""
+
+    def __init__(self, report: Report) -> None:
+        self.report: Report | None = report
+
+    def __call__(self, line: str) -> None:
+        if self.report is not None:
+            self.report(LogEvent(line))
+
+
+class Deploys:
+    """The deploys under way. Every method runs on the event loop.
+
+    Args:
+        database: Where versions are remembered.
+        serving: Routes, pools and locks.
+        blobs: Where the bundles' files are.
+        endpoint: URL of a deployment's predict call, by project and name.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        serving: Serving,
+        blobs: BlobStore,
+        endpoint: Callable[[str, str], str],
+    ) -> None:
+        self._database = database
+        self._serving = serving
+        self._blobs = blobs
+        self._endpoint = endpoint
+        self._interpreter = Interpreter.current()
+        self._tasks: set[asyncio.Task[VersionView]] = set()
+
+    async def admit(
+        self, project: str, name: str, manifest: bytes, settings: VersionSettings, actor: str
+    ) -> Candidate:
+        """Check everything that can be checked without a worker; record nothing.
+
+        Args:
+            project: The project.
+            name: Name of the deployment, which may be new.
+            manifest: The bundle's manifest as JSON.
+            settings: How to serve the version.
+            actor: Id of the key that asks for it.
+
+        Raises:
+            InvalidName, InvalidManifest, InvalidSetting, InterpreterMismatch, MissingImports:
+                As their names say; nothing of this can ever be served here.
+            BlobMissing: Files are not uploaded yet.
+            NotFound: There is no such project.
+        """
+        check_deployment_name(name)
+        parsed = read_manifest(manifest)
+        admission.check_settings(settings)
+        admission.check_model_types(parsed)
+        admission.check_interpreter(parsed, self._interpreter)
+        admission.check_imports(parsed, await asyncio.to_thread(describe))
+        if await self._database.call(self._database.records.get_project, project) is None:
+            raise NotFound(f"There is no project {project!r}.")
+        missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))
+        admission.check_blobs(parsed, missing)
+        return Candidate(project, name, manifest, parsed, settings, actor)
+
+    def begin(
+        self, candidate: Candidate, report: Report, *, activate: bool = True
+    ) -> asyncio.Task[VersionView]:
+        """Deploy in the background, whether or not the caller stays to hear of it.
+
+        Args:
+            candidate: What `admit` returned.
+            report: Called with each event; the last is a `ReadyEvent` or a `FailedEvent`.
+            activate: Whether the version shall serve once it is ready.
+
+        Returns:
+            The task; it gives the version, or raises what the `FailedEvent` says.
+        """
+        task = asyncio.create_task(self._deploy(candidate, report, activate))
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    def _forget(self, task: asyncio.Task[VersionView]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it was reported; nobody need await the task
+
+    async def _deploy(self, candidate: Candidate, report: Report, activate: bool) -> VersionView:
+        lock = self._serving.lock(candidate.project, candidate.name)
+        if lock.locked():
+            report(StepEvent("waiting", "Waiting for another deploy of the same name."))
+        try:
+            async with lock:
+                view = await self._deploy_in_turn(candidate, report, activate)
+        except Exception as error:  # noqa: BLE001 - `_as_ours` logs what is not ours
+            ours = _as_ours(error)
+            report(_failed_event(ours))
+            raise ours from ours.__cause__
+        report(ReadyEvent(view, self._endpoint(candidate.project, candidate.name)))
+        return view
+
+    async def _deploy_in_turn(
+        self, candidate: Candidate, report: Report, activate: bool
+    ) -> VersionView:
+        record = await self._record(candidate)
+        report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
+        try:
+            pool = await self._prepare(record, candidate.manifest, report)
+            record = await self._mark(record, VersionState.READY)
+        except Exception as error:
+            await self._mark_failed(record, _as_ours(error))
+            raise
+        if not activate:
+            self._serving.pools.stop(key_of(record))
+            return version_view(record, None)
+        report(StepEvent("activating", "Switching the endpoint over."))
+        await self._serving.activate(record, pool)
+        return version_view(record, record.number)
+
+    async def _record(self, candidate: Candidate) -> VersionRecord:
+        return await self._database.call(
+            self._database.records.add_version,
+            project=candidate.project,
+            deployment=candidate.name,
+            manifest=candidate.raw,
+            settings=candidate.settings,
+            size_bytes=sum(blob.size for blob in candidate.manifest.blobs().values()),
+            created_at=self._serving.now(),
+            created_by=candidate.actor,
+        )
+
+    async def _prepare(self, record: VersionRecord, manifest: Manifest, report: Report) -> Pool:
+        report(StepEvent("loading", "Loading the version in a worker."))
+        lines = _Lines(report)
+        try:
+            pool = await self._serving.pools.start(record, on_line=lines)
+            if manifest.example is not None:
+                report(StepEvent("example", "Sending the example."))
+                await self._try_example(record, pool, manifest.example)
+        finally:
+            lines.report = None
+        return pool
+
+    async def _try_example(self, record: VersionRecord, pool: Pool, example: Example) -> None:
+        body = await asyncio.to_thread(self._blobs.read, example.body.sha256)
+        try:
+            await run_example(pool, example.media_type, body, record.settings.timeout_s)
+        except PenstockError as error:
+            error.facts.setdefault("logs", pool.logs()[-LOG_LINES:])
+            raise
+
+    async def _mark(
+        self, record: VersionRecord, state: VersionState, failure: dict[str, Any] | None = None
+    ) -> VersionRecord:
+        return await self._database.call(
+            self._database.records.set_version_state,
+            record.project,
+            record.deployment,
+            record.number,
+            state,
+            at=self._serving.now(),
+            failure=failure,
+        )
+
+    async def _mark_failed(self, record: VersionRecord, error: PenstockError) -> None:
+        self._serving.pools.stop(key_of(record))
+        log.warning("%s is not ready: %s", key_of(record), error)
+        await self._mark(record, VersionState.FAILED, error.to_dict(with_traceback=True))
+
+    async def close(self) -> None:
+        """Give up the deploys under way; the next start marks their versions as failed."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+
+def _as_ours(error: Exception) -> PenstockError:
+    if isinstance(error, PenstockError):
+        return error
+    log.error("A deploy failed unexpectedly.", exc_info=error)
+    return InternalError(
+        f"The deploy failed: {type(error).__name__}.", hint="The server's log has the details."
+    )
+
+
+def _failed_event(error: PenstockError) -> FailedEvent:
+    logs = [str(line) for line in error.facts.get("logs", ())][-LOG_LINES:]
+    return FailedEvent(error.to_dict(with_traceback=True), logs)

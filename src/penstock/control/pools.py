@@ -1,0 +1,188 @@
+"""Which versions have running replicas.
+
+One `Pool` per running version, started from its record and stopped by draining. The active version
+of a deployment runs for good; any other version runs only while it is called
+(`start(…, when_idle=…)`) and is given up when it had no call for some time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from penstock.codec.bundle import Manifest, read_manifest
+from penstock.control.admission import preload_modules
+from penstock.core.errors import NotReady, PenstockError
+from penstock.core.records import VersionRecord
+from penstock.engine.base import Engine, Pool, VersionKey, VersionSpec
+from penstock.stores.base import BlobStore
+
+log = logging.getLogger("penstock.versions")
+
+
+def key_of(record: VersionRecord) -> VersionKey:
+    """Return the engine's key of a version."""
+    return VersionKey(record.project, record.deployment, record.number)
+
+
+class Pools:
+    """The running versions. Every method runs on the event loop.
+
+    Args:
+        engine: What runs them.
+        blobs: Where their files are.
+        preload: Model type to modules imported before its workers are forked.
+        idle_s: Seconds without a call after which a version started for a while is stopped.
+        drain_s: Seconds that calls in hand get when a version is stopped.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        blobs: BlobStore,
+        preload: Mapping[str, Sequence[str]],
+        *,
+        idle_s: float,
+        drain_s: float,
+    ) -> None:
+        self._engine = engine
+        self._blobs = blobs
+        self._preload = preload
+        self._idle_s = idle_s
+        self._drain_s = drain_s
+        self._running: dict[VersionKey, Pool] = {}
+        self._starts: dict[VersionKey, asyncio.Task[Pool]] = {}
+        self._watchers: dict[VersionKey, asyncio.Task[None]] = {}
+        self._stops: set[asyncio.Task[None]] = set()
+
+    def get(self, key: VersionKey) -> Pool | None:
+        """Return the running pool of a version, or None."""
+        return self._running.get(key)
+
+    async def start(
+        self,
+        record: VersionRecord,
+        *,
+        when_idle: Callable[[VersionKey], None] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> Pool:
+        """Return the version's pool, starting it first if it does not run.
+
+        Callers that ask at the same time share one start. `when_idle` is called once a pool that
+        was started here had no calls for a while, unless `keep` was called; it should stop it.
+        `on_line` gets every line that a pool started here prints.
+
+        Raises:
+            LoadFailed: The version did not load.
+            BlobMissing: A file of the version is gone.
+            BlobCorrupt: A file of the version has changed on disk.
+            NotReady: It was stopped before it was ready.
+        """
+        key = key_of(record)
+        running = self._running.get(key)
+        if running is not None:
+            return running
+        begun = self._starts.get(key)
+        if begun is None:
+            begun = asyncio.create_task(self._start(key, record, when_idle, on_line))
+            self._starts[key] = begun
+            begun.add_done_callback(lambda task: self._forget_start(key, task))
+        await asyncio.wait({begun})
+        if begun.cancelled():
+            raise NotReady(f"{key} was stopped while it was starting.")
+        return begun.result()
+
+    async def _start(
+        self,
+        key: VersionKey,
+        record: VersionRecord,
+        when_idle: Callable[[VersionKey], None] | None,
+        on_line: Callable[[str], None] | None,
+    ) -> Pool:
+        manifest = read_manifest(record.manifest)
+        paths = await asyncio.to_thread(self._paths, manifest)
+        settings = record.settings
+        pool = await self._engine.start(
+            VersionSpec(
+                key=key,
+                manifest=record.manifest,
+                blobs=paths,
+                preload=preload_modules(manifest, self._preload),
+                replicas=settings.replicas,
+                threads=settings.threads,
+                max_batch=settings.max_batch,
+                max_queue=settings.max_queue,
+                timeout_s=settings.timeout_s,
+            ),
+            on_line,
+        )
+        self._running[key] = pool
+        if when_idle is not None:
+            watch = self._watch(key, pool, when_idle)
+            self._watchers[key] = asyncio.create_task(watch)
+        return pool
+
+    def _forget_start(self, key: VersionKey, task: asyncio.Task[Pool]) -> None:
+        if self._starts.get(key) is task:
+            del self._starts[key]
+        if not task.cancelled():
+            task.exception()  # seen, also when nobody waits for this start any more
+
+    def _paths(self, manifest: Manifest) -> dict[str, Path]:
+        return {sha256: self._blobs.path(sha256) for sha256 in manifest.blobs()}
+
+    def keep(self, key: VersionKey) -> None:
+        """Let a version run for good, also one that was started for a while."""
+        watcher = self._watchers.pop(key, None)
+        if watcher is not None:
+            watcher.cancel()
+
+    def stop(self, key: VersionKey, drain_s: float | None = None) -> asyncio.Task[None] | None:
+        """Stop a version in the background; None if it does not run.
+
+        The pool is forgotten at once; calls it holds are answered within `drain_s` seconds (the
+        drain time by default).
+        """
+        begun = self._starts.pop(key, None)
+        if begun is not None:
+            begun.cancel()
+        self.keep(key)
+        pool = self._running.pop(key, None)
+        if pool is None:
+            return None
+        task = asyncio.create_task(self._drain(pool, self._drain_s if drain_s is None else drain_s))
+        self._stops.add(task)
+        task.add_done_callback(self._stops.discard)
+        return task
+
+    async def _drain(self, pool: Pool, drain_s: float) -> None:
+        try:
+            await pool.stop(drain_s)
+        except PenstockError:
+            log.exception("Stopping %s failed.", pool.key)
+
+    async def _watch(
+        self, key: VersionKey, pool: Pool, when_idle: Callable[[VersionKey], None]
+    ) -> None:
+        seen = -1
+        while True:
+            replicas = pool.status()
+            calls = sum(r.calls for r in replicas)
+            if calls == seen and not any(r.in_flight for r in replicas):
+                break
+            seen = calls
+            await asyncio.sleep(self._idle_s)
+        self._watchers.pop(key, None)
+        log.info("%s had no call for %g s.", key, self._idle_s)
+        when_idle(key)
+
+    async def close(self, drain_s: float) -> None:
+        """Give up what is being started and let every running version drain."""
+        for task in [*self._starts.values(), *self._watchers.values()]:
+            task.cancel()
+        for key in list(self._running):
+            self.stop(key, drain_s)
+        if self._stops:
+            await asyncio.wait(set(self._stops))

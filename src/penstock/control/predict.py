@@ -1,0 +1,303 @@
+"""The way of one predict call from its path and key to a running version.
+
+Holds the route table. `penstock.control.serving` changes it; the gateway and the Starlette predict
+route read it. Everything here runs on the event loop and is on the hot path: a call costs two
+dictionary look-ups, one key check and one object.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from typing import cast
+
+from penstock.codec.frames import SHOW_TRACEBACK
+from penstock.core.errors import Forbidden, NotFound, NotReady
+from penstock.core.records import KeyRecord, Scope
+from penstock.engine.base import Answer, Body, Call, Pool, VersionKey
+
+#: The last three are the engine's, which the server does not import itself.
+__all__ = [
+    "DEFAULT_MAX_BODY",
+    "Answer",
+    "Body",
+    "Call",
+    "PredictCall",
+    "Predictor",
+    "Route",
+    "RunIds",
+    "Tally",
+    "predict_path",
+]
+
+#: Largest body when the server's settings say nothing, in bytes.
+DEFAULT_MAX_BODY = 64 * 1024 * 1024
+
+#: Seconds a caller is asked to wait for a deployment that is starting.
+STARTING_RETRY_S = 1
+
+_CLOCK = time.monotonic_ns
+_MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
+#: A bucket for every time that 63 bits of nanoseconds can hold.
+_BUCKETS = 54
+
+
+def predict_path(project: str, deployment: str, number: int | None = None) -> bytes:
+    """Return the request path of a deployment's predict call, or of one version's."""
+    version = "" if number is None else f"/versions/{number}"
+    return f"/v1/{project}/{deployment}{version}/predict".encode("ascii")
+
+
+class Tally:
+    """What a version has answered. Plain integers: written and read on the event loop only.
+
+    Attributes:
+        calls: Calls handed to the pool.
+        errors: Calls answered with an error code.
+        cancelled: Calls whose caller went away.
+        time_ns: Sum of the time from arrival to answer of the answered calls.
+        buckets: Answered calls by time: bucket `i` counts those of less than `2**i` microseconds
+            (1024 ns) that are not in a lower bucket.
+    """
+
+    __slots__ = ("buckets", "calls", "cancelled", "errors", "time_ns")
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.errors = 0
+        self.cancelled = 0
+        self.time_ns = 0
+        self.buckets = [0] * _BUCKETS
+
+
+class Route:
+    """Where calls to one path go. Replaced as a whole, never changed.
+
+    Attributes:
+        project: Project of the deployment.
+        deployment: Name of the deployment.
+        pool: The running version, or None while the deployment is starting.
+        timeout_ns: Nanoseconds a call may take from arrival to answer.
+        max_body: Largest body in bytes.
+        tally: What the version has answered; shared by all its paths.
+        admitted: Ids of the keys that may call it, as found out so far. What a key may do never
+            changes, and a revoked key does not get as far as this.
+    """
+
+    __slots__ = ("admitted", "deployment", "max_body", "pool", "project", "tally", "timeout_ns")
+
+    def __init__(
+        self,
+        project: str,
+        deployment: str,
+        pool: Pool | None,
+        timeout_ns: int,
+        max_body: int,
+        tally: Tally,
+    ) -> None:
+        self.project = project
+        self.deployment = deployment
+        self.pool = pool
+        self.timeout_ns = timeout_ns
+        self.max_body = max_body
+        self.tally = tally
+        self.admitted: set[str] = set()
+
+
+class PredictCall(Call):
+    """A call that remembers its pool and tally, so that it is counted when it is answered.
+
+    Attributes:
+        pool: Where it was handed to.
+        then: Called with the call and its answer, exactly once, unless it is cancelled.
+    """
+
+    __slots__ = ("pool", "tally", "then")
+
+    pool: Pool
+    tally: Tally
+    then: Callable[[Call, Answer], None]
+
+
+def _finished(call: Call, answer: Answer) -> None:
+    counted = cast("PredictCall", call)
+    tally = counted.tally
+    took = _CLOCK() - call.arrived_ns
+    tally.time_ns += took
+    tally.buckets[(took >> 10).bit_length()] += 1
+    if answer.code:
+        tally.errors += 1
+    counted.then(call, answer)
+
+
+class RunIds:
+    """Fresh run ids (random UUIDs, version 4), made 256 at a time from one block of randomness."""
+
+    __slots__ = ("_ready",)
+
+    def __init__(self) -> None:
+        self._ready: list[str] = []
+
+    def take(self) -> str:
+        """Return an id that was never returned before."""
+        ready = self._ready
+        if not ready:
+            ready.extend(_block_of_ids())
+        return ready.pop()
+
+
+_GROUPS = struct.Struct("8s4s4s4s12s")
+_VERSION = bytes(byte & 0x0F | 0x40 for byte in range(256))
+_VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
+
+
+def _block_of_ids() -> list[str]:
+    raw = bytearray(os.urandom(16 * 256))
+    raw[6::16] = raw[6::16].translate(_VERSION)
+    raw[8::16] = raw[8::16].translate(_VARIANT)
+    groups = _GROUPS.iter_unpack(raw.hex().encode("ascii"))
+    return [b"-".join(parts).decode("ascii") for parts in groups]
+
+
+class Predictor:
+    """The route table, and the start of every predict call.
+
+    Args:
+        check_key: Returns the record of the key in an `Authorization` value (raw header bytes,
+            empty if there was none) or raises `Unauthorized`.
+        max_body: Largest body in bytes.
+    """
+
+    def __init__(
+        self, check_key: Callable[[bytes], KeyRecord], *, max_body: int = DEFAULT_MAX_BODY
+    ) -> None:
+        self.routes: dict[bytes, Route] = {}
+        self.tallies: dict[VersionKey, Tally] = {}
+        self.run_ids = RunIds()
+        self._check_key = check_key
+        self._max_body = max_body
+
+    # --- the table ---
+
+    def set_route(
+        self, project: str, deployment: str, number: int | None, pool: Pool, timeout_s: float
+    ) -> None:
+        """Send the calls of a deployment (`number` None) or of one version to `pool`."""
+        tally = self.tallies.setdefault(pool.key, Tally())
+        route = Route(project, deployment, pool, int(timeout_s * 1e9), self._max_body, tally)
+        self._replace(predict_path(project, deployment, number), route)
+
+    def set_starting(self, project: str, deployment: str) -> None:
+        """Answer the calls of a deployment with 503 until `set_route`."""
+        route = Route(project, deployment, None, 0, self._max_body, Tally())
+        self._replace(predict_path(project, deployment), route)
+
+    def remove_route(self, project: str, deployment: str, number: int | None) -> None:
+        """Forget a deployment (`number` None) or one version; nothing happens if it is unknown."""
+        self._replace(predict_path(project, deployment, number), None)
+
+    def _replace(self, path: bytes, route: Route | None) -> None:
+        """Change one entry; a tally goes with the last route of its version."""
+        before = self.routes.pop(path, None)
+        if route is not None:
+            self.routes[path] = route
+        if before is None or before.pool is None:
+            return
+        if not any(r.tally is before.tally for r in self.routes.values()):
+            del self.tallies[before.pool.key]
+
+    # --- the call ---
+
+    def admit(self, path: bytes, authorization: bytes) -> tuple[Route, KeyRecord]:
+        """Return the route of a request path and the caller's key.
+
+        The key is checked first: a stranger cannot find out which names exist.
+
+        Raises:
+            Unauthorized: No key, or an unknown one.
+            Forbidden: The key may not predict in the project that the path names.
+            NotFound: No such deployment or version.
+            NotReady: The deployment is starting.
+        """
+        record = self._check_key(authorization)
+        route = self.routes.get(path)
+        if route is None:
+            raise _no_route(path, record)
+        if record.key_id not in route.admitted:
+            if not record.allows(Scope.PREDICT, route.project):
+                raise _forbidden(record, route.project)
+            route.admitted.add(record.key_id)
+        if route.pool is None:
+            raise NotReady(
+                f"Deployment {route.deployment!r} in project {route.project!r} is starting.",
+                hint="Try again in a moment.",
+                retry_after_s=STARTING_RETRY_S,
+            )
+        return route, record
+
+    def start(
+        self,
+        route: Route,
+        record: KeyRecord,
+        media_type: bytes,
+        body: Body,
+        on_done: Callable[[Call, Answer], None],
+        flags: int = 0,
+    ) -> PredictCall:
+        """Hand a call to the route's pool and return it.
+
+        `on_done` is called exactly once with the call and its answer, maybe before this returns,
+        unless the call is cancelled.
+
+        Args:
+            route: As `admit` returned it.
+            record: As `admit` returned it; decides whether the answer may show tracebacks.
+            media_type: The request's `Content-Type`.
+            body: The request's body; its descriptor, if any, now belongs to the engine.
+            on_done: Takes the answer.
+            flags: `ACCEPT_NPY` or 0.
+        """
+        pool = route.pool
+        assert pool is not None
+        if record.scope in _MAY_SEE_TRACEBACKS:
+            flags |= SHOW_TRACEBACK
+        now = _CLOCK()
+        call = PredictCall(
+            self.run_ids.take(), media_type, body, now, now + route.timeout_ns, _finished, flags
+        )
+        call.pool = pool
+        call.tally = tally = route.tally
+        call.then = on_done
+        tally.calls += 1
+        pool.submit(call)
+        return call
+
+    @staticmethod
+    def cancel(call: PredictCall) -> None:
+        """Give up a call that is not answered: its caller went away."""
+        call.tally.cancelled += 1
+        call.pool.cancel(call)
+
+
+def _forbidden(record: KeyRecord, project: str) -> Forbidden:
+    return Forbidden(
+        f"The key {record.prefix} may not predict in project {project!r}.",
+        hint=f"Use a key of project {project!r} with the scope predict, deploy or admin.",
+    )
+
+
+def _no_route(path: bytes, record: KeyRecord) -> Forbidden | NotFound:
+    """A key of one project learns nothing about another: 403 there, whether the name exists."""
+    parts = path.decode("utf-8", "replace").split("/")
+    if len(parts) not in {5, 7} or parts[1] != "v1" or parts[-1] != "predict":
+        return NotFound("There is no page at this address.")
+    project, deployment = parts[2], parts[3]
+    if not record.allows(Scope.PREDICT, project):
+        return _forbidden(record, project)
+    version = f"version {parts[5]} of " if len(parts) == 7 else ""
+    return NotFound(
+        f"There is no {version}deployment {deployment!r} in project {project!r}.",
+        hint="Check the name, or deploy it first.",
+    )

@@ -1,0 +1,184 @@
+"""Versions and deployments as the outside sees them.
+
+Plain frozen structs: the HTTP routes write them as JSON, OpenAPI is generated from their types and
+the dashboard shows them. Made from records and running pools by the functions below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest, read_manifest
+from penstock.control.predict import Tally
+from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
+from penstock.core.states import DeploymentState, VersionState
+from penstock.engine.base import ReplicaStatus
+
+
+class FunctionView(msgspec.Struct, frozen=True):
+    """A processing function. `arguments` is how many it is called with."""
+
+    name: str
+    arguments: int
+    imports: list[str] = []
+
+
+class StageView(msgspec.Struct, frozen=True):
+    """One stage of a version."""
+
+    model_type: str
+    model: str
+    size_bytes: int
+    pre: FunctionView | None = None
+    post: FunctionView | None = None
+
+
+class VersionView(msgspec.Struct, frozen=True):
+    """One version. Times are seconds since the epoch (UTC)."""
+
+    number: int
+    state: VersionState
+    active: bool
+    created_at: float
+    created_by: str
+    ready_at: float | None
+    size_bytes: int
+    settings: VersionSettings
+    stages: list[StageView]
+    interpreter: Interpreter
+    requirements: list[str]
+    has_example: bool
+    uses_files: bool
+    failure: dict[str, Any] | None = None
+
+
+class ReplicaView(msgspec.Struct, frozen=True):
+    """One worker process of the active version."""
+
+    pid: int
+    state: str
+    started_at: float
+    calls: int
+    in_flight: int
+    restarts: int
+    facts: dict[str, Any] = {}
+
+
+class DeploymentView(msgspec.Struct, frozen=True):
+    """A deployment with its versions, newest first, deleted ones left out.
+
+    `calls` and `errors` count those of the active version since it was last started; null when
+    none runs.
+    """
+
+    project: str
+    name: str
+    endpoint: str
+    state: DeploymentState
+    active: int | None
+    created_at: float
+    updated_at: float
+    versions: list[VersionView]
+    replicas: list[ReplicaView] = []
+    calls: int | None = None
+    errors: int | None = None
+    problem: dict[str, Any] | None = None
+
+
+def version_view(record: VersionRecord, active: int | None) -> VersionView:
+    """Return `record` for the outside; `active` is the deployment's active version number."""
+    manifest = read_manifest(record.manifest)
+    return VersionView(
+        number=record.number,
+        state=record.state,
+        active=record.number == active,
+        created_at=record.created_at,
+        created_by=record.created_by,
+        ready_at=record.ready_at,
+        size_bytes=record.size_bytes,
+        settings=record.settings,
+        stages=stage_views(manifest),
+        interpreter=manifest.interpreter,
+        requirements=manifest.requirements,
+        has_example=manifest.example is not None,
+        uses_files=manifest.uses_files(),
+        failure=record.failure,
+    )
+
+
+def stage_views(manifest: Manifest) -> list[StageView]:
+    """Return the stages of a manifest in order."""
+    return [
+        StageView(
+            model_type=stage.model_type,
+            model=stage.model.name,
+            size_bytes=stage.model.size,
+            pre=_function_view(stage.pre),
+            post=_function_view(stage.post),
+        )
+        for stage in manifest.stages
+    ]
+
+
+def _function_view(entry: FunctionEntry | None) -> FunctionView | None:
+    if entry is None:
+        return None
+    return FunctionView(entry.name, entry.arguments, [i.module for i in entry.imports])
+
+
+def replica_views(replicas: Sequence[ReplicaStatus]) -> list[ReplicaView]:
+    """Return the replicas of a pool."""
+    return [
+        ReplicaView(r.pid, r.state, r.started_at, r.calls, r.in_flight, r.restarts, dict(r.facts))
+        for r in replicas
+    ]
+
+
+def deployment_view(
+    record: DeploymentRecord,
+    *,
+    endpoint: str,
+    replicas: Sequence[ReplicaStatus] = (),
+    tally: Tally | None = None,
+    starting: bool = False,
+    problem: dict[str, Any] | None = None,
+) -> DeploymentView:
+    """Return a deployment for the outside.
+
+    Args:
+        record: The deployment with its versions.
+        endpoint: URL of its predict call.
+        replicas: Replicas of the active version; empty when it does not run.
+        tally: What the active version has answered, when it runs.
+        starting: Whether the active version is being started.
+        problem: Error object of the last failed start of the active version.
+    """
+    live = [v for v in record.versions if v.state is not VersionState.DELETED]
+    return DeploymentView(
+        project=record.project,
+        name=record.name,
+        endpoint=endpoint,
+        state=_state(record, live, bool(replicas), starting),
+        active=record.active,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        versions=[version_view(v, record.active) for v in reversed(live)],
+        replicas=replica_views(replicas),
+        calls=tally.calls if tally is not None else None,
+        errors=tally.errors if tally is not None else None,
+        problem=problem,
+    )
+
+
+def _state(
+    record: DeploymentRecord, live: list[VersionRecord], running: bool, starting: bool
+) -> DeploymentState:
+    if record.active is None:
+        deploying = any(v.state is VersionState.DEPLOYING for v in live)
+        return DeploymentState.DEPLOYING if deploying else DeploymentState.UNKNOWN
+    if running:
+        return DeploymentState.ACTIVE
+    return DeploymentState.STARTING if starting else DeploymentState.COLD

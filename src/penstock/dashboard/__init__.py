@@ -1,0 +1,1 @@
+"""Pages for people over `penstock.control`: plain HTML, no script, no asset from elsewhere."""

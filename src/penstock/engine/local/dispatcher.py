@@ -1,0 +1,260 @@
+"""The calls of one version: the queue, which replica gets what, and the time limits.
+
+Calls are handed to a worker ahead of its work, so that it always finds the next batch in its
+socket, but only so many: the rest wait here, where a crash cannot hurt them. Nothing here is done
+per call that could be done per tick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+
+from penstock.core.errors import PenstockError
+from penstock.engine.base import Answer, Call, VersionSpec
+from penstock.engine.local import failures
+from penstock.engine.local.begun import Place
+from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.replica import Replica
+
+_log = logging.getLogger(__name__)
+
+#: Calls handed to a worker ahead, at most; and bytes of their bodies in its socket.
+_MAX_AHEAD = 256
+_MAX_AHEAD_BYTES = 4 * 1024 * 1024
+
+_NEVER = 1 << 62
+
+QUEUED = "queued"
+DONE = "done"
+
+
+class Dispatcher:
+    """Takes calls, hands them to replicas, answers those that no replica can.
+
+    Attributes:
+        held: Calls taken and not answered.
+        idle: Set while `held` is 0.
+        ready: Replicas that take calls.
+    """
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, options: EngineOptions, spec: VersionSpec
+    ) -> None:
+        self._loop = loop
+        self._spec = spec
+        self._tick_s = options.tick_s
+        self._grace_ns = int(options.overdue_grace_s * 1e9)
+        self._ahead = min(_MAX_AHEAD, max(8, 2 * spec.max_batch))
+        self._queue: deque[Call] = deque()
+        self._next_deadline = _NEVER
+        self._ticking = False
+        self._finished = 0
+        self._finished_before = 0
+        self._rate = 0.0
+        self._refusal: Callable[[], PenstockError] | None = None
+        self._stopping = False
+        self.held = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.ready: list[Replica] = []
+
+    # --- calls in ---
+
+    def submit(self, call: Call) -> None:
+        """Take a call; see `engine.base.Pool.submit`."""
+        if self._refusal is not None or self.held >= self._spec.max_queue:
+            self._refuse(call)
+            return
+        self.held += 1
+        if call.deadline_ns < self._next_deadline:  # noqa: PLR1730 - min() costs a call per call
+            self._next_deadline = call.deadline_ns
+        if not self._ticking:
+            self._start_ticking()
+        replica = None if self._queue else self._roomiest()
+        if replica is not None:
+            replica.hand(call)
+        else:
+            call.state = QUEUED
+            self._queue.append(call)
+
+    def cancel(self, call: Call) -> None:
+        """Forget a call; see `engine.base.Pool.cancel`."""
+        state = call.state
+        if state is DONE or state is None:
+            return
+        self._settle(call)
+        if isinstance(state, Replica):
+            state.forget(call)
+
+    def _refuse(self, call: Call) -> None:
+        if self._refusal is not None:
+            error = self._refusal()
+        else:
+            error = failures.queue_full(self._spec.key, self.held, self._retry_after_s())
+        self.held += 1
+        self._fail(call, error)
+
+    def _retry_after_s(self) -> float:
+        """Return how long the queue takes at the present pace, 1 s to 60 s."""
+        return float(min(60, max(1, round(self.held / self._rate)))) if self._rate else 1.0
+
+    def _roomiest(self) -> Replica | None:
+        best, least = None, self._ahead
+        for replica in self.ready:
+            load = len(replica.outstanding)
+            if load < least and replica.inline_bytes < _MAX_AHEAD_BYTES and not replica.suspect:
+                best, least = replica, load
+        return best
+
+    def _pump(self) -> None:
+        """Hand over what waits, oldest first, as far as there is room."""
+        queue = self._queue
+        while queue:
+            if queue[0].state is DONE:
+                queue.popleft()
+                continue
+            replica = self._roomiest()
+            if replica is None:
+                return
+            replica.hand(queue.popleft())
+
+    # --- calls out ---
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """Give a call its answer, once."""
+        self._settle(call)
+        try:
+            call.on_done(call, answer)
+        except Exception:  # noqa: BLE001 - one caller's defect must not stop the others' answers
+            _log.exception("The answer of run %s could not be handed over.", call.run_id)
+
+    def expired(self, call: Call) -> None:
+        """A worker did not begin a call because its time was over."""
+        self._fail(call, failures.overdue(self._spec.key, call, None))
+
+    def _settle(self, call: Call) -> None:
+        call.state = DONE
+        self.held -= 1
+        self._finished += 1
+        if call.body.fd >= 0:
+            os.close(call.body.fd)
+            call.body.fd = -1
+
+    def _fail(self, call: Call, error: PenstockError) -> None:
+        self.answered(call, Answer(code=error.code, error=error))
+
+    # --- replicas ---
+
+    def add(self, replica: Replica) -> None:
+        """Have a replica that is ready take calls."""
+        self.ready.append(replica)
+        self._pump()
+
+    def has_room(self) -> None:
+        """Replies came: hand over more."""
+        if self._queue:
+            self._pump()
+
+    def lost(self, replica: Replica, place: Place) -> None:
+        """A replica died: what was inside it fails, the rest goes to another one."""
+        if replica in self.ready:
+            self.ready.remove(replica)
+        back = []
+        for call_id, call in replica.outstanding.items():
+            if call.state is not replica:
+                continue
+            if call_id > place.last_begun:
+                back.append(call)
+                continue
+            self._fail(
+                call,
+                failures.worker_died(
+                    self._spec.key, call, replica.exit, replica.killed_because, place
+                ),
+            )
+        for call in back:
+            call.state = QUEUED
+        self._queue.extendleft(reversed(back))
+        self._pump()
+
+    def refuse(self, why: Callable[[], PenstockError] | None) -> None:
+        """Take no more calls and fail those that wait, or (None) take calls again."""
+        if self._stopping:
+            return
+        self._refusal = why
+        if why is not None:
+            self.fail_queued(why)
+
+    def stop_taking(self, why: Callable[[], PenstockError]) -> None:
+        """Take no more calls, for good; go on with those taken."""
+        self._stopping = True
+        self._refusal = why
+
+    def fail_queued(self, why: Callable[[], PenstockError]) -> None:
+        """Fail the calls that wait for a replica."""
+        waiting, self._queue = self._queue, deque()
+        for call in waiting:
+            if call.state is not DONE:
+                self._fail(call, why())
+
+    # --- time ---
+
+    def _start_ticking(self) -> None:
+        self._ticking = True
+        self.idle.clear()
+        self._loop.call_later(self._tick_s, self._tick)
+
+    def _tick(self) -> None:
+        finished = self._finished - self._finished_before
+        self._finished_before = self._finished
+        self._rate += 0.2 * (finished / self._tick_s - self._rate)
+        now = time.monotonic_ns()
+        if now >= self._next_deadline:
+            self._look_at_deadlines(now)
+        if self.held or any(replica.outstanding for replica in self.ready):
+            self._loop.call_later(self._tick_s, self._tick)
+        else:
+            self._ticking = False
+            self._next_deadline = _NEVER
+            self.idle.set()
+
+    def _look_at_deadlines(self, now: int) -> None:
+        following = _NEVER
+        for call in self._queue:
+            if call.state is DONE:
+                continue
+            if call.deadline_ns <= now:
+                self._fail(call, failures.overdue(self._spec.key, call, None))
+            else:
+                following = min(following, call.deadline_ns)
+        for replica in tuple(self.ready):
+            following = min(following, self._look_at_replica(replica, now))
+        self._next_deadline = following
+
+    def _look_at_replica(self, replica: Replica, now: int) -> int:
+        """Answer the overdue calls of a replica; kill it if it stays inside one.
+
+        Returns:
+            When to look again, in monotonic nanoseconds.
+        """
+        following = _NEVER
+        place: Place | None = None
+        for call_id, call in tuple(replica.outstanding.items()):
+            if call.deadline_ns > now:
+                following = min(following, call.deadline_ns)
+                continue
+            place = place or replica.place()
+            inside = call_id <= place.last_begun
+            if call.state is replica:
+                error = failures.overdue(self._spec.key, call, place if inside else None)
+                self._fail(call, error)
+            replica.suspect = replica.suspect or inside
+            if inside and now > call.deadline_ns + self._grace_ns:
+                replica.kill(f"run {call.run_id} did not finish within its time limit")
+            following = now
+        return following

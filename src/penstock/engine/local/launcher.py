@@ -1,0 +1,78 @@
+"""Starts workers: forked from a zygote, or spawned as new interpreters. Used by `replica`.
+
+Both ways give the same: a process that is the server's child, leads its own session, and holds the
+worker's ends of the pipes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+from penstock.core.errors import EngineError
+from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.pipes import ChildEnds
+from penstock.engine.local.processes import start_process
+from penstock.engine.local.zygote_client import ZygoteClient
+
+_log = logging.getLogger(__name__)
+
+#: Tries to fork, each from a new zygote when the last one died under it.
+_FORK_TRIES = 3
+
+
+class Launcher(Protocol):
+    """How a worker process comes to be."""
+
+    async def launch(self, ends: ChildEnds) -> int:
+        """Start a worker on `ends` (the caller closes them) and return its process id.
+
+        Raises:
+            EngineError: No process could be started.
+        """
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Import modules ahead of the workers that need them, where that is possible."""
+
+
+class SpawnLauncher:
+    """Starts a new interpreter for every worker."""
+
+    def __init__(self, options: EngineOptions, folder: Path) -> None:
+        self._command = options.worker_command
+        self._folder = folder
+
+    async def launch(self, ends: ChildEnds) -> int:
+        """Start an interpreter; see `Launcher`."""
+        command = [*self._command, str(os.getpid()), *(str(fd) for fd in ends)]
+        return start_process(command, tuple(ends), self._folder, ends.log)
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Do nothing: a new interpreter shares nothing with this one."""
+
+
+class ForkLauncher:
+    """Forks workers from the zygote; spawns where the zygote says that forking is not safe."""
+
+    def __init__(self, zygote: ZygoteClient, spawn: SpawnLauncher) -> None:
+        self._zygote = zygote
+        self._spawn = spawn
+
+    async def launch(self, ends: ChildEnds) -> int:
+        """Fork a worker; see `Launcher`."""
+        for _ in range(_FORK_TRIES):
+            try:
+                pid = await self._zygote.fork(ends)
+            except EngineError:
+                continue
+            if pid is not None:
+                return pid
+            break
+        _log.warning("A worker is spawned because it could not be forked.")
+        return await self._spawn.launch(ends)
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Have the zygote import modules."""
+        await self._zygote.warm(modules)

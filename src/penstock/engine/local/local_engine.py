@@ -1,0 +1,96 @@
+"""The engine that runs versions as local processes. Made by `wiring`; one per server process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.engine.base import MemoryHandler, VersionSpec
+from penstock.engine.local import failures, lifeline
+from penstock.engine.local.launcher import ForkLauncher, Launcher, SpawnLauncher
+from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.orphans import Orphans
+from penstock.engine.local.pool import LocalPool
+from penstock.engine.local.replica import Surroundings
+from penstock.engine.local.zygote_client import ZygoteClient
+
+#: How often dead orphans are reaped, in seconds.
+_SWEEP_S = 5.0
+
+
+class LocalEngine:
+    """See `penstock.engine.base.Engine`. To be made inside the running loop.
+
+    Args:
+        memory: Answers the workers' memory requests.
+        scratch: A folder for the workers' working directories; emptied at start.
+        options: Settings.
+    """
+
+    def __init__(
+        self, memory: MemoryHandler, scratch: Path, options: EngineOptions | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._options = options or EngineOptions()
+        self._scratch = scratch
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+        lifeline.become_subreaper()
+        lifeline.raise_descriptor_limit()
+        self._orphans = Orphans()
+        spawn = SpawnLauncher(self._options, scratch)
+        self._zygote: ZygoteClient | None = None
+        launcher: Launcher = spawn
+        if self._options.start_method == "fork":
+            self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
+            launcher = ForkLauncher(self._zygote, spawn)
+        self._around = Surroundings(self._loop, self._options, launcher, self._orphans, memory)
+        self._closed = False
+        self._pools: set[LocalPool] = set()
+        self._sweeper = self._loop.create_task(self._sweep())
+
+    @property
+    def zygote_pid(self) -> int:
+        """The zygote's process id; 0 when there is none."""
+        return self._zygote.pid if self._zygote is not None else 0
+
+    async def start(
+        self, spec: VersionSpec, on_line: Callable[[str], None] | None = None
+    ) -> LocalPool:
+        """Start a version; see `Engine.start`. `on_line` gets every line its workers print."""
+        if self._closed:
+            raise failures.stopping(spec.key)
+        pool = LocalPool(self._around, spec, self._scratch, on_line, self._pools.discard)
+        self._pools.add(pool)
+        try:
+            await self._around.launcher.warm(spec.preload)
+            await pool.start()
+        except BaseException:
+            self._pools.discard(pool)
+            raise
+        return pool
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Import libraries ahead of the first version that needs them."""
+        await self._around.launcher.warm(modules)
+
+    async def close(self, drain_s: float) -> None:
+        """Stop everything and leave no process behind."""
+        self._closed = True
+        await asyncio.gather(*(pool.stop(drain_s) for pool in tuple(self._pools)))
+        self._sweeper.cancel()
+        if self._zygote is not None:
+            await self._zygote.close()
+        while self._orphans.end_all():  # noqa: ASYNC110 - nobody tells us when orphans end
+            await asyncio.sleep(0.005)
+
+    def sweep(self) -> None:
+        """Reap dead processes that user code left behind; done every few seconds anyway."""
+        self._orphans.sweep()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            self.sweep()

@@ -1,0 +1,119 @@
+"""What workers print: the last lines of a pool, read without ever hurting the server.
+
+A worker that prints a gigabyte is slowed down by its pipe, not the server: each turn of the loop
+reads at most 64 KiB, and no more than a set number of bytes a second. Lines are cut at 8 KiB, 200
+of them are kept, 256 KiB at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+
+MAX_LINES = 200
+MAX_LINE_BYTES = 8 * 1024
+MAX_BYTES = 256 * 1024
+
+_READ = 64 * 1024
+_PAUSE_S = 0.05
+
+OnLine = Callable[[str], None]
+
+
+class LogTail:
+    """The last lines of a pool's workers, oldest first."""
+
+    def __init__(self, on_line: OnLine | None = None) -> None:
+        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+        self._on_line = on_line
+
+    def add(self, lines: list[bytes]) -> None:
+        """Keep lines, each cut to 8 KiB; the oldest go when there are too many."""
+        cut = [_cut(line) for line in lines]
+        self._lines.extend(cut)
+        size = sum(map(len, self._lines))
+        while size > MAX_BYTES:
+            size -= len(self._lines.popleft())
+        if self._on_line is not None:
+            for line in cut:
+                self._on_line(line.decode("utf-8", "replace"))
+
+    def lines(self) -> list[str]:
+        """Return the lines."""
+        return [line.decode("utf-8", "replace") for line in self._lines]
+
+
+def _cut(line: bytes) -> bytes:
+    return line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + _MORE
+
+
+_MORE = "…".encode()
+
+
+class LogPipe:
+    """Reads one worker's output into a `LogTail`."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, fd: int, tail: LogTail, bytes_per_s: int
+    ) -> None:
+        self._loop = loop
+        self._fd = fd
+        self._tail = tail
+        self._rest = b""
+        self._per_pause = int(bytes_per_s * _PAUSE_S)
+        self._allowed = self._per_pause
+        self._since = loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        loop.add_reader(fd, self._read)
+
+    def close(self) -> None:
+        """Read what is there already, then stop."""
+        if self._fd < 0:
+            return
+        try:
+            for _ in range(MAX_BYTES // _READ):
+                if not self._take():
+                    break
+        except BlockingIOError:
+            pass
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        if self._rest:
+            self._tail.add([self._rest])
+
+    def _read(self) -> None:
+        now = self._loop.time()
+        if now - self._since > _PAUSE_S:
+            self._since, self._allowed = now, self._per_pause
+        if self._allowed <= 0:
+            self._loop.remove_reader(self._fd)
+            self._timer = self._loop.call_later(_PAUSE_S, self._go_on)
+            return
+        try:
+            if not self._take():
+                self._stop()
+        except BlockingIOError:
+            return
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._fd, self._read)
+
+    def _take(self) -> bool:
+        """Read once; False at the end of the pipe."""
+        data = os.read(self._fd, _READ)
+        self._allowed -= len(data)
+        # Of a flood only the last lines can be kept: splitting the others would be wasted work.
+        *lines, rest = (self._rest + data).rsplit(b"\n", MAX_LINES + 1)
+        self._rest = rest[: MAX_LINE_BYTES + 1]
+        if lines:
+            self._tail.add(lines[-MAX_LINES:])
+        return bool(data)

@@ -1,0 +1,29 @@
+"""Settings of the local engine. Made by `wiring` from the server's settings."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the local engine starts, watches and ends its processes. Times are seconds.
+
+    Attributes:
+        start_method: `"fork"` from a zygote, or `"spawn"` a new interpreter for every worker.
+        zygote_command: What to run as a zygote.
+        worker_command: What to run as a spawned worker.
+        load_timeout_s: How long a version may take to load.
+        overdue_grace_s: How long after a call's deadline the worker that is still inside it lives.
+        tick_s: How often deadlines are looked at while calls are in flight.
+        log_bytes_per_s: How much worker output the server reads; faster printers are slowed down.
+    """
+
+    start_method: str = "fork" if sys.platform == "linux" else "spawn"
+    zygote_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.zygote_process")
+    worker_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.worker_process")
+    load_timeout_s: float = 300.0
+    overdue_grace_s: float = 1.0
+    tick_s: float = 0.05
+    log_bytes_per_s: int = 64 * 1024 * 1024

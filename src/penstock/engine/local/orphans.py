@@ -1,0 +1,80 @@
+"""Processes that user code started and left behind: ended with their worker, reaped when dead.
+
+The server adopts every descendant whose parent ended. A worker leads a session of its own, so its
+descendants are told from the server's own children by their session. Linux only; elsewhere init
+adopts them.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+
+class _Found(NamedTuple):
+    pid: int
+    zombie: bool
+    session: int
+
+
+def _children() -> list[_Found]:
+    own = os.getpid()
+    try:
+        listed = Path(f"/proc/self/task/{own}/children").read_text(encoding="ascii").split()
+    except OSError:
+        return []
+    return [found for found in map(_look, listed) if found is not None]
+
+
+def _look(pid: str) -> _Found | None:
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The command is in brackets and may hold anything; the fields start after the last bracket.
+    state, _, _, session = text[text.rindex(")") + 2 :].split()[:4]
+    return _Found(int(pid), state in "ZX", int(session))
+
+
+class Orphans:
+    """Looks after adopted processes that nobody follows."""
+
+    def __init__(self) -> None:
+        self._followed: set[int] = set()
+
+    def follow(self, pid: int) -> None:
+        """Leave this child alone: somebody else reaps it."""
+        self._followed.add(pid)
+
+    def forget(self, pid: int) -> None:
+        """The child was reaped."""
+        self._followed.discard(pid)
+
+    def end_session(self, session: int) -> None:
+        """Kill what is left of a dead worker's session, and reap all dead orphans."""
+        self._sweep(lambda found: found.session == session)
+
+    def sweep(self) -> None:
+        """Reap dead orphans."""
+        self._sweep(lambda _: False)
+
+    def end_all(self) -> bool:
+        """Kill every orphan. Returns whether any is left to be reaped."""
+        self._sweep(lambda _: True)
+        return bool(self._adopted())
+
+    def _adopted(self) -> list[_Found]:
+        own = os.getsid(0)
+        return [f for f in _children() if f.session != own and f.pid not in self._followed]
+
+    def _sweep(self, condemned: Callable[[_Found], bool]) -> None:
+        for found in self._adopted():
+            with suppress(ProcessLookupError, ChildProcessError):
+                if found.zombie:
+                    os.waitpid(found.pid, os.WNOHANG)
+                elif condemned(found):
+                    os.kill(found.pid, signal.SIGKILL)

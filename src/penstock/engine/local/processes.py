@@ -1,0 +1,34 @@
+"""Starts child processes of the server: zygotes and spawned workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from penstock.core.errors import EngineError
+from penstock.engine.local.child_env import child_environment
+
+
+def start_process(command: list[str], fds: tuple[int, ...], folder: Path, output: int) -> int:
+    """Start a child in a session of its own, with only `fds` open, and return its process id.
+
+    Raises:
+        EngineError: It cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=fds,
+            cwd=folder,
+            env=child_environment(os.environ),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EngineError(f"{command[0]} cannot be started: {error}.") from None
+    # The caller follows and reaps the process; without a code Popen would warn that nobody does.
+    process.returncode = 0
+    return process.pid

@@ -1,0 +1,320 @@
+"""One worker process as the server sees it: started, loaded, handed calls, ended.
+
+A `Replica` lives once. `Dispatcher` gives it calls, `Supervisor` makes the next one when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.codec.frames import (
+    Cancel,
+    Failed,
+    FromWorker,
+    Load,
+    Notice,
+    Ready,
+    Reply,
+    Stop,
+)
+from penstock.core.errors import EngineError, FrameError, LoadFailed
+from penstock.engine.base import Answer, Call, MemoryHandler, ReplicaStatus, VersionSpec
+from penstock.engine.local import begun, failures, pipes, talk
+from penstock.engine.local.begun import Place
+from penstock.engine.local.channel import Channel
+from penstock.engine.local.exits import Child, Exit
+from penstock.engine.local.launcher import Launcher
+from penstock.engine.local.logs import LogPipe, LogTail
+from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.orphans import Orphans
+
+#: How long a worker that was told to stop, or said that it failed, may take to end, in seconds.
+_END_S = 2.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every replica of an engine shares."""
+
+    loop: asyncio.AbstractEventLoop
+    options: EngineOptions
+    launcher: Launcher
+    orphans: Orphans
+    memory: MemoryHandler
+
+
+class Owner(Protocol):
+    """Who hands calls to a replica and wants to know what becomes of them."""
+
+    def answered(self, call: Call, answer: Answer) -> None:
+        """A call that was still wanted is answered."""
+
+    def expired(self, call: Call) -> None:
+        """The worker found a call's time over before it began it."""
+
+    def has_room(self) -> None:
+        """Replies came: a replica can take more calls."""
+
+    def lost(self, replica: Replica, place: Place) -> None:
+        """The replica's process ended; `replica.outstanding` are the calls it had."""
+
+
+class Replica:
+    """One worker process.
+
+    Attributes:
+        outstanding: Calls handed over and not answered, by id, oldest first.
+        inline_bytes: Bytes of their bodies that go through the socket.
+        suspect: It is inside a call that is over its time limit: give it no more.
+        exit: How the process ended, None before.
+        killed_because: Why we killed it, if we did.
+        died: Set when the process is gone.
+        ended: Set when everything it had is let go, too.
+    """
+
+    def __init__(
+        self,
+        around: Surroundings,
+        spec: VersionSpec,
+        scratch: Path,
+        tail: LogTail,
+        owner: Owner,
+    ) -> None:
+        self._around = around
+        self._spec = spec
+        self._scratch = scratch
+        self._tail = tail
+        self._owner = owner
+        self._next_id = 0
+        self._child: Child | None = None
+        self._launching: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._last_task: asyncio.Task[None] | None = None
+        self._answer_to_load: asyncio.Future[Ready | Failed | None] = around.loop.create_future()
+        self.outstanding: dict[int, Call] = {}
+        self.inline_bytes = 0
+        self.suspect = False
+        self.calls = 0
+        self.state = "starting"
+        self.facts: dict[str, Any] = {}
+        self.started_at = time.time()
+        self.ready_at = 0.0
+        self.killed_because = ""
+        self.died = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    @property
+    def exit(self) -> Exit | None:
+        """How the process ended; None while it runs."""
+        return self._child.exit if self._child is not None else None
+
+    async def start(self) -> None:
+        """Start the process and load the version.
+
+        Raises:
+            LoadFailed: It did not load, died, or took too long; the process is gone.
+            EngineError: No process could be started.
+        """
+        self._launching = asyncio.create_task(self._launch())
+        # A worker that is on its way cannot be called back: it comes, and then `stop` ends it.
+        await asyncio.shield(self._launching)
+        await self._load()
+
+    async def _launch(self) -> None:
+        try:
+            self._scratch.mkdir(parents=True)
+            ours, theirs = pipes.create()
+        except OSError as error:
+            raise EngineError(f"No worker of {self._spec.key} can be started: {error}.") from None
+        try:
+            self._attach(ours, await self._around.launcher.launch(theirs))
+        except BaseException:
+            ours.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+
+    def _attach(self, ours: pipes.ServerEnds, pid: int) -> None:
+        around, loop = self._around, self._around.loop
+        self.state = "loading"
+        self._page = ours.page
+        self._channel = Channel(loop, ours.data, self._replied, self._give_up)
+        self._log_pipe = LogPipe(loop, ours.log, self._tail, around.options.log_bytes_per_s)
+        self._control = talk.Control(ours.control, self._heard)
+        self._memory_sock = ours.memory
+        memory = talk.serve_memory(ours.memory, self._spec.key, around.memory)
+        self._tasks = [
+            loop.create_task(self._guard(self._control.listen())),
+            loop.create_task(self._guard(memory)),
+        ]
+        around.orphans.follow(pid)
+        self._child = Child(loop, pid, self._on_exit)
+
+    async def _guard(self, conversation: Any) -> None:
+        try:
+            await conversation
+        except FrameError as error:
+            self._give_up(f"does not speak the protocol: {error.message}")
+
+    async def _load(self) -> None:
+        spec = self._spec
+        self._control.send(
+            Load(
+                project=spec.key.project,
+                deployment=spec.key.deployment,
+                version=spec.key.number,
+                manifest=spec.manifest,
+                blobs={sha256: str(path) for sha256, path in spec.blobs.items()},
+                scratch=str(self._scratch),
+                threads=spec.threads,
+                max_batch=spec.max_batch,
+            )
+        )
+        limit = self._around.options.load_timeout_s
+        try:
+            said = await asyncio.wait_for(asyncio.shield(self._answer_to_load), limit)
+        except asyncio.TimeoutError:
+            self.kill(f"loading took longer than {limit:g} s")
+            said = None
+        if isinstance(said, Ready):
+            self.facts = {**said.facts, "load_ms": said.load_ms}
+            self.state, self.ready_at = "ready", time.monotonic()
+            return
+        await self._wait_for_end()
+        raise self._load_error(said)
+
+    def _load_error(self, said: Failed | None) -> LoadFailed:
+        lines = self._tail.lines()
+        if said is not None:
+            return failures.load_failed(self._spec.key, said.error, lines)
+        return failures.died_loading(self._spec.key, self.exit, self.killed_because, lines)
+
+    # --- calls ---
+
+    def hand(self, call: Call) -> None:
+        """Give the worker a call."""
+        self._next_id += 1
+        call_id = self._next_id
+        self.outstanding[call_id] = call
+        if call.body.data is not None:
+            self.inline_bytes += call.body.size
+        call.state = self
+        self._channel.send(call_id, call)
+
+    def forget(self, call: Call) -> None:
+        """Tell the worker that nobody waits for `call`."""
+        for call_id, held in self.outstanding.items():
+            if held is call:
+                self._control.send(Cancel([call_id]))
+                return
+
+    def _replied(self, replies: list[tuple[Reply, bytes | memoryview]]) -> None:
+        outstanding, owner = self.outstanding, self._owner
+        self.suspect = False
+        for reply, body in replies:
+            call = outstanding.pop(reply.call_id, None)
+            if call is None:
+                raise FrameError("A reply to no call.")
+            if call.body.data is not None:
+                self.inline_bytes -= call.body.size
+            self.calls += 1
+            if call.state is not self:
+                continue
+            if reply.code and not body:
+                owner.expired(call)
+            else:
+                code = reply.code.decode("latin-1") if reply.code else ""
+                owner.answered(call, Answer(code, reply.media, reply.timing, body))
+        owner.has_room()
+
+    def place(self) -> Place:
+        """Return how far the worker got with its calls."""
+        return begun.read(self._page)
+
+    # --- messages ---
+
+    def _heard(self, message: FromWorker) -> None:
+        if isinstance(message, Notice):
+            self.facts.update(message.facts)
+        elif not self._answer_to_load.done():
+            self._answer_to_load.set_result(message)
+
+    # --- the end ---
+
+    def kill(self, because: str) -> None:
+        """End the process by SIGKILL."""
+        self.killed_because = self.killed_because or because
+        if self._child is not None:
+            self._child.kill()
+
+    def _give_up(self, reason: str) -> None:
+        """The worker's end of a socket closed (it is dying, or soon will be) or it is hostile."""
+        if self._child is not None:
+            if reason != "closed its socket":
+                self.killed_because = self.killed_because or f"it {reason}"
+            self._child.kill()
+
+    async def stop(self) -> None:
+        """Have the worker answer what it holds and end; kill it when it takes too long."""
+        if self._launching is not None:
+            await asyncio.gather(self._launching, return_exceptions=True)
+        if self._child is None:
+            return
+        if self.state == "ready":
+            self.state = "stopping"
+            self._control.send(Stop())
+            await self._wait_for_end()
+        self.kill("it was stopped")
+        await self.ended.wait()
+
+    async def _wait_for_end(self) -> None:
+        try:
+            await asyncio.wait_for(self.ended.wait(), _END_S)
+        except asyncio.TimeoutError:
+            self.kill("it did not end by itself")
+            await self.ended.wait()
+
+    def _on_exit(self, child: Child) -> None:
+        """Take the last replies, give the other calls back, then tidy up."""
+        self.state = "dead"
+        self._channel.close()
+        place = self.place()
+        os.close(self._page)
+        self._owner.lost(self, place)
+        self.outstanding.clear()
+        self.died.set()
+        self._around.orphans.forget(child.pid)
+        self._around.orphans.end_session(child.pid)
+        self._last_task = self._around.loop.create_task(self._tidy_up())
+
+    async def _tidy_up(self) -> None:
+        """Read the last message and lines, then let go of everything."""
+        await asyncio.wait(self._tasks[:1], timeout=_END_S)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._log_pipe.close()
+        self._control.close()
+        self._memory_sock.close()
+        if not self._answer_to_load.done():
+            self._answer_to_load.set_result(None)
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        self.ended.set()
+
+    def status(self) -> ReplicaStatus:
+        """Return the replica as people see it."""
+        return ReplicaStatus(
+            pid=self._child.pid if self._child is not None else 0,
+            state=self.state,
+            started_at=self.started_at,
+            calls=self.calls,
+            in_flight=len(self.outstanding),
+            facts=dict(self.facts),
+        )

@@ -1,0 +1,280 @@
+"""The worker: loads one version and answers its calls until told to stop.
+
+`wiring.worker_process` calls `run` in the child, with a `loader` that builds the service from the
+`Load` message; this module knows nothing of flows. The main thread owns the service. A second
+thread only reads control messages. A lock-step `ask` leads to the memory store.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, NoReturn, Protocol
+
+import msgspec
+
+from penstock.codec.frames import (
+    MESSAGE_LIMIT,
+    CallFrame,
+    Cancel,
+    Failed,
+    Load,
+    Notice,
+    Ready,
+    ReplyFrame,
+    Stop,
+    ToWorker,
+    pack_message,
+    split_frames,
+    unpack_message,
+)
+from penstock.codec.memory import MemoryAnswer, MemoryRequest
+from penstock.core.errors import InternalError, LoadFailed, PenstockError
+from penstock.engine.local.begun import BegunPage
+from penstock.engine.local.intake import Intake, Outbox
+from penstock.engine.local.pipes import ChildEnds
+
+#: Calls handed to the service at once, at most.
+ROUND_CALLS = 256
+
+#: A round of calls of a service that does not say lasts about this long, in nanoseconds.
+_ROUND_NS = 2_000_000
+
+#: A reply waits for others at most this long, in nanoseconds.
+_UNSENT_NS = 1_000_000
+
+Ask = Callable[[MemoryRequest], MemoryAnswer]
+
+
+class Service(Protocol):
+    """What answers calls. Made by the loader that `run` is given."""
+
+    def answer(self, calls: list[CallFrame]) -> Sequence[ReplyFrame]:
+        """Return one reply for each call, in any order."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what people may want to know about the loaded version."""
+
+
+class Tools:
+    """What the loader may use: the memory store, the page that says where a run is, notices."""
+
+    def __init__(
+        self,
+        ask: Ask,
+        at: Callable[[int, int], None],
+        notice: Callable[[dict[str, Any]], None],
+    ) -> None:
+        self.ask = ask
+        self.at = at
+        self.notice = notice
+
+
+Loader = Callable[[Load, Tools], Service]
+
+
+class _Messages:
+    """Length-prefixed messages on a blocking socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._sock = socket.socket(fileno=fd)
+        self._sock.setblocking(True)
+        self._buffer = bytearray()
+        self._frames: list[memoryview] = []
+        self._lock = threading.Lock()
+
+    def receive(self, kind: Any) -> Any:
+        """Return the next message; end the process when the server is gone."""
+        while not self._frames:
+            data = self._sock.recv(65536)
+            if not data:
+                os._exit(0)
+            self._buffer += data
+            self._frames = split_frames(self._buffer, MESSAGE_LIMIT)
+        return unpack_message(self._frames.pop(0), kind)
+
+    def send(self, message: msgspec.Struct) -> None:
+        self._sock.sendall(pack_message(message))
+
+    def ask(self, request: MemoryRequest) -> MemoryAnswer:
+        """Send a memory request and wait for its answer; safe from any thread."""
+        with self._lock:
+            self.send(request)
+            answer: MemoryAnswer = self.receive(MemoryAnswer)
+            return answer
+
+
+class _Control:
+    """The second thread: keeps the set of cancelled calls, and ends the intake on `Stop`."""
+
+    def __init__(self, messages: _Messages, data: socket.socket) -> None:
+        self._messages = messages
+        self._data = data
+        self.cancelled: set[int] = set()
+
+    def start(self) -> None:
+        threading.Thread(target=self._listen, name="penstock-control", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            message = self._messages.receive(ToWorker)
+            if isinstance(message, Cancel):
+                self.cancelled.update(message.call_ids)
+            elif isinstance(message, Stop):
+                self._data.shutdown(socket.SHUT_RD)
+
+
+def run(ends: ChildEnds, loader: Loader) -> NoReturn:
+    """Be a worker: load what the server says, answer calls, then end the process."""
+    try:
+        _redirect_output(ends.log)
+        _work(ends, loader)
+    except BaseException:  # noqa: BLE001 - nothing above us may go on with this process
+        traceback.print_exc()
+        _end(70)
+    _end(0)
+
+
+def _work(ends: ChildEnds, loader: Loader) -> None:
+    control = _Messages(ends.control)
+    page = BegunPage(ends.page)
+    os.close(ends.page)
+    tools = Tools(_Messages(ends.memory).ask, page.at, lambda facts: control.send(Notice(facts)))
+    service = _load(control, loader, tools)
+    data = socket.socket(fileno=ends.data)
+    data.setblocking(True)
+    thread = _Control(control, data)
+    thread.start()
+    _serve(data, service, page, thread.cancelled)
+
+
+def _redirect_output(log: int) -> None:
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    os.close(log)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115 - open for the life of the process
+            fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+    faulthandler.enable(2, all_threads=False)
+
+
+def _load(control: _Messages, loader: Loader, tools: Tools) -> Service:
+    message = control.receive(Load)
+    begun = time.perf_counter()
+    try:
+        service = loader(message, tools)
+        facts = service.facts()
+    except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
+        control.send(Failed(_as_error(error).to_dict(with_traceback=True)))
+        _end(1)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    control.send(Ready((time.perf_counter() - begun) * 1e3, facts))
+    return service
+
+
+def _as_error(error: BaseException) -> PenstockError:
+    if isinstance(error, PenstockError):
+        return error
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return LoadFailed(
+        f"The version could not be loaded: {said}.", type=type(error).__name__, traceback=text
+    )
+
+
+def _serve(data: socket.socket, service: Service, page: BegunPage, cancelled: set[int]) -> None:
+    intake, outbox, pace = Intake(data), Outbox(data), _Pace()
+    while calls := intake.wait():
+        unsent_ns = 0
+        while calls:
+            size = pace.size(service)
+            now, calls = calls[:size], calls[size:]
+            page.begin(now[-1].call_id)
+            took_ns = _answer(service, now, cancelled, outbox)
+            pace.learn(len(now), took_ns)
+            unsent_ns += took_ns
+            if unsent_ns > _UNSENT_NS or not calls:
+                outbox.flush()
+                unsent_ns = 0
+            if calls and len(calls) < size:
+                intake.poll(calls)
+
+
+def _answer(service: Service, calls: list[CallFrame], cancelled: set[int], outbox: Outbox) -> int:
+    """Answer calls, all but those nobody waits for; return the nanoseconds it took."""
+    begun = time.monotonic_ns()
+    wanted = [c for c in calls if c.deadline_ns > begun and c.call_id not in cancelled]
+    if len(wanted) < len(calls):
+        for call_id in {c.call_id for c in calls} - {c.call_id for c in wanted}:
+            outbox.add(ReplyFrame(call_id, b"deadline_exceeded", 0, b"", b""))
+    if cancelled:
+        _forget(cancelled, calls[-1].call_id)
+    if wanted:
+        for reply in _replies(service, wanted):
+            outbox.add(reply)
+    return time.monotonic_ns() - begun
+
+
+def _forget(cancelled: set[int], last: int) -> None:
+    for call_id in [c for c in tuple(cancelled) if c <= last]:
+        cancelled.discard(call_id)
+
+
+def _replies(service: Service, calls: list[CallFrame]) -> Sequence[ReplyFrame]:
+    """Return one reply per call, whatever the service does: its own catch is the first line."""
+    try:
+        replies = service.answer(calls)
+    except Exception:  # noqa: BLE001 - the loop must go on; the log has the traceback
+        traceback.print_exc()
+        replies = ()
+    if len(replies) == len(calls):
+        return replies
+    error = InternalError("The worker's service did not answer; its log has the details.")
+    body = msgspec.json.encode({"error": error.to_dict()})
+    answered = {reply.call_id for reply in replies}
+    missing = [c.call_id for c in calls if c.call_id not in answered]
+    return [*replies, *(ReplyFrame(i, b"internal", 0, b"", body) for i in missing)]
+
+
+class _Pace:
+    """How many calls to take at once.
+
+    A service that knows says so in `together`: 1 when calls gain nothing from each other, more
+    when it answers so many at once. Any other gets as many as fit in about two milliseconds, so
+    that a slow call does not hold up the replies of the quick ones before it, nor die with more of
+    its neighbours than need be. Costs are believed at once when they rise, slowly when they fall.
+    """
+
+    def __init__(self) -> None:
+        self._call_ns = float(_ROUND_NS)
+
+    def size(self, service: Service) -> int:
+        together: int = getattr(service, "together", 0)
+        if together:
+            return min(together, ROUND_CALLS)
+        return max(1, min(ROUND_CALLS, int(_ROUND_NS / self._call_ns)))
+
+    def learn(self, calls: int, took_ns: int) -> None:
+        cost = max(took_ns, 1000) / calls
+        weight = 0.5 if cost > self._call_ns else 0.1
+        self._call_ns += weight * (cost - self._call_ns)
+
+
+def _end(code: int) -> NoReturn:
+    """End at once: no exit handlers and no waiting for threads of user code."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)

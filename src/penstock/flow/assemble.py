@@ -1,0 +1,181 @@
+"""Builds a `LoadedFlow`: modules, functions and models, in the order of the flow.
+
+`assemble` is called in a worker for an uploaded bundle, `assemble_local` on the user's machine for
+a flow that was never packed. A failure says which stage and gives the framework's own words.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest
+from penstock.codec.functions import check_interpreter, install_modules, unpack_function
+from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
+from penstock.core.flow import Flow, ModelType
+from penstock.flow.coerce import converter
+from penstock.flow.loaded import LoadedFlow
+from penstock.flow.mismatch import REQUEST, Origin, Taker
+from penstock.flow.processing import Processing
+from penstock.flow.sources import show_lines
+from penstock.flow.stage import LoadedStage
+from penstock.loaders.base import Model, ModelFile
+from penstock.loaders.registry import load_model
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What a stage is made of, wherever it came from. Functions by role, with their arguments."""
+
+    model_type: ModelType
+    file: ModelFile
+    functions: dict[str, tuple[Callable[..., Any], int]]
+
+
+def assemble(
+    manifest: Manifest,
+    blob_paths: Mapping[str, str | Path],
+    *,
+    threads: int,
+    max_batch: int,
+    scratch: Path | None = None,
+) -> LoadedFlow:
+    """Return the flow of an uploaded bundle. Runs the user's code; workers only.
+
+    Args:
+        manifest: The bundle's manifest.
+        blob_paths: Path of each blob by SHA-256.
+        threads: Threads a model call may use.
+        max_batch: Most rows of one joined model call; 1 turns joining off.
+        scratch: Folder for the bundle's local modules; by default a fresh temporary folder.
+
+    Raises:
+        LoadFailed: A function or model does not load; `stage` and `function` say which.
+        InterpreterMismatch, MissingImports: The functions cannot run here.
+    """
+    if manifest.has_functions():
+        check_interpreter(manifest.interpreter, Interpreter.current())
+    if manifest.modules:
+        folder = scratch or Path(tempfile.mkdtemp(prefix="penstock-modules-"))
+        install_modules(manifest, blob_paths, folder)
+    parts = []
+    for number, entry in enumerate(manifest.stages, 1):
+        functions: dict[str, tuple[Callable[..., Any], int]] = {}
+        for role, function in (("pre", entry.pre), ("post", entry.post)):
+            if function is not None:
+                loaded = _unpack(manifest, function, blob_paths, number, role)
+                functions[role] = (loaded, function.arguments)
+        file = ModelFile(_blob(blob_paths, entry.model, number), Path(entry.model.name).name)
+        parts.append(_Part(_model_type(entry.model_type, number), file, functions))
+    return _build(parts, threads, max_batch)
+
+
+def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 64) -> LoadedFlow:
+    """Return a flow that was never packed, with the functions as they are.
+
+    Raises:
+        LoadFailed: A model does not load; `stage` says which.
+    """
+    parts = [
+        _Part(
+            stage.model_type,
+            ModelFile(stage.source, stage.source.name),
+            {
+                role: (f, stage.pre_arguments if role == "pre" else stage.post_arguments)
+                for role, f in stage.functions().items()
+            },
+        )
+        for stage in flow.stages
+    ]
+    return _build(parts, threads, max_batch)
+
+
+def _unpack(
+    manifest: Manifest,
+    entry: FunctionEntry,
+    blob_paths: Mapping[str, str | Path],
+    stage: int,
+    role: str,
+) -> Callable[..., Any]:
+    raw = _blob(blob_paths, entry.pickle, stage).read_bytes()
+    function = unpack_function(raw, entry, manifest.interpreter, stage=stage, role=role)
+    if entry.source is not None and entry.source.sha256 in blob_paths:
+        show_lines(function, _blob(blob_paths, entry.source, stage).read_text("utf-8"))
+    return function
+
+
+def _blob(blob_paths: Mapping[str, str | Path], blob: Blob, stage: int) -> Path:
+    path = blob_paths.get(blob.sha256)
+    if path is None:
+        raise BlobMissing(f"{blob.name} of stage {stage} was not uploaded.", stage=stage)
+    return Path(path)
+
+
+def _model_type(text: str, stage: int) -> ModelType:
+    try:
+        return ModelType(text)
+    except ValueError:
+        raise InvalidManifest(
+            f"Stage {stage} has the unknown model type {text!r}.",
+            stage=stage,
+            hint="Install the same version of penstock on both sides.",
+        ) from None
+
+
+def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
+    readers = [
+        (number, role)
+        for number, part in enumerate(parts, 1)
+        for role, (_, arguments) in part.functions.items()
+        if (number == 1 and role == "pre") or (role == "post" and arguments >= 2)
+    ]
+    stages: list[LoadedStage] = []
+    origin = REQUEST
+    for number, part in enumerate(parts, 1):
+        # Everyone but the last who sees the request's data gets a copy of it.
+        functions = {
+            role: Processing(f, role, number, arguments, (number, role) in readers[:-1])
+            for role, (f, arguments) in part.functions.items()
+        }
+        pre, post = functions.get("pre"), functions.get("post")
+        if pre is not None:
+            origin = Origin(pre.label, number, "pre")
+        taker = Taker(number, part.model_type.name, origin)
+        model = _load(part, number, threads)
+        stages.append(
+            LoadedStage(
+                part.model_type,
+                model,
+                converter(model, taker),
+                taker,
+                pre,
+                post,
+                is_last=number == len(parts),
+            )
+        )
+        origin = Origin(f"the model of stage {number}", number)
+        if post is not None:
+            origin = Origin(post.label, number, "post")
+    return LoadedFlow(stages, uses_files=_uses_files(parts), max_batch=max_batch)
+
+
+def _load(part: _Part, stage: int, threads: int) -> Model:
+    try:
+        return load_model(part.file, part.model_type, threads)
+    except LoadFailed as error:
+        error.stage = stage
+        error.message = f"Stage {stage} ({part.model_type.name}): {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def _uses_files(parts: list[_Part]) -> bool:
+    wanted = {"pre": 2, "post": 3}
+    return any(
+        arguments == wanted[role]
+        for part in parts
+        for role, (_, arguments) in part.functions.items()
+    )

@@ -1,0 +1,158 @@
+"""Calls a user's `pre` or `post` and turns whatever goes wrong into an error that names it.
+
+Nothing a function raises ends the worker: `SystemExit` and `KeyboardInterrupt` too become
+`FunctionFailed`. The traceback kept for those who may deploy begins in the user's own code.
+"""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
+from penstock.flow.context import CURRENT, Run, own_copy
+from penstock.flow.desk import Desk
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_PLACES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+_LIBRARIES = (*(place + os.sep for place in _PLACES), "<frozen")
+
+
+class Processing:
+    """One processing function of a stage.
+
+    Args:
+        function: The user's callable.
+        role: `"pre"` or `"post"`.
+        stage: Stage number, from 1.
+        arguments: How many positional arguments it is called with.
+        copies: Whether a later function needs the request's data, so that this one gets a copy.
+    """
+
+    __slots__ = (
+        "_arguments",
+        "_copies",
+        "_function",
+        "_is_first_pre",
+        "_is_short",
+        "label",
+        "role",
+        "stage",
+    )
+
+    def __init__(
+        self, function: Callable[..., Any], role: str, stage: int, arguments: int, copies: bool
+    ) -> None:
+        self._function = function
+        self._arguments = arguments
+        self._copies = copies
+        self._is_first_pre = role == "pre" and stage == 1
+        self._is_short = arguments == 1 and not (self._is_first_pre and copies)
+        self.role = role
+        self.stage = stage
+        self.label = f"{role} of stage {stage}"
+
+    def __call__(self, run: Run, desk: Desk) -> None:
+        """Put the function's result in `run.value`, or why there is none in `run.error`."""
+        CURRENT.set(run)
+        try:
+            desk.before(run)
+            try:
+                if self._is_short:
+                    value = self._function(run.value)
+                else:
+                    value = self._function(*self._prepare(run))
+            finally:
+                desk.after(run)
+        except BaseException as error:  # noqa: BLE001 - user code must not end the worker
+            run.error = self._failed(error)
+            return
+        if value is None:
+            run.error = ReturnedNone(
+                f"{self.label} ({self._name()}) returned None.",
+                stage=self.stage,
+                function=self.role,
+                hint="Return the value that goes on"
+                + (" to the model." if self.role == "pre" else "."),
+            )
+            return
+        run.value = value
+
+    def _prepare(self, run: Run) -> tuple[Any, ...]:
+        value = run.value
+        if self._is_first_pre and self._copies:
+            value = own_copy(run.data)
+        if self._arguments == 1:
+            return (value,)
+        if self.role == "pre":
+            return (value, self._files(run))
+        data = own_copy(run.data) if self._copies else run.data
+        return (value, data) if self._arguments == 2 else (value, data, self._files(run))
+
+    @staticmethod
+    def _files(run: Run) -> list[Any]:
+        for file in run.files:
+            file.directory = os.getcwd
+            file.rewind()
+        return run.files.copy()
+
+    def _name(self) -> str:
+        name = getattr(self._function, "__name__", type(self._function).__name__)
+        return f"{name}()" if name != "<lambda>" else "a lambda"
+
+    def _failed(self, error: BaseException) -> PenstockError:
+        if isinstance(error, PenstockError):
+            error.stage = error.stage or self.stage
+            error.function = error.function or self.role
+            return error
+        frames = user_traceback(error)
+        place = _last_user_place(frames)
+        kind = type(error).__name__
+        text = _message(error)
+        failed = FunctionFailed(
+            f"{self.label} ({self._name()}) raised {kind}"
+            + (f": {text}" if text else "")
+            + (f" ({place})." if place else "."),
+            stage=self.stage,
+            function=self.role,
+            type=kind,
+            traceback="".join(traceback.format_exception(type(error), error, frames)),
+        )
+        failed.__cause__ = error
+        return failed
+
+
+def user_traceback(error: BaseException) -> TracebackType | None:
+    """Return the traceback of `error` from the user's first frame on, without Penstock's frames."""
+    kept: list[TracebackType] = []
+    at = error.__traceback__
+    while at is not None:
+        if not at.tb_frame.f_code.co_filename.startswith(_OURS):
+            kept.append(at)
+        at = at.tb_next
+    rebuilt: TracebackType | None = None
+    for frame in reversed(kept):
+        rebuilt = TracebackType(rebuilt, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return rebuilt
+
+
+def _last_user_place(frames: TracebackType | None) -> str | None:
+    place = None
+    while frames is not None:
+        name = frames.tb_frame.f_code.co_filename
+        if not name.startswith(_LIBRARIES):
+            place = f"{os.path.basename(name)}, line {frames.tb_lineno}"
+        frames = frames.tb_next
+    return place
+
+
+def _message(error: BaseException, limit: int = 500) -> str:
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a user's __str__ may fail as well
+        return "(its message cannot be read)"
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,142 @@
+"""TORCH: TorchScript files and pickled modules, called in evaluation and inference mode.
+
+What the file holds decides how it is read, not its suffix: a TorchScript archive goes through
+`torch.jit.load`, an archive of `torch.save` through `torch.load`, anything else is unpickled.
+Floating point inputs are converted to the dtype of the model's own parameters by the flow.
+"""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from collections.abc import Callable
+from typing import Any
+
+from penstock.core.errors import LoadFailed
+from penstock.core.flow import ModelType
+from penstock.loaders.base import (
+    ModelFile,
+    Takes,
+    TensorSpec,
+    library_text,
+    read_pickle,
+    wrong_content,
+)
+
+_STATE_DICT_HINT = (
+    "Save the whole model instead: torch.jit.script(model).save('model.pt'), or "
+    "cloudpickle.dump(model, open('model.pkl', 'wb'))."
+)
+
+
+class TorchModel:
+    """A module in evaluation mode. Takes one tensor, returns what the module returns."""
+
+    takes: Takes = "tensor"
+    joinable = True
+    #: Matrix products add up in another order for another number of rows.
+    exact = False
+
+    def __init__(self, module: Any, form: str) -> None:
+        import torch
+
+        self._module = module
+        self._form = form
+        self._tensor: Any = torch.Tensor
+        self._inference: Any = _inference_guard(torch)
+        self._call = _fastest_call(module, torch)
+        self._parameters = list(module.parameters())
+        floats = [p.dtype for p in self._parameters if p.dtype.is_floating_point]
+        self.float_dtype: Any = floats[0] if floats else torch.float32
+        self.inputs = (TensorSpec(dtype=str(self.float_dtype).removeprefix("torch.")),)
+
+    def predict(self, value: Any) -> Any:
+        """Return the module's output for one tensor, computed in inference mode."""
+        with self._inference(True):
+            return self._call(value)
+
+    def hand_out(self, output: Any) -> Any:
+        """Return ordinary tensors: inference tensors may not be changed in place."""
+        if isinstance(output, self._tensor):
+            return output.clone()
+        if isinstance(output, dict):
+            return {key: self.hand_out(value) for key, value in output.items()}
+        if type(output) in (list, tuple):
+            return type(output)(self.hand_out(value) for value in output)
+        return output
+
+    def describe(self) -> dict[str, Any]:
+        """Return library, form of the file, parameter count and dtype."""
+        return {
+            "library": library_text("torch"),
+            "form": self._form,
+            "parameters": sum(p.numel() for p in self._parameters),
+            "inputs": [spec.facts() for spec in self.inputs],
+        }
+
+
+def load(file: ModelFile, model_type: ModelType, threads: int) -> TorchModel:
+    """Return the module in `file`; sets the process's torch threads to `threads`.
+
+    Raises:
+        LoadFailed: The file holds no module, for example only its state_dict.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module, form = _read(file, torch)
+    if isinstance(module, dict):
+        keys = ", ".join(repr(key) for key in list(module)[:3])
+        raise LoadFailed(
+            f"{file.name} holds a state_dict or checkpoint ({keys}, …), not a model.",
+            hint=_STATE_DICT_HINT,
+        )
+    if not isinstance(module, torch.nn.Module):
+        raise wrong_content(file, model_type, module, "a torch.nn.Module")
+    module.eval()
+    return TorchModel(module, form)
+
+
+def _read(file: ModelFile, torch: Any) -> tuple[Any, str]:
+    members = _zip_members(file)
+    if any(name.endswith("/constants.pkl") for name in members):
+        return torch.jit.load(str(file.path), map_location="cpu"), "TorchScript"
+    if members:
+        if not any(name.endswith("/data.pkl") for name in members):
+            raise LoadFailed(
+                f"{file.name} is an archive, but neither TorchScript nor of torch.save.",
+                hint=_STATE_DICT_HINT,
+            )
+        return torch.load(str(file.path), map_location="cpu", weights_only=False), "torch.save"
+    try:
+        return read_pickle(file), "pickle"
+    except LoadFailed as error:
+        error.hint = error.hint if "pickle file" not in error.message else _STATE_DICT_HINT
+        raise
+
+
+def _zip_members(file: ModelFile) -> list[str]:
+    if not zipfile.is_zipfile(file.path):
+        return []
+    with zipfile.ZipFile(file.path) as archive:
+        return archive.namelist()
+
+
+def _inference_guard(torch: Any) -> Any:
+    """Return the guard behind `torch.inference_mode`: the wrapper costs 3 µs a call."""
+    guard = getattr(torch._C, "_InferenceMode", None)  # noqa: SLF001
+    if guard is None or not hasattr(guard, "__enter__"):
+        return torch.inference_mode
+    return guard
+
+
+def _fastest_call(module: Any, torch: Any) -> Callable[[Any], Any]:
+    """Return `forward` itself when nothing hooks into the call, else the module."""
+    if not isinstance(module, torch.jit.ScriptModule):
+        return module  # type: ignore[no-any-return]
+    hooks = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    if any(getattr(module, name, None) for name in hooks):
+        return module  # type: ignore[no-any-return]
+    return module.forward  # type: ignore[no-any-return]

@@ -1,0 +1,49 @@
+"""Who may call an endpoint of the control API: the key in the `Authorization` header.
+
+Called by `penstock.server.app` before every handler whose endpoint has a scope. The predict path
+has its own check, in `penstock.control.predict`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from starlette.requests import Request
+
+from penstock.control.keys import Keys
+from penstock.core.errors import Forbidden
+from penstock.core.records import INCLUDED_SCOPES, KeyRecord, Scope
+
+
+def authorization_of(request: Request) -> bytes:
+    """Return the `Authorization` header as it came, empty if there is none."""
+    for name, value in request.scope["headers"]:
+        if name == b"authorization":
+            return bytes(value)
+    return b""
+
+
+def require(request: Request, keys: Keys, scope: Scope | Literal["any"]) -> KeyRecord:
+    """Return the key of a request, which may act with `scope` in the path's project.
+
+    The scope `"any"` is what every key has in its own project. A path without a project needs a
+    key with the scope, of whatever project.
+
+    Raises:
+        Unauthorized: No key, or an unknown or revoked one.
+        Forbidden: The key is known but may not do this, or not in this project.
+    """
+    record = keys.check(authorization_of(request))
+    project = request.path_params.get("project")
+    if scope != "any" and scope not in INCLUDED_SCOPES[record.scope]:
+        raise Forbidden(
+            f"The key {record.prefix} has {record.scope.value} scope; this needs {scope.value} "
+            "scope.",
+            hint="Use a key with that scope.",
+        )
+    if project is not None and record.project not in {None, project}:
+        raise Forbidden(
+            f"The key {record.prefix} is of another project than {project!r}.",
+            hint=f"Use a key of project {project!r}, or an admin key.",
+        )
+    return record

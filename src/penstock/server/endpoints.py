@@ -1,0 +1,136 @@
+"""What a route of the control API is: path, handler, who may call it, what goes in and out.
+
+The modules of `penstock.server.routes` each hold a list of these. `penstock.server.app` turns them
+into Starlette routes and `penstock.server.openapi` into the API's description, so that neither can
+say what the other does not do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from penstock.codec.bundle import Interpreter
+from penstock.control.blobs import Blobs
+from penstock.control.deployments import Deployments
+from penstock.control.deploys import Deploys
+from penstock.control.keys import Keys
+from penstock.control.projects import Projects
+from penstock.control.versions import Versions
+from penstock.core.errors import BodyTooLarge, MalformedBody, PenstockError
+from penstock.core.records import Scope
+from penstock.server.settings import Settings
+
+T = TypeVar("T")
+
+#: Scope of an endpoint that any key may call, in its own project.
+ANY_KEY: Literal["any"] = "any"
+
+
+class Installed(NamedTuple):
+    """What functions and models meet on this server: interpreter, distributions, modules."""
+
+    interpreter: Interpreter
+    packages: dict[str, str]
+    modules: list[str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the handlers act on. Chosen and joined in `penstock.wiring`.
+
+    Attributes:
+        version: Penstock's version.
+        url: Address that clients reach the server by, without a trailing slash.
+        predict: Answers a predict call, the key check included.
+        environment: Returns what is installed, for `GET /v1/environment`.
+        stores_work: Raises a `PenstockError` when the server's own state cannot be read.
+        not_serving: Returns the deployments that should serve and do not, as `project/name`.
+    """
+
+    settings: Settings
+    version: str
+    url: str
+    keys: Keys
+    projects: Projects
+    blobs: Blobs
+    deployments: Deployments
+    deploys: Deploys
+    versions: Versions
+    predict: Callable[[Request], Awaitable[Response]]
+    environment: Callable[[], Awaitable[Installed]]
+    stores_work: Callable[[], Awaitable[None]]
+    not_serving: Callable[[], list[str]]
+
+
+Handler = Callable[[Request, Parts], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One method of one path.
+
+    Attributes:
+        method: HTTP method.
+        path: Path with `{parameters}` as Starlette writes them.
+        handler: Answers the request, or raises a `PenstockError`.
+        summary: What it does, as a short sentence.
+        scope: Scope a key must have; `ANY_KEY` for any key, None for no key at all.
+        takes: Type of the JSON body, or a media type when the body is not JSON; None for no body.
+        gives: Type of the JSON answer, or a media type; None for an empty answer.
+        status: Status of a good answer.
+        errors: Errors that this endpoint answers besides those any endpoint may.
+        checks_key: Whether the handler checks the key itself.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: Scope | Literal["any"] | None
+    takes: Any = None
+    gives: Any = None
+    status: int = 200
+    errors: tuple[type[PenstockError], ...] = ()
+    checks_key: bool = False
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Return the body of a control request.
+
+    Raises:
+        BodyTooLarge: It has more than `limit` bytes.
+    """
+    taken = bytearray()
+    async for chunk in request.stream():
+        taken += chunk
+        if len(taken) > limit:
+            raise BodyTooLarge(
+                f"The body of {request.method} {request.url.path} has more than {limit} bytes.",
+                limit_bytes=limit,
+            )
+    return bytes(taken)
+
+
+async def read_json(request: Request, kind: type[T], limit: int) -> T:
+    """Return the JSON body of a control request as a `kind`.
+
+    Raises:
+        BodyTooLarge: It has more than `limit` bytes.
+        MalformedBody: It is not JSON, or a field is missing, unknown or of the wrong type.
+    """
+    raw = await read_body(request, limit)
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise MalformedBody(f"The body of {request.url.path} cannot be read: {error}.") from None
+
+
+def json_answer(value: Any, status: int = 200) -> Response:
+    """Return `value` (structs, dataclasses, plain values) as a JSON answer."""
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

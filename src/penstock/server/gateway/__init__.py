@@ -1,0 +1,1 @@
+"""The HTTP front: predict calls inline, everything else through the Starlette app."""

@@ -1,0 +1,41 @@
+"""What the gateway accepts from a connection. Made from the server's settings in `wiring`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from penstock.codec.frames import INLINE_LIMIT
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in bytes, times in seconds (checked once a second).
+
+    Attributes:
+        head_bytes: Request line and header fields together.
+        head_fields: Number of header fields.
+        address_bytes: The request's address (path and query).
+        head_s: From the first byte of a request to the end of its header fields.
+        body_s: From the end of the header fields to the end of the body, plus one second for each
+            MiB; for bodies that are not predict bodies, the longest pause between two bytes.
+        idle_s: A kept-alive connection without a request.
+        linger_s: What a refused client gets to read its answer before the connection is cut.
+        stall_s: A client that does not read its answer.
+        pipelined: Predict calls of one connection that are worked on at the same time.
+        unread_bytes: A refusal closes the connection rather than read more than this of a body.
+    """
+
+    head_bytes: int = 16 * 1024
+    head_fields: int = 100
+    address_bytes: int = 8 * 1024
+    head_s: float = 10.0
+    body_s: float = 30.0
+    idle_s: float = 75.0
+    linger_s: float = 2.0
+    stall_s: float = 60.0
+    pipelined: int = 32
+    unread_bytes: int = INLINE_LIMIT
+
+    def body_time(self, size: int) -> float:
+        """Return the seconds a predict body of `size` bytes may take."""
+        return self.body_s + size / (1024 * 1024)

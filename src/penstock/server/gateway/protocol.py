@@ -1,0 +1,236 @@
+"""What the bytes of a connection mean: predict calls inline, the rest to the app.
+
+An `asyncio.Protocol`, made by `listen` for each connection. Predict calls to a known path go
+straight to their pool; answers go out in the order of the requests. Any other request waits until
+the answers before it are out, then its bytes go to the app (`app_request`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from penstock.codec.frames import INLINE_LIMIT
+from penstock.control.predict import Body
+from penstock.core.errors import PenstockError, RequestError
+from penstock.server.gateway.body import BodySink, too_large
+from penstock.server.gateway.connection import Connection, Mode
+from penstock.server.gateway.exchange import Exchange
+from penstock.server.gateway.head import Head
+from penstock.server.gateway.respond import refusal, refusal_closes
+
+if TYPE_CHECKING:
+    from penstock.control.predict import Route
+    from penstock.core.records import KeyRecord
+    from penstock.server.gateway.listen import Gateway
+
+# Looked up for every request: a module's name is cheaper than a class's attribute.
+_HEAD, _BODY, _SKIP, _APP, _HOLD = Mode.HEAD, Mode.BODY, Mode.SKIP, Mode.APP, Mode.HOLD
+
+
+class GatewayProtocol(Connection):
+    """One connection of a client.
+
+    Args:
+        gateway: What all connections share.
+    """
+
+    __slots__ = ("_arriving", "_known", "_left", "_predictor", "_routes")
+
+    _arriving: tuple[Head, Route, KeyRecord]
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(gateway)
+        self._left = 0  # bytes of the body still to come
+        self._known = gateway.heads.known
+        self._predictor = gateway.predictor
+        self._routes = gateway.predictor.routes
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent, as far as it can be taken now."""
+        held = self._held
+        if held:
+            self._held = b""
+            self._take(held + data)
+            return
+        if self._mode is _HEAD and self._writable:
+            # The usual case made quick: exactly one whole predict call with a head seen before.
+            end = data.find(b"\r\n\r\n") + 4
+            head = self._known.get(data[:end])
+            if (
+                head is not None
+                and head.hot
+                and head.length == len(data) - end
+                and not self._queue
+                and head.path in self._routes
+            ):
+                self._busy = True
+                self._begin_call(head, data, end)
+                self._busy = False
+                return
+        self._take(data)
+
+    # --- taking bytes ---
+
+    def _take(self, data: bytes) -> None:
+        at, size = 0, len(data)
+        self._busy = True
+        try:
+            while at < size and self._writable:
+                step = self._step(data, at)
+                if step < 0:
+                    break
+                at = step
+        except PenstockError as error:
+            self._refuse(error)
+        finally:
+            self._busy = False
+        if at < size and self._mode is not Mode.END:
+            self._hold(data[at:])
+
+    def _step(self, data: bytes, at: int) -> int:
+        """Take one thing; return the index behind it, or -1 if nothing can be taken now."""
+        mode = self._mode
+        if mode is _HEAD:
+            return self._take_head(data, at)
+        if mode is _BODY or mode is _SKIP:
+            return self._take_body(data, at)
+        if mode is _APP and self._app is not None and not self._app.complete:
+            return self._app.feed(data, at, self._gateway.now)
+        return -1
+
+    def _take_head(self, data: bytes, at: int) -> int:
+        if data.startswith(b"\r\n", at):  # an empty line before a request is to be ignored
+            return at + 2
+        end = data.find(b"\r\n\r\n", at) + 4
+        if end < 4:
+            return self._not_yet(data[at:])
+        gateway = self._gateway
+        head = gateway.heads.read(data[at:end])
+        self._partial = False
+        if not head.hot or head.path not in self._routes:
+            return self._begin_app(head, end)
+        if len(self._queue) >= gateway.limits.pipelined:
+            self._mode = _HOLD
+            return -1
+        return self._begin_call(head, data, end)
+
+    def _not_yet(self, part: bytes) -> int:
+        """Check the part of a head that has come so far, and wait for the rest."""
+        if part != b"\r" and not part[:1].isalpha():
+            raise RequestError("The request is not proper HTTP: it does not begin with a method.")
+        self._gateway.heads.check_size(part)
+        if not self._partial:
+            self._partial = True
+            self._since = self._gateway.now
+        return -1
+
+    def _take_body(self, data: bytes, at: int) -> int:
+        end = min(at + self._left, len(data))
+        self._left -= end - at
+        sink = self._sink
+        if sink is not None:
+            sink.write(memoryview(data)[at:end])
+        if not self._left:
+            self._mode = _HEAD
+            self._since = self._gateway.now
+            if sink is not None:
+                self._sink = None
+                self._start(*self._arriving, sink.finish())
+        return end
+
+    # --- predict calls ---
+
+    def _begin_call(self, head: Head, data: bytes, at: int) -> int:
+        """Admit a predict call; take its body if it is here, else make ready to receive it."""
+        length = head.length
+        try:
+            route, record = self._predictor.admit(head.path, head.authorization)
+            if length > route.max_body:
+                raise too_large(length, route.max_body)
+        except PenstockError as error:
+            self._refuse_call(head, error)
+            return at
+        if length <= INLINE_LIMIT and len(data) - at >= length:
+            end = at + length
+            self._start(head, route, record, Body(data[at:end]))
+            return end
+        self._receive(_BODY, length)
+        self._arriving = (head, route, record)
+        self._sink = BodySink(route.max_body, length)
+        return at
+
+    def _receive(self, mode: Mode, length: int) -> None:
+        self._mode = mode
+        self._left = self._expected = length
+        self._since = self._gateway.now
+
+    def _start(self, head: Head, route: Route, record: KeyRecord, body: Body) -> None:
+        exchange = self._place(head)
+        call = self._predictor.start(
+            route, record, head.media_type, body, exchange.done, head.flags
+        )
+        if exchange.out is None:
+            exchange.call = call
+
+    def _place(self, head: Head) -> Exchange:
+        """Give a request its place in the order of answers."""
+        gateway = self._gateway
+        exchange = Exchange(self, gateway.wire, head.keep_alive and not gateway.draining)
+        self._queue.append(exchange)
+        if not exchange.keep:
+            self._close_after_queue()
+        return exchange
+
+    def _refuse_call(self, head: Head, error: PenstockError) -> None:
+        """Answer a call without its body, which is skipped if it is short."""
+        exchange = self._place(head)
+        if refusal_closes(error, head.length, self._gateway.limits.unread_bytes):
+            exchange.keep = False
+            self._close_after_queue(unread=True)
+        elif head.length and not self._closing:
+            self._receive(_SKIP, head.length)
+        exchange.settle(refusal(error), self._predictor.run_ids.take())
+        self.flush()
+
+    # --- requests for the app (app_request.AppConnection) ---
+
+    def _begin_app(self, head: Head, end: int) -> int:
+        if self._queue:
+            self._mode = _HOLD
+            return -1
+        gateway = self._gateway
+        if self._app is None:
+            self._app = gateway.app_side(self._transport, self)
+        self._mode = _APP
+        gateway.stamp()
+        self._app.begin(head, gateway.now)
+        return end
+
+    def app_finished(self) -> None:
+        """Take the next request."""
+        self._mode = _HEAD
+        self._since = self._gateway.now
+        if self._closing:
+            self._end()
+        else:
+            self._go_on()
+
+    def app_ends(self, *, unread: bool) -> None:
+        """End the connection once everything is written."""
+        self._close_after_queue(unread=unread)
+        self._end()
+
+    def app_refuses(self, error: PenstockError, *, started: bool) -> None:
+        """End the connection with `error`, or without a word if the answer has `started`."""
+        if self._mode is Mode.END:
+            return
+        self._mode = Mode.END
+        if started:
+            self.app_ends(unread=True)
+        else:
+            self._refuse(error)
+
+    def app_reads(self, wanted: bool) -> None:
+        """Let bytes come, or not."""
+        self._wanted = wanted
+        self._set_reading()

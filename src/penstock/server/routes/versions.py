@@ -1,0 +1,182 @@
+"""Versions of a deployment: deploy, list, show, activate, delete."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from penstock.control.events import DeployEvent, FailedEvent, ReadyEvent
+from penstock.control.status import VersionView
+from penstock.core.errors import (
+    BlobMissing,
+    Conflict,
+    InterpreterMismatch,
+    InvalidManifest,
+    InvalidName,
+    InvalidSetting,
+    LoadFailed,
+    MissingImports,
+    NotFound,
+)
+from penstock.core.records import Scope, VersionSettings
+from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
+
+#: Seconds without an event after which an empty line keeps the connection alive.
+KEEP_ALIVE_S = 10.0
+
+NDJSON = "application/x-ndjson"
+
+
+class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the version is served; what is left out has its default."""
+
+    replicas: int = VersionSettings.replicas
+    timeout_s: float = VersionSettings.timeout_s
+    max_batch: int = VersionSettings.max_batch
+    threads: int = VersionSettings.threads
+    max_queue: int = VersionSettings.max_queue
+
+
+class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What `deploy` sends once every file is uploaded.
+
+    `manifest` is the bundle's manifest; `activate` false leaves the active version as it is.
+    """
+
+    manifest: msgspec.Raw
+    settings: SettingsBody = SettingsBody()
+    activate: bool = True
+
+
+class VersionList(msgspec.Struct, frozen=True):
+    """The versions of a deployment, newest first."""
+
+    versions: list[VersionView]
+
+
+async def add_version(request: Request, parts: Parts) -> Response:
+    """Deploy a version and answer with its events, one JSON object a line.
+
+    What can be refused without a worker is refused with its own status before the first event.
+    """
+    body = await read_json(request, VersionBody, parts.settings.max_control_body_bytes)
+    candidate = await parts.deploys.admit(
+        request.path_params["project"],
+        request.path_params["name"],
+        bytes(body.manifest),
+        VersionSettings(**msgspec.structs.asdict(body.settings)),
+        request.state.key.key_id,
+    )
+    events: asyncio.Queue[DeployEvent] = asyncio.Queue()
+    task = parts.deploys.begin(candidate, events.put_nowait, activate=body.activate)
+    return StreamingResponse(
+        _lines(events, task), media_type=NDJSON, headers={"Cache-Control": "no-store"}
+    )
+
+
+async def _lines(
+    events: asyncio.Queue[DeployEvent], task: asyncio.Task[VersionView]
+) -> AsyncIterator[bytes]:
+    while True:
+        try:
+            event = await asyncio.wait_for(events.get(), KEEP_ALIVE_S)
+        except asyncio.TimeoutError:
+            if task.done() and events.empty():
+                return
+            yield b"\n"
+            continue
+        yield msgspec.json.encode(event) + b"\n"
+        if isinstance(event, (ReadyEvent, FailedEvent)):
+            return
+
+
+async def list_versions(request: Request, parts: Parts) -> Response:
+    """Answer the versions of a deployment."""
+    found = await parts.deployments.get(request.path_params["project"], request.path_params["name"])
+    return json_answer(VersionList(found.versions))
+
+
+async def get_version(request: Request, parts: Parts) -> Response:
+    """Answer one version."""
+    return json_answer(await parts.versions.get(*version_of(request)))
+
+
+async def delete_version(request: Request, parts: Parts) -> Response:
+    """Delete a version that is not the active one."""
+    await parts.versions.delete(*version_of(request))
+    return Response(status_code=204)
+
+
+async def activate_version(request: Request, parts: Parts) -> Response:
+    """Make a version the active one."""
+    return json_answer(await parts.versions.activate(*version_of(request)))
+
+
+def version_of(request: Request) -> tuple[str, str, int]:
+    """Return project, deployment and version number of the request's path."""
+    params = request.path_params
+    return params["project"], params["name"], params["number"]
+
+
+_PATH = "/v1/{project}/{name}/versions"
+
+ENDPOINTS = [
+    Endpoint(
+        "GET",
+        _PATH,
+        list_versions,
+        "List the versions of a deployment, newest first.",
+        Scope.READ,
+        gives=VersionList,
+        errors=(NotFound,),
+    ),
+    Endpoint(
+        "POST",
+        _PATH,
+        add_version,
+        "Deploy a version: load it, try its example, switch the endpoint over.",
+        Scope.DEPLOY,
+        takes=VersionBody,
+        gives=NDJSON,
+        errors=(
+            InvalidName,
+            InvalidManifest,
+            InvalidSetting,
+            InterpreterMismatch,
+            MissingImports,
+            BlobMissing,
+            NotFound,
+        ),
+    ),
+    Endpoint(
+        "GET",
+        _PATH + "/{number:int}",
+        get_version,
+        "Show one version.",
+        Scope.READ,
+        gives=VersionView,
+        errors=(NotFound,),
+    ),
+    Endpoint(
+        "DELETE",
+        _PATH + "/{number:int}",
+        delete_version,
+        "Delete a version that is not the active one.",
+        Scope.DEPLOY,
+        status=204,
+        errors=(NotFound, Conflict),
+    ),
+    Endpoint(
+        "POST",
+        _PATH + "/{number:int}/activate",
+        activate_version,
+        "Make a ready version the active one: roll back, or forward.",
+        Scope.DEPLOY,
+        gives=VersionView,
+        errors=(NotFound, Conflict, LoadFailed),
+    ),
+]

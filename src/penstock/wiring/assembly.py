@@ -1,0 +1,203 @@
+"""Joins the parts of the server process: stores, engine, use cases, the HTTP application.
+
+Called by `penstock.wiring.server_process`; everything is chosen here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from starlette.applications import Starlette
+
+from penstock.control.blobs import Blobs
+from penstock.control.database import Database
+from penstock.control.deployments import Deployments
+from penstock.control.deploys import Deploys
+from penstock.control.keys import Keys
+from penstock.control.memory import Memory
+from penstock.control.pools import Pools
+from penstock.control.predict import Predictor
+from penstock.control.projects import Projects
+from penstock.control.serving import Serving
+from penstock.control.versions import Versions
+from penstock.core.errors import PenstockError
+from penstock.dashboard.pages import Dashboard
+from penstock.engine.base import Engine
+from penstock.engine.local.local_engine import LocalEngine
+from penstock.engine.local.options import EngineOptions
+from penstock.environments.describe import describe
+from penstock.loaders.registry import PRELOAD
+from penstock.server.app import build_app
+from penstock.server.endpoints import Installed, Parts
+from penstock.server.gateway.limits import Limits
+from penstock.server.gateway.route import predict_endpoint
+from penstock.server.settings import Settings
+from penstock.stores.base import BlobStore, MemoryQuota
+from penstock.stores.files import FileBlobs
+from penstock.stores.sqlite_memory import SqliteMemory
+from penstock.stores.sqlite_records import SqliteRecords
+from penstock.wiring.data_folder import DataFolder
+
+log = logging.getLogger("penstock.server")
+
+#: Seconds between two rounds of deleting what has expired and what nothing uses.
+HOUSEKEEPING_S = 3600.0
+
+
+@dataclass(frozen=True)
+class House:
+    """The joined parts of one server process."""
+
+    parts: Parts
+    database: Database
+    engine: Engine
+    pools: Pools
+    predictor: Predictor
+    app: Starlette
+
+    async def close(self, drain_s: float) -> None:
+        """Stop what is starting, then what serves within `drain_s` seconds, then the stores."""
+        await self.parts.deployments.close()
+        await self.parts.deploys.close()
+        await self.pools.close(drain_s)
+        await self.engine.close(drain_s)
+        await self.database.close()
+
+    async def warm(self) -> None:
+        """Import the modules named by the setting `preload`; what fails is logged."""
+        named = self.parts.settings.preload.split(",")
+        modules = tuple(filter(None, (name.strip() for name in named)))
+        try:
+            if modules:
+                await self.engine.warm(modules)
+        except PenstockError:
+            log.exception("Importing %s ahead failed.", ", ".join(modules))
+
+    async def keep_tidy(self) -> None:
+        """Delete expired values and unused files, now and every hour, until cancelled."""
+        while True:
+            try:
+                await self.database.call(self.database.memory.purge, time.time())
+                await self.parts.blobs.collect()
+            except PenstockError:
+                log.exception("Housekeeping failed; the next attempt is in an hour.")
+            await asyncio.sleep(HOUSEKEEPING_S)
+
+
+async def open_database(settings: Settings, folder: DataFolder) -> Database:
+    """Open the stores of a data folder on their thread."""
+    quota = MemoryQuota(
+        value_bytes=settings.memory_value_bytes,
+        total_bytes=settings.memory_total_bytes,
+        names=settings.memory_names,
+    )
+    return await Database.open(
+        lambda: SqliteRecords(folder.records), lambda: SqliteMemory(folder.memory, quota)
+    )
+
+
+def local_engine(settings: Settings, folder: DataFolder, memory: Memory) -> Engine:
+    """Return the engine that runs versions as processes of this machine."""
+    options = EngineOptions()
+    if settings.start_method != "auto":
+        options = EngineOptions(start_method=settings.start_method)
+    return LocalEngine(memory.answer, folder.scratch, options)
+
+
+def gateway_limits(settings: Settings) -> Limits:
+    """Return what the gateway accepts from a connection."""
+    return Limits(
+        head_s=settings.header_timeout_s,
+        body_s=settings.body_timeout_s,
+        idle_s=settings.idle_timeout_s,
+    )
+
+
+async def build_house(
+    settings: Settings,
+    folder: DataFolder,
+    database: Database,
+    url: str,
+    engine_of: Callable[[Settings, DataFolder, Memory], Engine] | None = None,
+) -> House:
+    """Join the parts over an open database.
+
+    Args:
+        settings: The server's options.
+        folder: The data folder, locked.
+        database: Its open stores.
+        url: Address that clients reach the server by, without a trailing slash.
+        engine_of: Makes the engine; `local_engine` by default.
+    """
+    projects = Projects(database)
+    keys = Keys(database, projects)
+    await keys.load()
+    store = FileBlobs(folder.blobs)
+    engine = (engine_of or local_engine)(settings, folder, Memory(database))
+    pools = make_pools(settings, engine, store)
+    predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
+    parts = _parts(settings, url, database, store, projects, keys, pools, predictor)
+    dashboard = Dashboard(keys, parts.deployments, parts.version, url)
+    app = build_app(parts, dashboard.routes())
+    return House(parts, database, engine, pools, predictor, app)
+
+
+def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:
+    """Return the running versions: none yet."""
+    preload = {kind.value: modules for kind, modules in PRELOAD.items()}
+    return Pools(engine, store, preload, idle_s=settings.version_idle_s, drain_s=settings.drain_s)
+
+
+def _parts(
+    settings: Settings,
+    url: str,
+    database: Database,
+    store: BlobStore,
+    projects: Projects,
+    keys: Keys,
+    pools: Pools,
+    predictor: Predictor,
+) -> Parts:
+    def endpoint(project: str, name: str) -> str:
+        return f"{url}/v1/{project}/{name}/predict"
+
+    serving = Serving(database, pools, predictor)
+    versions = Versions(database, serving, store)
+    slots = settings.starts_at_once
+    return Parts(
+        settings=settings,
+        version=penstock_version(),
+        url=url,
+        keys=keys,
+        projects=projects,
+        blobs=Blobs(store, database),
+        deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
+        deploys=Deploys(database, serving, store, endpoint),
+        versions=versions,
+        predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings)),
+        environment=_installed,
+        stores_work=lambda: _read_something(projects),
+        not_serving=serving.not_serving,
+    )
+
+
+async def _installed() -> Installed:
+    found = await asyncio.to_thread(describe)
+    return Installed(found.interpreter, found.packages, found.modules)
+
+
+async def _read_something(projects: Projects) -> None:
+    await projects.list()
+
+
+def penstock_version() -> str:
+    """Return the version of the installed distribution, or `"unknown"`."""
+    try:
+        return version("penstock")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,223 @@
+"""The server process from its first to its last line: start, announce, serve, drain, end.
+
+`penstock.cli.serve` calls `serve_forever`. The first SIGTERM or SIGINT lets calls in hand finish;
+a second one ends everything at once. Workers never outlive this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from penstock.core.errors import InvalidSetting, PenstockError
+from penstock.server.gateway.listen import create_server
+from penstock.server.settings import Settings, load_settings
+from penstock.wiring import pickle_guard
+from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
+from penstock.wiring.data_folder import DataFolder
+
+log = logging.getLogger("penstock.server")
+
+#: Seconds that ending at once may take before the process ends without ceremony.
+LAST_S = 3.0
+
+#: Connections that may wait to be accepted.
+BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What there is to tell once the server listens.
+
+    Attributes:
+        url: Address that clients reach the server by.
+        data_dir: The data folder.
+        project: Project of the fresh keys.
+        fresh_keys: Keys made at the first start, by scope; shown this once.
+    """
+
+    url: str
+    data_dir: Path
+    project: str
+    fresh_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+Announce = Callable[[Announcement], None]
+
+
+def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
+    """Run a server until it is told to stop; return the exit status.
+
+    Args:
+        arguments: Options by name, None for those not given; see `server.settings`.
+        announce: Called once, when the server listens.
+
+    Raises:
+        PenstockError: The server cannot start; the message says why and what to do.
+    """
+    settings = load_settings(arguments)
+    _log_to_standard_error(settings.log_level)
+    pickle_guard.install()
+    with DataFolder(settings.data_dir) as folder:
+        _run(_serve(settings, folder, announce))
+    return 0
+
+
+def _log_to_standard_error(level: str) -> None:
+    """Print our own lines from `level` on, and the libraries' warnings."""
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("penstock").setLevel(level.upper())
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)
+    else:
+        uvloop.run(main)
+
+
+async def _serve(settings: Settings, folder: DataFolder, announce: Announce) -> None:
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    _watch_signals(stop, hurry)
+    listener = bind(settings.host, settings.port)
+    url = settings.public_url.rstrip("/") or url_of(listener)
+    server = await ServerProcess.start(settings, folder, listener, url)
+    try:
+        announce(server.announcement)
+        await stop.wait()
+        log.info("Stopping: calls in hand get %g s.", settings.drain_s)
+    finally:
+        await _end(server, settings.drain_s, hurry)
+
+
+def _watch_signals(stop: asyncio.Event, hurry: asyncio.Event) -> None:
+    def told() -> None:
+        (hurry if stop.is_set() else stop).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+
+
+async def _end(server: ServerProcess, drain_s: float, hurry: asyncio.Event) -> None:
+    draining = asyncio.ensure_future(server.stop(drain_s))
+    hurrying = asyncio.ensure_future(hurry.wait())
+    await asyncio.wait({draining, hurrying}, return_when=asyncio.FIRST_COMPLETED)
+    hurrying.cancel()
+    if not draining.done():
+        log.warning("Stopping at once.")
+        draining.cancel()
+        await asyncio.wait({draining})
+        with contextlib.suppress(asyncio.TimeoutError):  # the kernel ends workers with us
+            await asyncio.wait_for(server.house.engine.close(0.0), LAST_S)
+        return
+    await draining
+
+
+class ServerProcess:
+    """A running server. Made by `start`, ended by `stop`.
+
+    Attributes:
+        house: The joined parts.
+        announcement: What there is to tell.
+    """
+
+    def __init__(self, house: House, gateway: Any, announcement: Announcement) -> None:
+        self.house = house
+        self.announcement = announcement
+        self._gateway = gateway
+        self._aside = [asyncio.create_task(work) for work in (house.keep_tidy(), house.warm())]
+
+    @classmethod
+    async def start(
+        cls, settings: Settings, folder: DataFolder, listener: socket.socket, url: str
+    ) -> ServerProcess:
+        """Open the stores, begin to start what served before, and listen.
+
+        Raises:
+            PenstockError: A store cannot be opened, or the admin key cannot be used.
+        """
+        database = await open_database(settings, folder)
+        try:
+            house = await build_house(settings, folder, database, url)
+            first = await house.parts.keys.bootstrap(settings.admin_key or None)
+            await house.parts.deployments.restore()
+            gateway = await create_server(
+                house.predictor, house.app, limits=gateway_limits(settings), sock=listener
+            )
+        except BaseException:
+            await database.close()
+            raise
+        fresh: dict[str, str] = {}
+        if first is not None:
+            issued = {"admin": first.admin, "deploy": first.private, "predict": first.public}
+            fresh = {scope: key.text for scope, key in issued.items() if key is not None}
+        announcement = Announcement(url, folder.root, "default", fresh)
+        return cls(house, gateway, announcement)
+
+    async def stop(self, drain_s: float) -> None:
+        """Accept nothing more, answer calls in hand within `drain_s` seconds, end every worker."""
+        for task in self._aside:
+            task.cancel()
+        begun = time.monotonic()
+        await self._gateway.close(drain_s)
+        await self.house.close(max(0.0, drain_s - (time.monotonic() - begun)))
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a TCP socket bound to `host` and `port` (0: a free one).
+
+    Raises:
+        InvalidSetting: The address is in use or is not of this machine.
+    """
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise InvalidSetting(f"{host!r} is not an address to listen on: {error}.") from None
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+        listener.listen(BACKLOG)  # another server on the port shows here, not later
+    except OSError as error:
+        listener.close()
+        raise _cannot_bind(host, port, error) from None
+    return listener
+
+
+def _cannot_bind(host: str, port: int, error: OSError) -> PenstockError:
+    if error.errno == errno.EADDRINUSE:
+        return InvalidSetting(
+            f"Port {port} of {host} is in use, maybe by another Penstock server.",
+            hint="Stop it, or choose another port with --port or PENSTOCK_PORT.",
+        )
+    return InvalidSetting(
+        f"The server cannot listen on {host}, port {port}: {error.strerror}.",
+        hint="Choose another address with --host and --port.",
+    )
+
+
+def url_of(listener: socket.socket) -> str:
+    """Return the address of a bound socket as a URL that works on this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,0 +1,213 @@
+"""A crash costs only the calls inside that worker; the next call is answered at once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+
+def sockets_of(pid):
+    fds = Path(f"/proc/{pid}/fd").iterdir()
+    return sorted(int(fd.name) for fd in fds if "socket" in str(fd.readlink()))
+
+
+def children_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+async def pid_of(bench, pool):
+    return json.loads((await bench.order(pool, "pid")).body)["pid"]
+
+
+def test_killing_a_worker_fails_only_the_call_inside_it(run, tools):
+    async def test(bench):
+        pool = await bench.start()
+        pid = await pid_of(bench, pool)
+        inside = bench.order(pool, "sleep", s=30)
+        others = [bench.send(pool, b"%d" % i) for i in range(15)]
+        await tools.until(lambda: pool.status()[0].in_flight == 16)
+        await asyncio.sleep(0.05)
+        killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        died = await inside
+        assert died.code == "worker_died"
+        assert "SIGKILL" in died.error.message
+        assert died.error.facts["signal"] == "SIGKILL"
+        answers = await asyncio.gather(*others)
+        assert [bytes(a.body) for a in answers] == [b"%d" % i for i in range(15)]
+        assert (await bench.send(pool, b"next")).body == b"next"
+        assert time.monotonic() - killed < 1.0
+
+    run(test)
+
+
+def test_descriptors_and_memory_stay_flat_over_200_kills(run, tools):
+    def fds():
+        return len(os.listdir("/proc/self/fd"))
+
+    def resident_kib():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() // 1024
+
+    async def test(bench):
+        pool = await bench.start({"together": 1})
+        worst = 0.0
+        for kill in range(200):
+            pid = await pid_of(bench, pool)
+            calls = [bench.order(pool, "sleep", s=0.0011) for _ in range(16)]
+            await asyncio.sleep(0.002)
+            os.kill(pid, signal.SIGKILL)
+            answers = await asyncio.gather(*calls)
+            assert sum(a.code == "worker_died" for a in answers) <= 1
+            assert {a.code for a in answers} <= {"", "worker_died"}
+            begun = time.monotonic()
+            assert (await bench.send(pool, b"next")).body == b"next"
+            worst = max(worst, time.monotonic() - begun)
+            if kill == 50:
+                await tools.until(lambda: len(pool.status()) == 1)
+                before = fds(), resident_kib()
+        await tools.until(lambda: len(pool.status()) == 1 and fds() <= before[0])
+        assert resident_kib() - before[1] < 2048
+        assert worst < 1.0
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        ({"do": "segfault"}, {"signal": "SIGSEGV"}),
+        ({"do": "exit", "code": 7}, {"exit_code": 7}),
+    ],
+)
+def test_a_worker_that_ends_itself_is_named_and_replaced(run, order, names):
+    async def test(bench):
+        pool = await bench.start()
+        died = await bench.order(pool, **order)
+        assert died.code == "worker_died"
+        assert names.items() <= died.error.facts.items()
+        assert died.error.hint
+        if "signal" in names:
+            assert (died.error.stage, died.error.function) == (2, "post")
+        assert (await bench.send(pool, b"next")).body == b"next"
+
+    run(test)
+
+
+def test_a_segfault_leaves_its_python_stack_in_the_logs(run):
+    async def test(bench):
+        pool = await bench.start()
+        await bench.order(pool, "segfault")
+        await bench.send(pool, b"next")
+        assert any("Segmentation fault" in line for line in pool.logs())
+
+    run(test)
+
+
+def test_killing_the_zygote_harms_no_worker(run, tools):
+    async def test(bench):
+        pool = await bench.start()
+        pid = await pid_of(bench, pool)
+        for _ in range(3):
+            zygote = bench.engine.zygote_pid
+            sleeping = bench.order(pool, "sleep", s=0.05)
+            os.kill(zygote, signal.SIGKILL)
+            assert (await sleeping).code == ""
+            await tools.until(lambda old=zygote: bench.engine.zygote_pid not in (0, old))
+        assert await pid_of(bench, pool) == pid
+        other = await bench.start()
+        assert (await bench.send(other, b"x")).body == b"x"
+
+    run(test)
+
+
+def test_killing_zygote_and_worker_together_still_heals(run):
+    async def test(bench):
+        pool = await bench.start()
+        for _ in range(5):
+            pid = await pid_of(bench, pool)
+            os.kill(bench.engine.zygote_pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+            assert (await bench.send(pool, b"x")).body == b"x"
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    "garbage", ["ff" * 64, "10000000" + "ee" * 16, "1c000000" + "02" + "00" * 27]
+)
+def test_garbage_from_a_worker_costs_only_that_worker(run, garbage):
+    async def test(bench):
+        pool = await bench.start()
+        pid = await pid_of(bench, pool)
+        sockets = sockets_of(pid)
+        answers = []
+        for fd in sockets:
+            answers.append(await bench.order(pool, "garbage", fd=fd, hex=garbage, timeout_s=3))
+        assert {a.code for a in answers} <= {"", "worker_died"}
+        assert "worker_died" in {a.code for a in answers}
+        assert (await bench.send(pool, b"next")).body == b"next"
+
+    run(test)
+
+
+def test_processes_that_user_code_left_end_with_their_worker(run, tools):
+    async def test(bench):
+        pool = await bench.start()
+        pid = await pid_of(bench, pool)
+        await bench.order(pool, "children")
+        await asyncio.sleep(0.05)
+        own = children_of(pid)
+        assert len(own) >= 2
+        os.kill(pid, signal.SIGKILL)
+        await bench.send(pool, b"next")
+        await tools.until(lambda: not any(tools.alive(int(child)) for child in own))
+        bench.engine.sweep()
+        await tools.until(lambda: len(tools.children()) == 2)
+
+    run(test)
+
+
+SERVER = """
+import asyncio, json, os, sys
+from pathlib import Path
+from penstock.engine.base import VersionKey, VersionSpec
+from penstock.engine.local.local_engine import LocalEngine
+from penstock.engine.local.options import EngineOptions
+
+async def main():
+    child, folder, method = sys.argv[1:]
+    options = EngineOptions(
+        start_method=method,
+        zygote_command=(sys.executable, child, "zygote"),
+        worker_command=(sys.executable, child, "worker"),
+    )
+    engine = LocalEngine(None, Path(folder), options)
+    pool = await engine.start(VersionSpec(VersionKey("p", "d", 1), b"{}", {}, replicas=3))
+    while [s.state for s in pool.status()] != ["ready"] * 3:
+        await asyncio.sleep(0.01)
+    print(json.dumps([engine.zygote_pid, *(s.pid for s in pool.status())]), flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("start_method", ["fork", "spawn"])
+def test_killing_the_server_takes_every_process_with_it(tmp_path, tools, start_method):
+    command = [sys.executable, "-c", SERVER, tools.child, str(tmp_path / "s"), start_method]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        pids = [pid for pid in json.loads(server.stdout.readline()) if pid]
+        assert all(tools.alive(pid) for pid in pids)
+        server.kill()
+        server.wait()
+    asyncio.run(tools.until(lambda: not any(tools.alive(pid) for pid in pids), 1.0))

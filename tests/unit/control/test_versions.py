@@ -1,0 +1,495 @@
+"""Deploying, rolling back and restarting, with real stores and an engine that does as told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from penstock.codec.bundle import (
+    Blob,
+    Example,
+    FunctionEntry,
+    Imported,
+    Interpreter,
+    Manifest,
+    StageEntry,
+    write_manifest,
+)
+from penstock.control.database import Database
+from penstock.control.deployments import Deployments
+from penstock.control.deploys import Deploys
+from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent, StepEvent
+from penstock.control.pools import Pools
+from penstock.control.predict import Predictor, predict_path
+from penstock.control.serving import Serving
+from penstock.control.versions import Versions
+from penstock.core.errors import (
+    BlobMissing,
+    Conflict,
+    ExampleFailed,
+    InterpreterMismatch,
+    InvalidManifest,
+    InvalidName,
+    InvalidSetting,
+    LoadFailed,
+    MissingImports,
+    NotFound,
+    NotReady,
+)
+from penstock.core.records import KeyRecord, ProjectRecord, Scope, VersionSettings
+from penstock.core.states import DeploymentState, VersionState
+from penstock.engine.base import Answer, Call, Pool, ReplicaStatus, VersionKey, VersionSpec
+from penstock.stores.files import FileBlobs
+from penstock.stores.sqlite_memory import SqliteMemory
+from penstock.stores.sqlite_records import SqliteRecords
+
+MODEL = b"a model"
+EXAMPLE = b"[[1, 2]]"
+ADMIN = KeyRecord("k", b"", "pk_a_1", Scope.ADMIN, None, "", 0.0)
+
+
+class FakePool:
+    """Answers every call at once; counts what happens to it."""
+
+    def __init__(self, spec: VersionSpec) -> None:
+        self.spec = spec
+        self.calls = 0
+        self.stopped = False
+        self.answer = Answer(body=b'{"result": [1]}')
+
+    @property
+    def key(self) -> VersionKey:
+        return self.spec.key
+
+    def submit(self, call: Call) -> None:
+        self.calls += 1
+        call.on_done(call, self.answer)
+
+    def cancel(self, call: Call) -> None:
+        raise AssertionError("nothing is cancelled here")
+
+    def status(self) -> list[ReplicaStatus]:
+        return [ReplicaStatus(1, "ready", 0.0, self.calls, 0)]
+
+    def logs(self) -> list[str]:
+        return ["loading", "loaded"]
+
+    async def stop(self, drain_s: float) -> None:
+        self.stopped = True
+
+
+class FakeEngine:
+    """Starts `FakePool`s; `fail` and `hold` decide what happens to the next starts."""
+
+    def __init__(self) -> None:
+        self.pools: list[FakePool] = []
+        self.fail: LoadFailed | None = None
+        self.bad_example = False
+        self.hold: asyncio.Event | None = None
+        self.started = asyncio.Event()
+
+    async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
+        self.started.set()
+        if on_line is not None:
+            on_line("loading")
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.fail is not None:
+            raise self.fail
+        pool = FakePool(spec)
+        if self.bad_example:
+            error = {"code": "function_failed", "message": "pre raised KeyError.", "stage": 1}
+            body = json.dumps({"error": {**error, "function": "pre"}, "run_id": "x"}).encode()
+            pool.answer = Answer("function_failed", body=body)
+        self.pools.append(pool)
+        return pool
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Nothing is imported here."""
+
+    async def close(self, drain_s: float) -> None:
+        """Nothing runs here."""
+
+
+class House:
+    """The control part of a server, with everything real but the engine."""
+
+    def __init__(self, database: Database, blobs: FileBlobs, engine: FakeEngine) -> None:
+        self.database = database
+        self.blobs = blobs
+        self.engine = engine
+        self.predictor = Predictor(lambda _raw: ADMIN)
+        self.pools = Pools(engine, blobs, {"torch": ["json"]}, idle_s=0.05, drain_s=1.0)
+        self.serving = Serving(database, self.pools, self.predictor)
+        self.deploys = Deploys(database, self.serving, blobs, endpoint_of)
+        self.versions = Versions(database, self.serving, blobs)
+        self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
+
+    async def deploy(self, manifest: Manifest | None = None, **options: Any) -> list[DeployEvent]:
+        """Deploy to `default/flow` and return the events; raises what the deploy raises."""
+        events: list[DeployEvent] = []
+        candidate = await self.deploys.admit(
+            "default",
+            options.pop("name", "flow"),
+            write_manifest(manifest or make_manifest()),
+            options.pop("settings", VersionSettings()),
+            "a-key",
+        )
+        try:
+            await self.deploys.begin(candidate, events.append, **options)
+        except Exception as error:
+            error.events = events  # type: ignore[attr-defined]
+            raise
+        return events
+
+    def route(self, number: int | None = None) -> Any:
+        route = self.predictor.routes.get(predict_path("default", "flow", number))
+        return route.pool if route is not None else None
+
+    async def close(self) -> None:
+        await self.deployments.close()
+        await self.deploys.close()
+        await self.pools.close(1.0)
+        await self.database.close()
+
+
+def endpoint_of(project: str, name: str) -> str:
+    return f"http://here/v1/{project}/{name}/predict"
+
+
+@asynccontextmanager
+async def house(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator[House]:
+    database = await Database.open(
+        lambda: SqliteRecords(folder / "records.sqlite"),
+        lambda: SqliteMemory(folder / "memory.sqlite"),
+    )
+    if await database.call(database.records.get_project, "default") is None:
+        await database.call(database.records.add_project, ProjectRecord("default", 0.0))
+    blobs = FileBlobs(folder / "blobs")
+    for data in (MODEL, EXAMPLE):
+        put(blobs, data)
+    made = House(database, blobs, engine or FakeEngine())
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+def put(blobs: FileBlobs, data: bytes) -> None:
+    writer = blobs.begin(hashlib.sha256(data).hexdigest())
+    writer.write(data)
+    writer.commit()
+
+
+def blob(data: bytes, name: str = "model.pt") -> Blob:
+    return Blob(name, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def make_manifest(
+    *,
+    example: bool = False,
+    interpreter: Interpreter | None = None,
+    imports: list[Imported] | None = None,
+    model: bytes = MODEL,
+    model_type: str = "torch",
+) -> Manifest:
+    pre = None
+    if imports is not None:
+        pre = FunctionEntry("pre", 1, blob(MODEL, "pre.pickle"), imports=imports)
+    return Manifest(
+        interpreter=interpreter or Interpreter.current(),
+        stages=[StageEntry(model_type, blob(model), pre=pre)],
+        example=Example("application/json", blob(EXAMPLE, "example")) if example else None,
+    )
+
+
+def run(folder: Path, story: Callable[[House], Any], engine: FakeEngine | None = None) -> None:
+    async def play() -> None:
+        async with house(folder, engine) as made:
+            await story(made)
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+
+
+async def soon(holds: Callable[[], bool]) -> None:
+    """Wait until `holds()`; the test's own time limit ends the wait."""
+    while not holds():  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.005)
+
+
+def test_a_first_deploy_is_version_1_and_serves(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        events = await made.deploy(make_manifest(example=True))
+        last = events[-1]
+        assert isinstance(last, ReadyEvent)
+        assert (last.version.number, last.version.active) == (1, True)
+        assert last.endpoint == endpoint_of("default", "flow")
+        steps = [e.name for e in events if isinstance(e, StepEvent)]
+        assert steps == ["recorded", "loading", "example", "activating"]
+        assert [e.line for e in events if isinstance(e, LogEvent)] == ["loading"]
+        assert made.route() is made.engine.pools[0]
+        assert made.engine.pools[0].calls == 1
+        assert made.engine.pools[0].spec.preload == ("json",)
+
+    run(tmp_path, story)
+
+
+def test_the_next_deploy_takes_over_and_the_old_pool_drains(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        first, second = made.engine.pools
+        assert made.route() is second
+        await soon(lambda: first.stopped)
+        assert not second.stopped
+        found = await made.deployments.get("default", "flow")
+        assert (found.state, found.active) == (DeploymentState.ACTIVE, 2)
+        assert [v.number for v in found.versions] == [2, 1]
+
+    run(tmp_path, story)
+
+
+def test_two_deploys_at_the_same_time_become_versions_1_and_2(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        made.engine.hold = asyncio.Event()
+        both = [asyncio.create_task(made.deploy()) for _ in range(2)]
+        await made.engine.started.wait()
+        made.engine.hold.set()
+        results = await asyncio.gather(*both)
+        numbers = sorted(events[-1].version.number for events in results)
+        assert numbers == [1, 2]
+        assert made.route().key.number == 2
+
+    run(tmp_path, story)
+
+
+def test_a_version_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        made.engine.fail = LoadFailed("Stage 1 is no model.", stage=1, logs=["boom"])
+        with pytest.raises(LoadFailed) as caught:
+            await made.deploy()
+        last = caught.value.events[-1]  # type: ignore[attr-defined]
+        assert isinstance(last, FailedEvent)
+        assert (last.error["code"], last.error["stage"], last.logs) == ("load_failed", 1, ["boom"])
+        assert made.route() is made.engine.pools[0]
+        assert not made.engine.pools[0].stopped
+        failed = await made.versions.get("default", "flow", 2)
+        assert failed.state is VersionState.FAILED
+        assert failed.failure is not None
+        assert failed.failure["message"] == "Stage 1 is no model."
+
+    run(tmp_path, story)
+
+
+def test_a_version_that_fails_its_example_never_serves(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        made.engine.bad_example = True
+        with pytest.raises(ExampleFailed, match="pre raised KeyError") as caught:
+            await made.deploy(make_manifest(example=True))
+        assert (caught.value.stage, caught.value.function) == (1, "pre")
+        assert caught.value.events[-1].logs == ["loading", "loaded"]  # type: ignore[attr-defined]
+        assert made.route() is made.engine.pools[0]
+        await soon(lambda: made.engine.pools[1].stopped)
+
+    run(tmp_path, story)
+
+
+def test_a_deploy_goes_on_when_nobody_listens(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        made.engine.hold = asyncio.Event()
+        raw = write_manifest(make_manifest())
+        candidate = await made.deploys.admit("default", "flow", raw, VersionSettings(), "a-key")
+        made.deploys.begin(candidate, lambda _event: None)
+        await made.engine.started.wait()
+        made.engine.hold.set()
+        await soon(lambda: made.route() is not None)
+
+    run(tmp_path, story)
+
+
+def test_a_version_may_be_deployed_without_activating_it(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        events = await made.deploy(activate=False)
+        assert not events[-1].version.active
+        assert made.route() is made.engine.pools[0]
+        await soon(lambda: made.engine.pools[1].stopped)
+
+    run(tmp_path, story)
+
+
+def test_rolling_back_starts_the_old_version_before_it_flips(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        view = await made.versions.activate("default", "flow", 1)
+        assert view.active
+        assert made.route() is made.engine.pools[2]
+        assert made.route().key.number == 1
+        await soon(lambda: made.engine.pools[1].stopped)
+
+    run(tmp_path, story)
+
+
+def test_a_failed_version_cannot_be_activated(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        made.engine.fail = LoadFailed("no")
+        with pytest.raises(LoadFailed):
+            await made.deploy()
+        with pytest.raises(Conflict, match="failed: no"):
+            await made.versions.activate("default", "flow", 1)
+        with pytest.raises(NotFound):
+            await made.versions.activate("default", "flow", 7)
+
+    run(tmp_path, story)
+
+
+def test_a_version_called_by_number_runs_for_a_while_only(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        await made.versions.wake("default", "flow", 1)
+        woken = made.engine.pools[2]
+        assert made.route(1) is woken
+        assert made.route().key.number == 2
+        await soon(lambda: woken.stopped)
+        assert made.route(1) is None
+
+    run(tmp_path, story)
+
+
+def test_the_active_version_cannot_be_deleted_but_others_can(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        with pytest.raises(Conflict, match="active"):
+            await made.versions.delete("default", "flow", 2)
+        await made.versions.delete("default", "flow", 1)
+        found = await made.deployments.get("default", "flow")
+        assert [v.number for v in found.versions] == [2]
+        with pytest.raises(NotFound):
+            await made.versions.get("default", "flow", 1)
+
+    run(tmp_path, story)
+
+
+def test_deleting_a_deployment_takes_its_route_and_drains_it(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deployments.delete("default", "flow")
+        assert made.route() is None
+        await soon(lambda: made.engine.pools[0].stopped)
+        with pytest.raises(NotFound):
+            await made.deployments.get("default", "flow")
+
+    run(tmp_path, story)
+
+
+def test_after_a_restart_the_active_version_serves_again(tmp_path: Path) -> None:
+    async def before(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+
+    async def after(made: House) -> None:
+        made.engine.hold = asyncio.Event()
+        await made.deployments.restore()
+        with pytest.raises(NotReady):
+            made.predictor.admit(predict_path("default", "flow"), b"")
+        assert made.serving.not_serving() == ["default/flow"]
+        made.engine.hold.set()
+        await soon(lambda: made.route() is not None)
+        assert made.route().key.number == 2
+        assert made.serving.not_serving() == []
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+
+
+def test_a_version_that_was_being_deployed_at_a_crash_is_failed_afterwards(tmp_path: Path) -> None:
+    async def before(made: House) -> None:
+        made.engine.hold = asyncio.Event()
+        deploy = asyncio.create_task(made.deploy())
+        await made.engine.started.wait()
+        deploy.cancel()
+
+    async def after(made: House) -> None:
+        await made.deployments.restore()
+        view = await made.versions.get("default", "flow", 1)
+        assert view.state is VersionState.FAILED
+        assert "server stopped" in str(view.failure)
+        assert made.route() is None
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+
+
+def test_a_deploy_wins_over_a_restart_that_still_tries(tmp_path: Path) -> None:
+    async def before(made: House) -> None:
+        await made.deploy()
+
+    async def after(made: House) -> None:
+        made.engine.fail = LoadFailed("the disk is full")
+        await made.deployments.restore()
+        await soon(lambda: made.serving.problem("default", "flow") is not None)
+        view = await made.deployments.get("default", "flow")
+        assert view.problem is not None
+        assert view.problem["message"] == "the disk is full"
+        made.engine.fail = None
+        await made.deploy()
+        assert made.route().key.number == 2
+
+    run(tmp_path, before)
+    run(tmp_path, after)
+
+
+OTHER = Interpreter("cpython", "3.6.1", "ffff", "linux-x86_64")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "options", "kind", "words"),
+    [
+        (make_manifest(), {"name": "Not Legal"}, InvalidName, "Not Legal"),
+        (make_manifest(model=b"never sent"), {}, BlobMissing, "model.pt"),
+        (make_manifest(model_type="keras"), {}, InvalidManifest, "keras"),
+        (make_manifest(interpreter=OTHER, imports=[]), {}, InterpreterMismatch, "3.6"),
+        (
+            make_manifest(imports=[Imported("no_such_lib", "no-such")]),
+            {},
+            MissingImports,
+            "pip install no-such",
+        ),
+        (
+            make_manifest(),
+            {"settings": VersionSettings(replicas=0)},
+            InvalidSetting,
+            "replicas is 0",
+        ),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_it_is_recorded(
+    tmp_path: Path, manifest: Manifest, options: dict[str, Any], kind: type, words: str
+) -> None:
+    async def story(made: House) -> None:
+        with pytest.raises(kind) as caught:
+            await made.deploy(manifest, **options)
+        assert words in str(caught.value)
+        assert await made.deployments.list("default") == []
+
+    run(tmp_path, story)
+
+
+def test_without_functions_another_interpreter_is_no_obstacle(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy(make_manifest(interpreter=OTHER))
+        assert made.route() is not None
+
+    run(tmp_path, story)

@@ -1,0 +1,131 @@
+"""The protocol with a transport that only remembers, for what a socket cannot show."""
+
+import asyncio
+import gc
+
+from penstock.control.predict import Predictor
+from penstock.core.records import KeyRecord, Scope
+from penstock.engine.base import Answer, VersionKey
+from penstock.server.gateway.listen import Gateway
+from penstock.server.gateway.protocol import GatewayProtocol
+
+KEY = KeyRecord("k", b"", "pk_p_1", Scope.PREDICT, "default", "", 0.0)
+REQUEST = (
+    b"POST /v1/default/echo/predict HTTP/1.1\r\nHost: x\r\nAuthorization: k\r\n"
+    b"Content-Length: 3\r\n\r\n[1]"
+)
+
+
+class Pool:
+    key = VersionKey("default", "echo", 1)
+
+    def __init__(self):
+        self.calls = []
+
+    def submit(self, call):
+        self.calls.append(call)
+
+    def answer(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call.on_done(call, Answer(body=b"{}"))
+
+
+class Transport(asyncio.Transport):
+    def __init__(self):
+        super().__init__()
+        self.written = []
+        self.reading = True
+        self.closed = False
+
+    def write(self, data):
+        self.written.append(data)
+
+    def is_closing(self):
+        return self.closed
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def close(self):
+        self.closed = True
+
+
+async def _app(scope, receive, send):
+    raise AssertionError("nothing here is for the app")
+
+
+def _connect():
+    pool = Pool()
+    predictor = Predictor(lambda _authorization: KEY)
+    predictor.set_route("default", "echo", None, pool, 1.0)
+    protocol = GatewayProtocol(Gateway(predictor, _app))
+    transport = Transport()
+    protocol.connection_made(transport)
+    return protocol, transport, pool
+
+
+def test_one_answer_is_one_write():
+    protocol, transport, pool = _connect()
+    for _ in range(3):
+        protocol.data_received(REQUEST)
+        pool.answer()
+    assert [data.startswith(b"HTTP/1.1 200 OK\r\n") for data in transport.written] == [True] * 3
+
+
+def test_a_call_leaves_nothing_for_the_garbage_collector():
+    protocol, _transport, pool = _connect()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(50):
+            protocol.data_received(REQUEST)
+            pool.answer()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_no_more_than_32_pipelined_calls_are_worked_on_at_once():
+    protocol, transport, pool = _connect()
+    protocol.data_received(REQUEST * 100)
+    assert len(pool.calls) == 32
+    pool.answer()
+    assert len(pool.calls) == 32
+    pool.answer()
+    pool.answer()
+    pool.answer()
+    assert len(transport.written) == 100
+
+
+def test_a_client_that_sends_far_ahead_is_made_to_wait():
+    protocol, transport, pool = _connect()
+    protocol.data_received(REQUEST * 32)
+    for _ in range(20):
+        protocol.data_received(REQUEST * 100)
+    assert not transport.reading
+    while pool.calls:
+        pool.answer()
+    assert transport.reading
+    assert len(transport.written) == 2032
+
+
+def test_nothing_is_taken_while_the_client_does_not_read():
+    protocol, transport, pool = _connect()
+    protocol.pause_writing()
+    assert not transport.reading
+    protocol.data_received(REQUEST * 2)
+    assert not pool.calls
+    protocol.resume_writing()
+    assert transport.reading
+    assert len(pool.calls) == 2
+
+
+def test_an_answer_in_the_same_turn_as_its_call_is_written():
+    protocol, transport, pool = _connect()
+    pool.submit = lambda call: call.on_done(call, Answer(body=b"{}"))
+    protocol.data_received(REQUEST * 100)
+    assert len(transport.written) == 100
