@@ -25,9 +25,11 @@ format:          ## rewrite formatting and import order
 	@scripts/install test
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
 
-bench:           ## measure Penstock (see benchmarks/README.md)
+bench:           ## measure Penstock beside its peers; make bench ARGS=--quick is short
 	@scripts/install test
-	@.venv/bin/python benchmarks/run.py
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
+	@.venv/bin/python benchmarks/setup_peers.py
+	@.venv/bin/python benchmarks/run.py $(ARGS)
 
 lock:            ## resolve requirements/locked.txt anew for every supported Python
 	@.venv/bin/python -m pip install -q uv

@@ -1,7 +1,7 @@
 """The cases: what is sent to each kind of server, and how its answer is read."""
 
 import json
-from functools import lru_cache
+from functools import cache
 from typing import Any, NamedTuple
 
 from places import WORK
@@ -30,7 +30,7 @@ class Request(NamedTuple):
     vary: str = ""
 
 
-@lru_cache(maxsize=None)
+@cache
 def stored(name: str) -> Any:
     """Return a JSON file of the work folder."""
     return json.loads((WORK / name).read_text())

@@ -192,9 +192,7 @@ def waiting(options: Options, say: Say) -> list[Figure]:
     try:
         for flow in ("wait", "wait-async"):
             system.deploy(flow)
-            request = _to(
-                system, f"bench-{flow}", rows_request("penstock", "D", all_rows()[:1])
-            )
+            request = _to(system, f"bench-{flow}", rows_request("penstock", "D", all_rows()[:1]))
             load(system.port, [request], 64, 1)
             point = measured(system, [request], 64, options.seconds)
             say(f"G {flow}: {point['rps']:,.0f}/s")

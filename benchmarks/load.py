@@ -1,4 +1,4 @@
-"""Runs `wrk` against one server and returns the figures. One thread, a closed loop, this machine."""
+"""Runs `wrk` against one server and returns the figures: one thread, a closed loop."""
 
 import json
 import shutil
@@ -56,9 +56,7 @@ def load(
     raise RuntimeError("wrk gave no result: " + (done.stderr or done.stdout)[-300:])
 
 
-def _write(
-    folder: Path, port: int, requests: list[Request], pick: str, timing: bool
-) -> list[str]:
+def _write(folder: Path, port: int, requests: list[Request], pick: str, timing: bool) -> list[str]:
     """Write what the script reads; return the command's own options."""
     one = len(requests) == 1 and not requests[0].vary
     values: dict[str, Any] = {

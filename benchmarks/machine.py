@@ -14,7 +14,7 @@ _PACKAGES = ("penstock", "torch", "xgboost", "xgboost-cpu", "numpy", "pillow", "
 
 _ASK = (
     "import json, sys; from importlib import metadata as m\n"
-    "found = {d.metadata['Name'].lower(): d.version for d in m.distributions() if d.metadata['Name']}\n"
+    "found = {d.metadata['Name'].lower(): d.version for d in m.distributions()}\n"
     "print(json.dumps({k: found[k] for k in sys.argv[1:] if k in found}))"
 )
 

@@ -1,4 +1,4 @@
-"""Penstock under test: a server on a fresh data folder, and the flows of the cases deployed to it."""
+"""Penstock under test: a server on a fresh data folder with the flows of the cases."""
 
 import http.client
 import json

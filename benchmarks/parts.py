@@ -81,9 +81,14 @@ class _Pool:
         self.calls.append(call)
 
 
+async def _no_app(_scope: Any, _receive: Any, _send: Any) -> None:
+    raise RuntimeError("only predict calls are made here")
+
+
 def _gateway_parts() -> Times:
     from cases import Request
     from load import raw_request
+
     from penstock.control.predict import Predictor
     from penstock.core.records import KeyRecord, Scope
     from penstock.engine.base import Answer, VersionKey
@@ -94,7 +99,7 @@ def _gateway_parts() -> Times:
     pool = _Pool(VersionKey("default", "bench-ab", 1))
     predictor = Predictor(lambda _value: record)
     predictor.set_route("default", "bench-ab", None, pool, 180.0)
-    connection = GatewayProtocol(Gateway(predictor, lambda *_: None))
+    connection = GatewayProtocol(Gateway(predictor, _no_app))
     connection.connection_made(_Transport())
     headers = {"Content-Type": "application/json", "Authorization": "pk_d_" + "0" * 40}
     path = "/v1/default/bench-ab/predict"
@@ -161,6 +166,7 @@ def _frame_parts() -> Times:
 
 def _worker_parts(case: str) -> Times:
     from our_flows import flow_named
+
     from penstock.core.flow import Flow
     from penstock.flow.assemble import assemble_local
     from penstock.flow.service import FlowService
@@ -174,7 +180,9 @@ def _worker_parts(case: str) -> Times:
         times: Times = {f"{case} worker: all of it": {}}
         for count in AT_ONCE:
             calls = _calls(count)
-            times[f"{case} worker: all of it"][count] = spent(lambda c=calls: service.answer(c), count)
+            times[f"{case} worker: all of it"][count] = spent(
+                lambda c=calls: service.answer(c), count
+            )
             for name, value in _timed_steps(service, calls).items():
                 times.setdefault(f"{case} worker:   {name}", {})[count] = value
     whole = times[f"{case} worker: all of it"]
@@ -223,5 +231,7 @@ def _floor_parts() -> Times:
     times: Times = {"floor: flow as a function, joined": {}}
     for count in AT_ONCE:
         rows = [json.loads(body) for body in _bodies(count)]
-        times["floor: flow as a function, joined"][count] = spent(lambda r=rows: tabular.many(r), count)
+        times["floor: flow as a function, joined"][count] = spent(
+            lambda r=rows: tabular.many(r), count
+        )
     return times

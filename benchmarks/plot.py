@@ -1,6 +1,6 @@
 """Draws a run: for each case the answers a second at 16 and 64 clients, and p50 at one client.
 
-  python benchmarks/plot.py results.json [picture.png]
+python benchmarks/plot.py results.json [picture.png]
 """
 
 import json

@@ -1,5 +1,6 @@
 """Processes of a system under test: which they are, their memory, their CPU time, their end."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -79,10 +80,8 @@ def end(root: int, tag: str, patience_s: float = 6.0) -> None:
 def _gone(root: int, tag: str, seconds: float) -> bool:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        try:
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(root, os.WNOHANG)
-        except ChildProcessError:
-            pass
         if not family(root, tag):
             return True
         time.sleep(0.05)

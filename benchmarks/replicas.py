@@ -1,6 +1,6 @@
 """Times of a deploy, a wake and a replacement, and the memory of a replica: about 20 seconds.
 
-  python benchmarks/replicas.py
+python benchmarks/replicas.py
 """
 
 import sys

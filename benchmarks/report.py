@@ -34,6 +34,9 @@ def merge(records: Sequence[Record]) -> dict[str, Record]:
         if "failed" in record:
             system["failed"].append(record["failed"])
     for system in merged.values():
+        system["loud"] = sum(
+            p.get("others", 0) > 0.15 for r in system["rounds"].values() for p in r
+        )
         system["points"] = {key: _middle(points) for key, points in system["rounds"].items()}
     return merged
 
@@ -157,7 +160,13 @@ def footprint(merged: dict[str, Record]) -> list[str]:
         if system["pss"] and system["cold"]:
             pss, cold = statistics.median(system["pss"]), statistics.median(system["cold"])
             lines.append(f"| {name} | {number(pss)} | {cold:.2f} |")
-    head = ["", "#### Footprint", "", "| system | memory (PSS) MB | cold start s |", "|---|--:|--:|"]
+    head = [
+        "",
+        "#### Footprint",
+        "",
+        "| system | memory (PSS) MB | cold start s |",
+        "|---|--:|--:|",
+    ]
     return [*head, *lines] if lines else []
 
 
@@ -202,7 +211,7 @@ def whole(data: Record) -> list[str]:
         *data["machine_lines"],
         "",
         f"Medians of {options['rounds']} interleaved rounds of {options['seconds']} s a point; "
-        f"wrk on the same cores. Echo stage: {data['echo']}. "
+        f"wrk on the same cores. {_loud(merged)} Echo stage: {data['echo']}. "
         f"Torch {_version(data, 'torch')}, XGBoost {_version(data, 'xgboost')}.",
         *lead_table(merged, cases, clients),
         *tables(merged, cases, clients),
@@ -213,6 +222,15 @@ def whole(data: Record) -> list[str]:
     if data["missing"]:
         lines += ["", "Not installed here, so not measured: " + ", ".join(data["missing"]) + "."]
     return lines
+
+
+def _loud(merged: dict[str, Record]) -> str:
+    """Return a sentence on points that other programs disturbed, or nothing."""
+    points = sum(len(r) for system in merged.values() for r in system["rounds"].values())
+    loud = sum(system["loud"] for system in merged.values())
+    if not loud:
+        return ""
+    return f"**Other programs took more than 0.15 cores in {loud} of {points} points.** "
 
 
 def _version(data: Record, name: str) -> str:

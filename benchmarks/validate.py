@@ -7,8 +7,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from cases import ANSWER_OF, Request, all_rows, image_request, read_answer, requests_of
-from cases import rows_request, stored
+from cases import (
+    ANSWER_OF,
+    Request,
+    all_rows,
+    image_request,
+    read_answer,
+    requests_of,
+    rows_request,
+    stored,
+)
 
 #: Different requests sent, and how many at a time.
 MIXED = 96

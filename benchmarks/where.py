@@ -7,7 +7,7 @@ Three looks at the same thing, none of which needs a profiler:
 1. under load (1, 16, 64 clients): CPU of the server process and of the worker per request, and what
    the answers themselves say in `Server-Timing` (milliseconds of each part of the batch that the
    request was in);
-2. in this process: each part alone, in a loop, per request, for 1, 16 and 64 requests taken at once;
+2. in this process: each part alone, in a loop, for 1, 16 and 64 requests taken at once;
 3. a uvloop protocol that answers one fixed text: what loop and kernel cost any asyncio gateway.
 """
 

@@ -1,30 +1,39 @@
 """BentoML service API. argv: port workers [batch]   (env BENCH_BENTO_BATCH=1: adaptive batching)"""
+
 import os
 import sys
+import typing as t
 from pathlib import Path
 
 import bentoml
 import flow
-import typing as t
 from PIL.Image import Image
 
 BATCH = os.environ.get("BENCH_BENTO_BATCH") == "1"
 WORKERS = int(os.environ.get("BENCH_BENTO_WORKERS", "1"))
-Rows = t.List[t.List[float]]
-Preds = t.List[t.Dict[str, t.Any]]
+Rows = list[list[float]]
+Preds = list[dict[str, t.Any]]
 
 
-@bentoml.service(workers=WORKERS, traffic={"timeout": 60}, logging={"access": {"enabled": False}},
-                 metrics={"enabled": False})
+@bentoml.service(
+    workers=WORKERS,
+    traffic={"timeout": 60},
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
 class Peer:
     def __init__(self):
         self.tab, self.vis = flow.Tabular(), flow.Vision()
-        if os.environ.get("BENCH_GCFREEZE"):  # experiment: are the latency spikes the garbage collector?
+        if os.environ.get(
+            "BENCH_GCFREEZE"
+        ):  # experiment: are the latency spikes the garbage collector?
             import gc
+
             gc.collect()
             gc.freeze()
 
     if BATCH:
+
         @bentoml.api(route="/ab", batchable=True, max_batch_size=1024, max_latency_ms=1000)
         async def ab(self, rows: Rows, /) -> Preds:
             return self.tab.one(rows)
@@ -33,6 +42,7 @@ class Peer:
         async def d(self, rows: Rows, /) -> Rows:
             return rows
     else:
+
         @bentoml.api(route="/ab")
         async def ab(self, rows: Rows, /) -> Preds:
             return self.tab.one(rows)
@@ -52,5 +62,17 @@ if __name__ == "__main__":
     os.environ["BENCH_BENTO_BATCH"] = "1" if "batch" in sys.argv[3:] else "0"
     os.environ["BENTOML_DO_NOT_TRACK"] = "True"
     os.chdir(here)
-    os.execv(sys.executable, [sys.executable, "-m", "bentoml", "serve", "bentoml_server:Peer",
-                              "--port", sys.argv[1], "--host", "127.0.0.1"])
+    os.execv(
+        sys.executable,
+        [
+            sys.executable,
+            "-m",
+            "bentoml",
+            "serve",
+            "bentoml_server:Peer",
+            "--port",
+            sys.argv[1],
+            "--host",
+            "127.0.0.1",
+        ],
+    )

@@ -1,4 +1,5 @@
 """FastAPI + uvicorn (uvloop, httptools, orjson), direct call on the event loop."""
+
 import os
 import sys
 from pathlib import Path
@@ -35,8 +36,16 @@ if os.environ.get("BENCH_LOAD"):
 
 if __name__ == "__main__":
     import uvicorn
+
     os.environ["BENCH_LOAD"] = "1"
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    uvicorn.run("fastapi_server:app", host="127.0.0.1", port=int(sys.argv[1]),
-                workers=int(sys.argv[2]) if len(sys.argv) > 2 else 1,
-                loop="uvloop", http="httptools", access_log=False, log_level="warning")
+    uvicorn.run(
+        "fastapi_server:app",
+        host="127.0.0.1",
+        port=int(sys.argv[1]),
+        workers=int(sys.argv[2]) if len(sys.argv) > 2 else 1,
+        loop="uvloop",
+        http="httptools",
+        access_log=False,
+        log_level="warning",
+    )

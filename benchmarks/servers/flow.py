@@ -12,6 +12,9 @@ Models run on one thread everywhere. `many` is the joined form for peers that ba
 rows of several requests, runs the flow once and splits the answer.
 """
 
+# ruff: noqa: E402 - the environment is set before the libraries are imported
+
+import contextlib
 import io
 import os
 import tempfile
@@ -39,7 +42,7 @@ def post(proba):
     """Probabilities (n, classes) -> one `{"label", "p"}` per row."""
     labels = proba.argmax(axis=1)
     best = proba[np.arange(len(labels)), labels]
-    return [{"label": a, "p": b} for a, b in zip(labels.tolist(), best.tolist())]
+    return [{"label": a, "p": b} for a, b in zip(labels.tolist(), best.tolist(), strict=True)]
 
 
 def pre_image(data):
@@ -68,10 +71,8 @@ def _one_thread():
     import torch
 
     torch.set_num_threads(1)
-    try:
+    with contextlib.suppress(RuntimeError):
         torch.set_num_interop_threads(1)
-    except RuntimeError:
-        pass
     return torch
 
 

@@ -3,6 +3,7 @@
 `batch` adds the smallest possible greedy batcher: whatever arrived while the
 last batch ran is run together on the next turn of the event loop, no waiting.
 """
+
 import asyncio
 import os
 import sys
@@ -24,7 +25,7 @@ WAITING = []
 def flush():
     todo = WAITING[:]
     WAITING.clear()
-    for (_, fut), out in zip(todo, TAB.many([rows for rows, _ in todo])):
+    for (_, fut), out in zip(todo, TAB.many([rows for rows, _ in todo]), strict=True):
         if not fut.done():
             fut.set_result(out)
 
@@ -57,10 +58,18 @@ async def app(scope, proto):
 if __name__ == "__main__":
     from granian import Granian
     from granian.constants import Interfaces, Loops
+
     os.environ["BENCH_LOAD"] = "1"
     os.environ["BENCH_GRANIAN_BATCH"] = "1" if "batch" in sys.argv else "0"
     os.environ["PYTHONPATH"] = str(Path(__file__).resolve().parent)
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    Granian("granian_server:app", address="127.0.0.1", port=int(sys.argv[1]), interface=Interfaces.RSGI,
-            workers=int(sys.argv[2]) if len(sys.argv) > 2 else 1, loop=Loops.uvloop,
-            log_enabled=False, websockets=False).serve()
+    Granian(
+        "granian_server:app",
+        address="127.0.0.1",
+        port=int(sys.argv[1]),
+        interface=Interfaces.RSGI,
+        workers=int(sys.argv[2]) if len(sys.argv) > 2 else 1,
+        loop=Loops.uvloop,
+        log_enabled=False,
+        websockets=False,
+    ).serve()

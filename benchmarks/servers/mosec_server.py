@@ -2,14 +2,27 @@
 
 argv: port workers max_batch_size wait_ms
 """
+
+# ruff: noqa: E402 - the environment is set before the libraries are imported
+
 import os
 import sys
-from pathlib import Path
 
 if "BENCH_MOSEC" not in os.environ:  # workers are spawned and read this file again
-    os.environ["BENCH_MOSEC"] = " ".join((sys.argv[1:] + ["8000", "2", "1", "1"][len(sys.argv) - 1:])[:4])
-    sys.argv = [sys.argv[0], "--port", os.environ["BENCH_MOSEC"].split()[0], "--address", "127.0.0.1",
-                "--log-level", "warning", "--timeout", "30000"]
+    os.environ["BENCH_MOSEC"] = " ".join(
+        (sys.argv[1:] + ["8000", "2", "1", "1"][len(sys.argv) - 1 :])[:4]
+    )
+    sys.argv = [
+        sys.argv[0],
+        "--port",
+        os.environ["BENCH_MOSEC"].split()[0],
+        "--address",
+        "127.0.0.1",
+        "--log-level",
+        "warning",
+        "--timeout",
+        "30000",
+    ]
 NUM, BATCH, WAIT = (int(v) for v in os.environ["BENCH_MOSEC"].split()[1:])
 
 import flow

@@ -52,6 +52,7 @@ class Joiner:
         self._calls = 0
         self._runs = 0
         self._tries = 0
+        self.changed = False
         self.state = UNPROVEN
         self.reason = "No two requests have waited together yet."
         if max_rows <= 1:
@@ -70,7 +71,7 @@ class Joiner:
 
     def answer(self, runs: list[Run], desk: Desk) -> None:
         """Call the model for several runs; each gets `value` or `error`."""
-        if self.state is ON:
+        if self.state is ON and len(runs) > 1:
             block = gather([run.value for run in runs], self._max_rows)
             if block is not None and all(run.folder is None for run in runs):
                 desk.before(runs[0])
@@ -177,6 +178,7 @@ class Joiner:
         exact = self._stage.model.exact
         if all(same_rows(a, b, exact) for (_, a), b in zip(answered, pieces, strict=True)):
             self.state = ON
+            self.changed = True
             self.reason = "Different rows gave the same answers alone and together."
         else:
             self._turn_off("Rows answered together differ from rows answered alone.")
@@ -246,6 +248,7 @@ class Joiner:
     def _turn_off(self, reason: str) -> None:
         self.state = OFF
         self.reason = reason
+        self.changed = True
 
 
 def _differ(values: list[Any]) -> bool:

@@ -74,6 +74,8 @@ class TableConverter:
             return value
         named = self._by_name(value)
         table = to_array(value if named is None else named, self._taker, self._expected)
+        if self._takes_texts(table):
+            return table
         table = self._lift(table)
         if self._numeric and table.dtype.kind not in "fiub":
             found = find_text(table.tolist()) or describe(value)
@@ -95,6 +97,10 @@ class TableConverter:
             raise self._taker.refuse("a list of texts", describe(value))
         first = value[0] if isinstance(value, (list, tuple)) and value else None
         return isinstance(first, (str, dict)) and self._spec.columns is None
+
+    def _takes_texts(self, table: Array) -> bool:
+        unknown = self._features is None and not self._numeric
+        return unknown and table.ndim == 1 and table.dtype.kind in "OU"
 
     def _by_name(self, value: Any) -> list[list[Any]] | None:
         names = self._spec.columns

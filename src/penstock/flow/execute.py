@@ -27,6 +27,9 @@ def execute(
     `run.spent_ns` gets one entry per step: `pre`, model and `post` of each stage that has them.
     """
     try:
+        if len(runs) == 1:
+            _alone(stages, runs[0], desk, at)
+            return
         for stage, joiner in stages:
             runs = _stage(stage, joiner, runs, desk, at)
             if not runs:
@@ -35,15 +38,34 @@ def execute(
         CURRENT.set(None)
 
 
+def _alone(stages: Sequence[tuple[LoadedStage, Joiner]], run: Run, desk: Desk, at: At) -> None:
+    """The usual case: nobody else waits."""
+    for stage, _ in stages:
+        if stage.pre is not None:
+            at(stage.number, 1)
+            _call(stage.pre, run, desk)
+        if run.error is None:
+            at(stage.number, 2)
+            stage.answer_alone(run, desk)
+        if stage.post is not None and run.error is None:
+            at(stage.number, 3)
+            _call(stage.post, run, desk)
+        if run.error is not None:
+            return
+
+
+def _call(function: Processing, run: Run, desk: Desk) -> None:
+    began = perf_counter_ns()
+    function(run, desk)
+    run.spent_ns.append(perf_counter_ns() - began)
+
+
 def _stage(stage: LoadedStage, joiner: Joiner, runs: list[Run], desk: Desk, at: At) -> list[Run]:
     if stage.pre is not None:
         at(stage.number, 1)
         runs = _each(stage.pre, runs, desk)
     at(stage.number, 2)
-    if len(runs) == 1:
-        stage.answer_alone(runs[0], desk)
-    else:
-        joiner.answer(runs, desk)
+    joiner.answer(runs, desk)
     runs = [run for run in runs if run.error is None]
     if stage.post is None or not runs:
         return runs

@@ -10,7 +10,7 @@ from typing import Any
 
 from penstock.codec.payload import Request
 from penstock.core.errors import FilesNotUsed, InputMismatch
-from penstock.flow.batch import Joiner
+from penstock.flow.batch import UNPROVEN, Joiner
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At, execute
@@ -72,9 +72,18 @@ class LoadedFlow:
         for run in runs:
             run.value = plain_output(run.value)
 
-    def joining_states(self) -> tuple[str, ...]:
-        """Return for each stage `"unproven"`, `"on"` or `"off"`."""
-        return tuple(joiner.state for _, joiner in self._pairs)
+    def is_unproven(self) -> bool:
+        """Whether it is still to be found out for some stage if its calls may be joined."""
+        return any(joiner.state == UNPROVEN for _, joiner in self._pairs)
+
+    def joining_changed(self) -> bool:
+        """Whether joining was turned on or off for a stage since this was last asked."""
+        changed = False
+        for _, joiner in self._pairs:
+            if joiner.changed:
+                joiner.changed = False
+                changed = True
+        return changed
 
     def batching(self) -> list[dict[str, Any]]:
         """Return for each stage whether its calls are joined, and why or why not."""

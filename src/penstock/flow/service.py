@@ -26,7 +26,6 @@ from penstock.codec.npy import result_array, write_npy
 from penstock.codec.payload import decode
 from penstock.codec.results import encode_json, envelope, error_body
 from penstock.core.errors import DeadlineExceeded, InternalError, PenstockError
-from penstock.flow.batch import UNPROVEN
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At
@@ -83,7 +82,8 @@ class FlowService:
         self._timing = ", ".join(f"{step};dur=%.3f" for step in steps).encode()
         self._at = at
         self._notice = notice
-        self._states = flow.joining_states()
+        self._flow.joining_changed()  # what is known from the start is in the first facts
+        self._unproven = flow.is_unproven()
 
     @property
     def together(self) -> int:
@@ -91,7 +91,7 @@ class FlowService:
 
         Some are wanted while it is not proven yet that their model calls may be joined.
         """
-        return _TO_PROVE if UNPROVEN in self._states else 0
+        return _TO_PROVE if self._unproven else 0
 
     def facts(self) -> dict[str, Any]:
         """Return what people may see of the flow: models, inputs, functions, batching."""
@@ -117,14 +117,10 @@ class FlowService:
             publish_all(self._space, [item.run for item in taken])
         for item in taken:
             replies[item.call.call_id] = self._reply(item, began)
-        self._tell_changes()
-        return [replies[call.call_id] for call in calls]
-
-    def _tell_changes(self) -> None:
-        states = self._flow.joining_states()
-        if states != self._states:
-            self._states = states
+        if self._flow.joining_changed():
+            self._unproven = self._flow.is_unproven()
             self._notice({"batching": self._flow.batching()})
+        return [replies[call.call_id] for call in calls]
 
     def _take(self, call: CallFrame, began: int) -> _Taken | PenstockError:
         start = monotonic_ns()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -121,7 +122,14 @@ def _read(file: ModelFile) -> Any:
         import joblib
 
         return joblib.load(file.path)
-    return read_pickle(file)
+    try:
+        return read_pickle(file)
+    except LoadFailed:
+        import joblib
+
+        with suppress(Exception):  # many people name the files of joblib.dump .pkl
+            return joblib.load(file.path)
+        raise
 
 
 def _check_fitted(file: ModelFile, estimator: Any, sklearn: Any) -> None:

@@ -126,6 +126,8 @@ def test_texts_reach_a_text_model_and_sparse_results_come_back_as_lists(worker, 
     (tmp_path / "words.pkl").write_bytes(pickle.dumps(words))
     service = worker([(M.SKLEARN_PREPROCESSOR, tmp_path / "words.pkl")])
     assert service.results(["blue red"]) == [[[1, 0, 1]]]
+    flow = [(M.SKLEARN_PREPROCESSOR, tmp_path / "words.pkl", {"pre": lambda t: np.array(t)})]
+    assert worker(flow).results(["blue red"]) == [[[1, 0, 1]]]
     pipeline = make_pipeline(CountVectorizer(), LinearRegression()).fit(["a1 b1", "b1"], [1, 2])
     (tmp_path / "pipe.pkl").write_bytes(pickle.dumps(pipeline))
     (got,) = worker([(M.SKLEARN, tmp_path / "pipe.pkl")]).results(["a1", "b1"])

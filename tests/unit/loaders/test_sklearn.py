@@ -39,6 +39,13 @@ def test_predict_proba_predict_and_transform_are_the_estimators_own(wine, tmp_pa
     assert loaded.inputs[0].n_features == 13
 
 
+def test_a_joblib_file_may_be_called_pkl(wine, tmp_path, load):
+    scaler = StandardScaler().fit(wine[0])
+    joblib.dump(scaler, tmp_path / "scaler.pkl", compress=3)
+    got = load(tmp_path / "scaler.pkl", ModelType.SKLEARN_PREPROCESSOR).predict(wine[0])
+    assert np.array_equal(got, scaler.transform(wine[0]))
+
+
 def test_an_estimator_without_probabilities_is_refused_with_a_hint(wine, tmp_path, load):
     path = save(LinearSVC().fit(*wine), tmp_path / "svc.pkl")
     with pytest.raises(LoadFailed, match="LinearSVC, which has no predict_proba") as caught:
