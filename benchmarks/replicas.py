@@ -8,10 +8,12 @@ import sys
 import machine
 from extras import replicas
 from measure import Options
+from models import ensure_models
 from report import figures_table
 
 
 def main() -> int:
+    ensure_models()
     print(*machine.lines(machine.describe()), sep="\n")
     figures = replicas(Options(), lambda text: print(f"  {text}", flush=True))
     print("\n".join(figures_table(figures)))

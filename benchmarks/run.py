@@ -10,6 +10,7 @@ PENSTOCK_BENCH_DIR is the work folder, PENSTOCK_BENCH_VENVS the folder of the pe
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -21,21 +22,24 @@ import machine
 import report
 from extras import EXTRAS, run_extra
 from measure import COMPARED, Options, installed, measure
+from models import ensure_models
 from peers import PEERS
-from places import HERE, MODEL_FILES, OUR_PYTHON, SERVERS, WORK, environment, python_of
+from places import HERE, OUR_PYTHON, WORK
 
 SYSTEMS = ["penstock", "in-process", *PEERS]
 
 
 def main() -> int:
     given = _arguments()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _stop)  # so that what was started is ended
     if given.report:
         print("\n".join(report.whole(json.loads(given.report.read_text()))))
         return 0
     if not load.available():
         print("`wrk` is missing: install the package wrk of your distribution.", file=sys.stderr)
         return 2
-    _make_models()
+    ensure_models()
     options = Options(given.cases, given.conc, given.rounds, given.seconds, given.warmup)
     names = [name for name in given.only if installed(name)]
     missing = [name for name in given.only if name not in names]
@@ -54,6 +58,10 @@ def main() -> int:
     if given.record:
         report.record_in(lines)
     return 0
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _arguments() -> argparse.Namespace:
@@ -83,17 +91,6 @@ def _arguments() -> argparse.Namespace:
     if unknown or set(given.cases) - set(COMPARED + EXTRAS):
         parser.error(f"unknown system or case; systems: {' '.join(SYSTEMS)}")
     return given
-
-
-def _make_models() -> None:
-    """Make models and bodies if one is missing; any interpreter that has the frameworks will do."""
-    WORK.mkdir(parents=True, exist_ok=True)
-    if all((WORK / name).exists() for name in MODEL_FILES):
-        return
-    print("Making the models and request bodies ...", flush=True)
-    script = str(SERVERS / "make_models.py")
-    python = str(python_of("base")) if python_of("base").exists() else OUR_PYTHON
-    subprocess.run([python, script], env=environment(), check=True, timeout=300)
 
 
 def _new_data(options: Options, names: list[str], missing: list[str]) -> dict[str, Any]:

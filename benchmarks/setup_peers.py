@@ -12,8 +12,9 @@ import subprocess
 import sys
 import time
 
+from models import ensure_models
 from peers import GROUPS, PEERS
-from places import MODEL_FILES, SERVERS, VENVS, WORK, environment, python_of
+from places import VENVS, python_of
 
 #: The frameworks every environment has, at the versions the results name.
 TORCH = "torch==2.13.0"
@@ -30,7 +31,8 @@ def main() -> int:
         return 2
     VENVS.mkdir(parents=True, exist_ok=True)
     failed = [name for name in asked if not _make(name)]
-    _make_models()
+    if python_of("base").exists():
+        ensure_models()
     for tool in ("wrk", "haproxy"):
         if shutil.which(tool) is None:
             print(f"{tool} is missing: install it with your distribution's packages.")
@@ -72,14 +74,6 @@ def _run(command: list[str]) -> str:
         return str(error)
     said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
     return "" if done.returncode == 0 else said[-1][:200]
-
-
-def _make_models() -> None:
-    if all((WORK / name).exists() for name in MODEL_FILES) or not python_of("base").exists():
-        return
-    print("Models, request bodies and answers:", flush=True)
-    command = [str(python_of("base")), str(SERVERS / "make_models.py")]
-    subprocess.run(command, env=environment(), timeout=300)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from typing import Any
 import machine
 from extras import _workers
 from load import load
+from models import ensure_models
 from ours import start_ours
 from parts import parts_of
 from places import OUR_PYTHON, SERVERS, WORK, environment
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--cases", default="AD")
     given = parser.parse_args()
+    ensure_models()
     print(*machine.lines(machine.describe()), sep="\n")
     system = start_ours(given.cases, 60)
     try:

@@ -217,4 +217,6 @@ def _parsed(stages: Sequence[Any]) -> Flow:
 
 def _moved(stage: Any, directory: Path) -> Any:
     kind, path, *functions = stage
+    if kind is ModelType.PYTHON:
+        return stage
     return (kind, directory / Path(path).name, *functions)

@@ -27,6 +27,7 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.SKLEARN_CLASSIFIER: ("sklearn", "sklearn"),
     ModelType.SKLEARN_PREPROCESSOR: ("sklearn", "sklearn"),
     ModelType.ONNX: ("onnxruntime", "onnx"),
+    ModelType.PYTHON: ("sys", ""),
 }
 
 #: How far two numbers may be apart to count as the same: relative to the larger, and at least.

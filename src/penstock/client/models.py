@@ -31,14 +31,18 @@ class ModelFile:
         return self.facts is not None and self.facts.carries_code
 
 
-def read_model(number: int, stage: Stage) -> ModelFile:
+def read_model(number: int, stage: Stage) -> ModelFile | None:
     """Return what there is to know about the model file of stage `number` (from 1).
+
+    None for a `PYTHON` stage, which has no file.
 
     Raises:
         MissingModelFile: The file cannot be read.
         MissingImports: It refers to classes of the script that saved it.
     """
-    path = stage.source
+    path = stage.file
+    if path is None:
+        return None
     try:
         blob = _hash(path)
         facts = pickle_facts(path)

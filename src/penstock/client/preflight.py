@@ -124,30 +124,36 @@ class _Preflight:
         warnings = [*self._scanner.warnings, *self._warnings]
         return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
 
-    def _check_interpreter(self, models: Sequence[ModelFile]) -> None:
+    def _check_interpreter(self, models: Sequence[ModelFile | None]) -> None:
         if self._environment is None:
             return
         here, there = Interpreter.current(), self._environment.interpreter
         for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
-            for role in stage.functions():
+            roles = [*stage.functions(), *([] if model else ["model"])]
+            for role in roles:
                 what = f"`{role}` of stage {number} is"
                 check_interpreter(here, there, what=what, stage=number, role=role)
-            if model.carries_code:
+            if model is not None and model.carries_code:
                 what = f"The model of stage {number} ({model.path.name}) holds Python code"
                 check_interpreter(here, there, what=what, stage=number)
 
-    def _stage(self, number: int, stage: Stage, model: ModelFile) -> StageEntry:
+    def _stage(self, number: int, stage: Stage, model: ModelFile | None) -> StageEntry:
+        kind = stage.model_type.value
+        if model is None:
+            assert not isinstance(stage.source, Path)
+            own = self._function(number, "model", stage, stage.source)
+            return StageEntry(kind, own.pickle, **self._functions(number, stage), function=own)
         self._blobs[model.blob.sha256] = model.path
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
-        entries = {
+        return StageEntry(kind, model.blob, **self._functions(number, stage))
+
+    def _functions(self, number: int, stage: Stage) -> dict[str, FunctionEntry]:
+        return {
             role: self._function(number, role, stage, function)
             for role, function in stage.functions().items()
         }
-        return StageEntry(
-            stage.model_type.value, model.blob, entries.get("pre"), entries.get("post")
-        )
 
     def _function(
         self, number: int, role: str, stage: Stage, function: Callable[..., Any]
@@ -157,7 +163,7 @@ class _Preflight:
             function,
             stage=number,
             role=role,
-            arguments=stage.pre_arguments if role == "pre" else stage.post_arguments,
+            arguments=_arguments(stage, role),
             values=[(value.name, value.value) for value in scan.values],
             by_value=self._scanner.by_value,
         )
@@ -225,6 +231,10 @@ class _Preflight:
         travelling = {m.path.split("/")[0].removesuffix(".py") for m in manifest.modules}
         check([*self._needs, *self._model_needs], self._environment, travelling=travelling)
         self._warnings += version_warnings(self._model_needs, self._environment)
+
+
+def _arguments(stage: Stage, role: str) -> int:
+    return {"pre": stage.pre_arguments, "post": stage.post_arguments}.get(role, 1)
 
 
 def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:

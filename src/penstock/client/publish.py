@@ -42,6 +42,7 @@ class Given(TypedDict, total=False):
     max_batch: int
     max_queue: int
     threads: int
+    auto_rollback: bool
     activate: bool
     check_locally: bool | None
     project: str | None
@@ -60,6 +61,7 @@ class Options:
     max_batch: int = 64
     max_queue: int = 1024
     threads: int = 1
+    auto_rollback: bool = True
     activate: bool = True
     check_locally: bool | None = None
     project: str | None = None
@@ -72,7 +74,7 @@ class Options:
 
     def settings(self) -> dict[str, Any]:
         """Return what the server keeps with the version."""
-        names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads")
+        names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads", "auto_rollback")
         return {name: getattr(self, name) for name in names}
 
 
@@ -137,7 +139,7 @@ def _project(session: Session, usual: str | None) -> str:
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
     for number, stage in enumerate(prepared.manifest.stages, 1):
         size = size_text(stage.model.size)
-        reporter.step(f"Stage {number}: {stage.model_type} {stage.model.name} ({size})")
+        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size})")
     for line in prepared.captured:
         reporter.detail(line)
     for warning in prepared.warnings:

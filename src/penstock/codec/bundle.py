@@ -56,12 +56,23 @@ class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stage."""
+    """One stage. A `PYTHON` stage has a `function`, whose pickle is its model."""
 
     model_type: str
     model: Blob
     pre: FunctionEntry | None = None
     post: FunctionEntry | None = None
+    function: FunctionEntry | None = None
+
+    @property
+    def title(self) -> str:
+        """What people call the model: its file's name, or its function's name."""
+        return self.function.name if self.function is not None else self.model.name
+
+    def functions(self) -> dict[str, FunctionEntry]:
+        """Return the stage's functions by role: `"model"`, `"pre"`, `"post"`."""
+        all_of_them = {"model": self.function, "pre": self.pre, "post": self.post}
+        return {role: entry for role, entry in all_of_them.items() if entry is not None}
 
 
 class ModuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -96,19 +107,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found: list[Blob] = []
         for stage in self.stages:
             found.append(stage.model)
-            for entry in (stage.pre, stage.post):
-                if entry is not None:
-                    found.append(entry.pickle)
-                    if entry.source is not None:
-                        found.append(entry.source)
+            for entry in stage.functions().values():
+                found.append(entry.pickle)
+                if entry.source is not None:
+                    found.append(entry.source)
         found.extend(module.blob for module in self.modules)
         if self.example is not None:
             found.append(self.example.body)
         return {blob.sha256: blob for blob in found}
 
     def has_functions(self) -> bool:
-        """Whether any stage has a processing function."""
-        return any(s.pre is not None or s.post is not None for s in self.stages)
+        """Whether any stage has a function, which travels as bytecode."""
+        return any(stage.functions() for stage in self.stages)
 
     def uses_files(self) -> bool:
         """Whether any function takes the files argument."""

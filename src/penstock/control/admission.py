@@ -104,11 +104,10 @@ def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
 
 
 def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
-    """Yield stage number, `"pre"` or `"post"`, and entry of every function of the bundle."""
+    """Yield stage number, role (`"model"`, `"pre"`, `"post"`), and entry of every function of the bundle."""
     for number, stage in enumerate(manifest.stages, 1):
-        for role, entry in (("pre", stage.pre), ("post", stage.post)):
-            if entry is not None:
-                yield number, role, entry
+        for role, entry in stage.functions().items():
+            yield number, role, entry
 
 
 def preload_modules(

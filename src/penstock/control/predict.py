@@ -73,7 +73,11 @@ class Tally:
 
 
 class Route:
-    """Where calls to one path go. Replaced as a whole, never changed.
+    """Where calls to one path go: one object for as long as the path is known.
+
+    A call whose body is still arriving holds the route it was admitted by. When another version
+    takes over, the route is changed in place, so that such a call goes to the version that serves
+    when its body is there, and not to one that takes no more calls.
 
     Attributes:
         project: Project of the deployment.
@@ -186,27 +190,40 @@ class Predictor:
     ) -> None:
         """Send the calls of a deployment (`number` None) or of one version to `pool`."""
         tally = self.tallies.setdefault(pool.key, Tally())
-        route = Route(project, deployment, pool, int(timeout_s * 1e9), self._max_body, tally)
-        self._replace(predict_path(project, deployment, number), route)
+        self._point(project, deployment, number, pool, int(timeout_s * 1e9), tally)
 
     def set_starting(self, project: str, deployment: str) -> None:
         """Answer the calls of a deployment with 503 until `set_route`."""
-        route = Route(project, deployment, None, 0, self._max_body, Tally())
-        self._replace(predict_path(project, deployment), route)
+        self._point(project, deployment, None, None, 0, Tally())
 
     def remove_route(self, project: str, deployment: str, number: int | None) -> None:
         """Forget a deployment (`number` None) or one version; nothing happens if it is unknown."""
-        self._replace(predict_path(project, deployment, number), None)
-
-    def _replace(self, path: bytes, route: Route | None) -> None:
-        """Change one entry; a tally goes with the last route of its version."""
-        before = self.routes.pop(path, None)
+        route = self.routes.pop(predict_path(project, deployment, number), None)
         if route is not None:
-            self.routes[path] = route
-        if before is None or before.pool is None:
+            self._let_go(route.pool, route.tally)
+
+    def _point(
+        self,
+        project: str,
+        deployment: str,
+        number: int | None,
+        pool: Pool | None,
+        timeout_ns: int,
+        tally: Tally,
+    ) -> None:
+        path = predict_path(project, deployment, number)
+        route = self.routes.get(path)
+        if route is None:
+            self.routes[path] = Route(project, deployment, pool, timeout_ns, self._max_body, tally)
             return
-        if not any(r.tally is before.tally for r in self.routes.values()):
-            del self.tallies[before.pool.key]
+        before = route.pool, route.tally
+        route.pool, route.timeout_ns, route.tally = pool, timeout_ns, tally
+        self._let_go(*before)
+
+    def _let_go(self, pool: Pool | None, tally: Tally) -> None:
+        """Forget a tally when no route uses it any more."""
+        if pool is not None and not any(r.tally is tally for r in self.routes.values()):
+            self.tallies.pop(pool.key, None)
 
     # --- the call ---
 

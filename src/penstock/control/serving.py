@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from penstock.control.database import Database
 from penstock.control.pools import Pools, key_of
-from penstock.control.predict import Predictor, Route, Tally, predict_path
+from penstock.control.predict import Predictor, Tally
 from penstock.core.errors import PenstockError
 from penstock.core.records import VersionRecord
 from penstock.engine.base import Pool, VersionKey
@@ -99,21 +99,7 @@ class Serving:
         name = (record.project, record.deployment)
         self._active[name] = record
         self._problems.pop(name, None)
-        before = self._predictor.routes.get(predict_path(*name))
         self._predictor.set_route(*name, None, pool, record.settings.timeout_s)
-        self._let_arriving_calls_follow(predict_path(*name), before)
-
-    def _let_arriving_calls_follow(self, path: bytes, before: Route | None) -> None:
-        """Point the route that was there at the new pool, and keep it in the table.
-
-        A call whose body is still arriving holds the route it was admitted by, and the pool behind
-        that takes no more calls.
-        """
-        if before is not None:
-            routes = self._predictor.routes
-            now = routes[path]
-            before.pool, before.tally, before.timeout_ns = now.pool, now.tally, now.timeout_ns
-            routes[path] = before
 
     def expect(self, record: VersionRecord) -> None:
         """Note that `record` is active but not running yet, so that calls are told to wait."""

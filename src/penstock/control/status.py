@@ -14,8 +14,12 @@ import msgspec
 from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest, read_manifest
 from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
-from penstock.core.states import DeploymentState, VersionState
-from penstock.engine.base import ReplicaStatus
+from penstock.core.states import DeploymentState, VersionState, deployment_state
+from penstock.engine.base import PoolHealth, ReplicaStatus
+
+
+#: Replicas that die in a row, none being ready, before the version is called quarantined.
+QUARANTINE_DEATHS = 3
 
 
 class FunctionView(msgspec.Struct, frozen=True):
@@ -67,6 +71,17 @@ class ReplicaView(msgspec.Struct, frozen=True):
     facts: dict[str, Any] = {}
 
 
+class QuarantineView(msgspec.Struct, frozen=True):
+    """The active version's replicas die again and again; the next one is started after a pause.
+
+    `deaths` counts those in a row, `next_start_at` is in seconds since the epoch.
+    """
+
+    deaths: int
+    next_start_at: float
+    reason: str
+
+
 class DeploymentView(msgspec.Struct, frozen=True):
     """A deployment with its versions, newest first, deleted ones left out.
 
@@ -86,6 +101,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     calls: int | None = None
     errors: int | None = None
     problem: dict[str, Any] | None = None
+    quarantine: QuarantineView | None = None
 
 
 def version_view(record: VersionRecord, active: int | None) -> VersionView:
@@ -114,7 +130,7 @@ def stage_views(manifest: Manifest) -> list[StageView]:
     return [
         StageView(
             model_type=stage.model_type,
-            model=stage.model.name,
+            model=stage.title,
             size_bytes=stage.model.size,
             pre=_function_view(stage.pre),
             post=_function_view(stage.post),
@@ -145,6 +161,7 @@ def deployment_view(
     tally: Tally | None = None,
     starting: bool = False,
     problem: dict[str, Any] | None = None,
+    health: PoolHealth | None = None,
 ) -> DeploymentView:
     """Return a deployment for the outside.
 
@@ -155,13 +172,19 @@ def deployment_view(
         tally: What the active version has answered, when it runs.
         starting: Whether the active version is being started.
         problem: Error object of the last failed start of the active version.
+        health: How the replicas of the active version fare, when it runs.
     """
     live = [v for v in record.versions if v.state is not VersionState.DELETED]
     return DeploymentView(
         project=record.project,
         name=record.name,
         endpoint=endpoint,
-        state=_state(record, live, bool(replicas), starting),
+        state=deployment_state(
+            has_active=record.active is not None,
+            deploying=any(v.state is VersionState.DEPLOYING for v in live),
+            ready=any(r.state == "ready" for r in replicas),
+            starting=starting or health is not None,
+        ),
         active=record.active,
         created_at=record.created_at,
         updated_at=record.updated_at,
@@ -170,15 +193,15 @@ def deployment_view(
         calls=tally.calls if tally is not None else None,
         errors=tally.errors if tally is not None else None,
         problem=problem,
+        quarantine=_quarantine(replicas, health),
     )
 
 
-def _state(
-    record: DeploymentRecord, live: list[VersionRecord], running: bool, starting: bool
-) -> DeploymentState:
-    if record.active is None:
-        deploying = any(v.state is VersionState.DEPLOYING for v in live)
-        return DeploymentState.DEPLOYING if deploying else DeploymentState.UNKNOWN
-    if running:
-        return DeploymentState.ACTIVE
-    return DeploymentState.STARTING if starting else DeploymentState.COLD
+def _quarantine(
+    replicas: Sequence[ReplicaStatus], health: PoolHealth | None
+) -> QuarantineView | None:
+    if health is None or health.in_a_row < QUARANTINE_DEATHS:
+        return None
+    if any(r.state == "ready" for r in replicas):
+        return None
+    return QuarantineView(health.in_a_row, health.next_start_at, health.reason)

@@ -280,6 +280,18 @@ class InvalidSetting(RequestError, ValueError):
     code = "invalid_setting"
 
 
+class InvalidWebhookUrl(RequestError, ValueError):
+    """A webhook URL is not one that this server may call."""
+
+    code = "invalid_webhook_url"
+
+
+class Gone(RequestError):
+    """It was there and is no more: it expired or was deleted."""
+
+    code = "gone"
+
+
 class InputMismatch(RequestError):
     """The request's data does not fit the first model that takes it."""
 
@@ -353,6 +365,18 @@ class MemoryQuotaExceeded(FlowError):
     """A saved value is too large, or the memory of the deployment is full."""
 
     code = "memory_quota_exceeded"
+
+
+class UploadFailed(FlowError):
+    """A processing function gave `upload` something that cannot be stored."""
+
+    code = "upload_failed"
+
+
+class FileQuotaExceeded(UploadFailed):
+    """An uploaded file is too large, or the files of the project take all the space they may."""
+
+    code = "file_quota_exceeded"
 
 
 # --- workers ----------------------------------------------------------------------------------

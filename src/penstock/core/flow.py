@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
-from penstock.core.signatures import POST_FORMS, PRE_FORMS, positional_count
+from penstock.core.signatures import (
+    POST_FORMS,
+    PRE_FORMS,
+    check_python_model,
+    positional_count,
+)
 
 Function = Callable[..., Any]
 
@@ -32,6 +37,7 @@ class ModelType(str, Enum):
     SKLEARN_CLASSIFIER = "sklearn_classifier"
     SKLEARN_PREPROCESSOR = "sklearn_preprocessor"
     ONNX = "onnx"
+    PYTHON = "python"
 
 
 #: File suffixes each model type loads. An empty tuple means any.
@@ -43,6 +49,7 @@ SUFFIXES: dict[ModelType, tuple[str, ...]] = {
     ModelType.SKLEARN_CLASSIFIER: (".pkl", ".joblib"),
     ModelType.SKLEARN_PREPROCESSOR: (".pkl", ".joblib"),
     ModelType.ONNX: (".onnx",),
+    ModelType.PYTHON: (),
 }
 
 
@@ -52,7 +59,7 @@ class Stage:
 
     Attributes:
         model_type: What kind of model `source` holds.
-        source: Path of the model file.
+        source: Path of the model file; for `PYTHON` the function or class itself.
         pre: Applied to the model's input, or None.
         post: Applied to the model's output, or None.
         pre_arguments: Positional arguments `pre` is called with: 1 or 2 (0 without `pre`).
@@ -60,11 +67,23 @@ class Stage:
     """
 
     model_type: ModelType
-    source: Path
+    source: Path | Function
     pre: Function | None = None
     post: Function | None = None
     pre_arguments: int = 0
     post_arguments: int = 0
+
+    @property
+    def file(self) -> Path | None:
+        """The model file; None for `PYTHON`."""
+        return self.source if isinstance(self.source, Path) else None
+
+    @property
+    def title(self) -> str:
+        """What people call the model: its file's name, or the function's or class's name."""
+        if isinstance(self.source, Path):
+            return self.source.name
+        return str(getattr(self.source, "__name__", type(self.source).__name__))
 
     def functions(self) -> dict[str, Function]:
         """Return the stage's functions by role, `"pre"` before `"post"`."""
@@ -130,7 +149,7 @@ def _parse_stage(number: int, item: object) -> Stage:
     pre, post = functions.get("pre"), functions.get("post")
     return Stage(
         model_type=kind,
-        source=_parse_source(number, kind, item[1]),
+        source=_parse_model(number, kind, item[1]),
         pre=pre,
         post=post,
         pre_arguments=positional_count(number, "pre", pre, PRE_FORMS) if pre else 0,
@@ -173,6 +192,19 @@ def _parse_functions(number: int, given: object) -> dict[str, Function]:
                 function=role,
             )
     return {role: f for role, f in given.items() if f is not None}
+
+
+def _parse_model(number: int, kind: ModelType, given: object) -> Path | Function:
+    if kind is not ModelType.PYTHON:
+        return _parse_source(number, kind, given)
+    if not callable(given):
+        raise InvalidStage(
+            f"Stage {number} (PYTHON): the model is {_short(given)}; give a function, or a class "
+            "with a predict(self, value) method.",
+            stage=number,
+        )
+    check_python_model(number, given)
+    return given
 
 
 def _parse_source(number: int, kind: ModelType, given: object) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from penstock.core.errors import InvalidSignature
@@ -20,6 +21,9 @@ POST_FORMS: dict[int, str] = {
     2: "post(result, input_data)",
     3: "post(result, input_data, files)",
 }
+
+#: What a `PYTHON` stage may be.
+MODEL_FORMS: dict[int, str] = {1: "model(value)"}
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -53,6 +57,39 @@ def positional_count(
     if required > most:
         raise _refuse(stage, role, function, f"it needs {required} arguments", forms)
     return count
+
+
+def check_python_model(stage: int, model: Callable[..., Any]) -> None:
+    """Check what a `PYTHON` stage holds: `model(value)`, or a class made without arguments.
+
+    Such a class has `predict(self, value)` or `__call__(self, value)`, and may have `setup(self)`,
+    which is called once when a replica loads it.
+
+    Raises:
+        InvalidSignature: It cannot be called with one value, or the class needs arguments.
+    """
+    if not isinstance(model, type):
+        positional_count(stage, "model", model, MODEL_FORMS)
+        return
+    predict = getattr(model, "predict", None) or model.__dict__.get("__call__")
+    if predict is None:
+        raise InvalidSignature(
+            f"The class {model.__name__} of stage {stage} has no predict(self, value) method.",
+            stage=stage,
+            function="model",
+            hint="Give it one; a setup(self) method, if there is one, loads what it needs.",
+        )
+    positional_count(stage, "model", partial(predict, None), MODEL_FORMS)
+    try:
+        inspect.signature(model).bind()
+    except TypeError as error:
+        raise InvalidSignature(
+            f"The class {model.__name__} of stage {stage} cannot be made without arguments: "
+            f"{error}.",
+            stage=stage,
+            function="model",
+            hint="Give its arguments defaults, or load what it needs in setup(self).",
+        ) from None
 
 
 def _refuse(

@@ -20,9 +20,11 @@ from penstock.flow.coerce import converter
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.mismatch import REQUEST, Origin, Taker
 from penstock.flow.processing import Processing
+from penstock.flow.python_stage import PythonStage
 from penstock.flow.sources import show_lines
 from penstock.flow.stage import LoadedStage
 from penstock.loaders.base import Model, ModelFile
+from penstock.loaders.python import hold
 from penstock.loaders.registry import load_model
 
 
@@ -31,7 +33,7 @@ class _Part:
     """What a stage is made of, wherever it came from. Functions by role, with their arguments."""
 
     model_type: ModelType
-    file: ModelFile
+    model: ModelFile | Callable[..., Any]
     functions: dict[str, tuple[Callable[..., Any], int]]
 
 
@@ -68,8 +70,13 @@ def assemble(
             if function is not None:
                 loaded = _unpack(manifest, function, blob_paths, number, role)
                 functions[role] = (loaded, function.arguments)
-        file = ModelFile(_blob(blob_paths, entry.model, number), Path(entry.model.name).name)
-        parts.append(_Part(_model_type(entry.model_type, number), file, functions))
+        model: ModelFile | Callable[..., Any]
+        if entry.function is not None:
+            model = _unpack(manifest, entry.function, blob_paths, number, "model")
+        else:
+            path = _blob(blob_paths, entry.model, number)
+            model = ModelFile(path, Path(entry.model.name).name)
+        parts.append(_Part(_model_type(entry.model_type, number), model, functions))
     return _build(parts, threads, max_batch)
 
 
@@ -82,7 +89,9 @@ def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 64) -> Load
     parts = [
         _Part(
             stage.model_type,
-            ModelFile(stage.source, stage.source.name),
+            ModelFile(stage.source, stage.title)
+            if isinstance(stage.source, Path)
+            else stage.source,
             {
                 role: (f, stage.pre_arguments if role == "pre" else stage.post_arguments)
                 for role, f in stage.functions().items()
@@ -145,8 +154,9 @@ def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
             origin = Origin(pre.label, number, "pre")
         taker = Taker(number, part.model_type.name, origin)
         model = _load(part, number, threads)
+        kind = PythonStage if part.model_type is ModelType.PYTHON else LoadedStage
         stages.append(
-            LoadedStage(
+            kind(
                 part.model_type,
                 model,
                 converter(model, taker),
@@ -164,7 +174,9 @@ def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
 
 def _load(part: _Part, stage: int, threads: int) -> Model:
     try:
-        return load_model(part.file, part.model_type, threads)
+        if isinstance(part.model, ModelFile):
+            return load_model(part.model, part.model_type, threads)
+        return hold(part.model)
     except LoadFailed as error:
         error.stage = stage
         error.message = f"Stage {stage} ({part.model_type.name}): {error.message}"

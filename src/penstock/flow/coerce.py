@@ -33,11 +33,17 @@ def converter(model: Model, taker: Taker) -> Converter:
         from penstock.flow.tensors import TensorConverter
 
         return TensorConverter(model, taker)
+    if model.takes == "any":
+        return _as_it_is
     if model.takes == "feed":
         from penstock.flow.feeds import FeedConverter
 
         return FeedConverter(model, taker)
     return TableConverter(model, taker)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 class TableConverter:

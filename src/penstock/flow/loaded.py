@@ -9,7 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.codec.payload import Request
-from penstock.core.errors import FilesNotUsed, InputMismatch
+from penstock.core.errors import (
+    FilesNotUsed,
+    InputMismatch,
+    PenstockError,
+)
 from penstock.flow.batch import UNPROVEN, Joiner
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
@@ -71,6 +75,14 @@ class LoadedFlow:
         execute(self._pairs, runs, desk, at)
         for run in runs:
             run.value = plain_output(run.value)
+
+    def blame(self, error: PenstockError) -> PenstockError:
+        """Return the error of a result that cannot be written, saying which stage made it."""
+        last = self.stages[-1]
+        maker = f"post of stage {last.number}" if last.post else f"the model of stage {last.number}"
+        error.stage, error.function = last.number, "post" if last.post else None
+        error.message = f"What {maker} returned cannot be answered: {error.message}"
+        return error
 
     def is_unproven(self) -> bool:
         """Whether it is still to be found out for some stage if its calls may be joined."""

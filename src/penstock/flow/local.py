@@ -17,6 +17,7 @@ from typing import Any
 from penstock.codec.payload import decode
 from penstock.codec.request import encode_request
 from penstock.codec.results import to_plain
+from penstock.core.errors import PenstockError
 from penstock.core.flow import Flow
 from penstock.core.names import new_run_id
 from penstock.flow.assemble import assemble_local
@@ -66,13 +67,19 @@ class LocalFlow:
         run = Run(new_run_id(), request.data, request.files, request.count, process_space())
         with _own_desk() as desk:
             self._loaded.execute([run], desk)
-            result = None if run.error is not None else to_plain(run.value)
+            result = None if run.error is not None else self._plain(run.value)
         publish_all(run.space, [run])
         if run.error is None:
             return result
         if isinstance(run.error.__cause__, KeyboardInterrupt):
             raise run.error.__cause__
         raise run.error
+
+    def _plain(self, value: Any) -> Any:
+        try:
+            return to_plain(value)
+        except PenstockError as error:
+            raise self._loaded.blame(error) from None
 
 
 @contextmanager

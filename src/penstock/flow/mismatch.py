@@ -63,10 +63,18 @@ class Taker(NamedTuple):
             f"{origin.text} {verb} {got}.",
             stage=self.stage if origin.function is None else origin.stage,
             function=origin.function,
-            hint=hint,
+            hint=hint or self._advice(expected),
             expected=expected,
             got=got,
         )
+
+    def _advice(self, expected: str) -> str:
+        origin = self.origin
+        if origin.is_request:
+            return f"Send {expected}, or give stage {self.stage} a pre that makes them."
+        if origin.is_model:
+            return f"Convert it in a post of stage {origin.stage} or a pre of stage {self.stage}."
+        return f"Make {origin.text} return {expected}."
 
 
 def describe(value: Any) -> str:

@@ -15,8 +15,9 @@ from typing import Any, Literal, Protocol
 from penstock.core.errors import LoadFailed
 from penstock.core.flow import ModelType
 
-#: What a model takes: one torch tensor, one two-dimensional table, or arrays by input name.
-Takes = Literal["tensor", "table", "feed"]
+#: What a model takes: one torch tensor, one two-dimensional table, arrays by input name, or
+#: whatever comes.
+Takes = Literal["tensor", "table", "feed", "any"]
 
 
 @dataclass(frozen=True)

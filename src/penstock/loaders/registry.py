@@ -34,6 +34,7 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
 PRELOAD: dict[ModelType, tuple[str, ...]] = {
     kind: _LIBRARIES[family] for kind, family in _FAMILIES.items()
 }
+PRELOAD[ModelType.PYTHON] = ()
 
 
 def load_model(file: ModelFile, model_type: ModelType, threads: int) -> Model:

@@ -19,6 +19,8 @@ from penstock.core.records import (
     VersionSettings,
 )
 from penstock.core.states import VersionState
+from penstock.stores.runs_base import RunStore
+from penstock.stores.webhooks_base import UploadStore, WebhookStore
 
 
 class RecordStore(Protocol):
@@ -27,6 +29,18 @@ class RecordStore(Protocol):
     Writes are durable (fsync) when the method returns. Absent things are None or raise `NotFound`
     as each method says; times are seconds since the epoch and are given by the caller.
     """
+
+    @property
+    def runs(self) -> RunStore:
+        """The asynchronous runs, which share the records' transactions."""
+
+    @property
+    def webhooks(self) -> WebhookStore:
+        """Deliveries of runs' ends to webhooks, in the same database."""
+
+    @property
+    def uploads(self) -> UploadStore:
+        """The list of uploaded files, in the same database."""
 
     def add_project(self, project: ProjectRecord) -> None:
         """Add a project. Raises `Conflict` if the name is taken."""

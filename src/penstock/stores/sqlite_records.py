@@ -27,8 +27,13 @@ from penstock.stores import record_queries as queries
 from penstock.stores import record_rows as rows
 from penstock.stores.failures import database_failure
 from penstock.stores.migrate import upgrade
+from penstock.stores.runs_base import RunStore
 from penstock.stores.schema import api_keys, deployments, projects, versions
+from penstock.stores.sql_runs import SqlRuns
+from penstock.stores.sql_uploads import SqlUploads
+from penstock.stores.sql_webhooks import SqlWebhooks
 from penstock.stores.sqlite_engine import make_private, open_engine
+from penstock.stores.webhooks_base import UploadStore, WebhookStore
 
 
 class SqliteRecords:
@@ -49,6 +54,10 @@ class SqliteRecords:
         except OSError as error:
             raise database_failure(error, path) from error
         self._engine = open_engine(path)
+        #: The asynchronous runs, in the same file.
+        self.runs: RunStore = SqlRuns(self._transaction)
+        self.webhooks: WebhookStore = SqlWebhooks(self._transaction)
+        self.uploads: UploadStore = SqlUploads(self._transaction)
         try:
             with self._transaction() as connection:
                 upgrade(connection, str(path))

@@ -24,8 +24,15 @@ def load(message: Load, tools: worker.Tools) -> worker.Service:
     """Return the service that answers calls of the version in `message`."""
     manifest = read_manifest(message.manifest)
     blobs = {sha256: Path(path) for sha256, path in message.blobs.items()}
-    flow = assemble(manifest, blobs, threads=message.threads, max_batch=message.max_batch)
-    return FlowService(flow, ask=tools.ask, scratch=Path(message.scratch))
+    scratch = Path(message.scratch)
+    flow = assemble(
+        manifest,
+        blobs,
+        threads=message.threads,
+        max_batch=message.max_batch,
+        scratch=scratch / "modules",
+    )
+    return FlowService(flow, tools.ask, scratch, at=tools.at, notice=tools.notice)
 
 
 def run(ends: ChildEnds) -> NoReturn:

@@ -171,3 +171,42 @@ def test_a_source_that_is_no_path_is_refused(source: object) -> None:
 def test_a_type_that_is_no_model_type_lists_the_members(model: Path) -> None:
     with pytest.raises(InvalidStage, match=r"model_type\.TORCH"):
         Flow.parse([("torch", model)])
+
+
+class Doubler:
+    def predict(self, value: Any) -> Any:
+        return [2 * number for number in value]
+
+
+class Caller:
+    def __call__(self, value: Any) -> Any:
+        return value
+
+
+@pytest.mark.parametrize("model", [lambda value: value, Doubler, Caller, Caller(), len])
+def test_a_python_stage_is_a_function_of_one_value_or_a_class(model: Any) -> None:
+    (parsed,) = Flow.parse((ModelType.PYTHON, model)).stages
+    assert parsed.source is model
+    assert parsed.file is None
+
+
+class NeedsArguments:
+    def __init__(self, path: str) -> None: ...
+    def predict(self, value: Any) -> Any: ...
+
+
+class NoPredict:
+    pass
+
+
+@pytest.mark.parametrize("model", [lambda: 0, lambda a, b: 0, NeedsArguments, NoPredict])
+def test_a_python_stage_that_cannot_be_called_with_one_value_is_refused(model: Any) -> None:
+    with pytest.raises(InvalidSignature) as caught:
+        Flow.parse([(ModelType.PYTHON, model)])
+    assert caught.value.stage == 1
+    assert caught.value.function == "model"
+
+
+def test_a_python_stage_without_a_callable_is_refused() -> None:
+    with pytest.raises(InvalidStage, match="give a function, or a class"):
+        Flow.parse([(ModelType.PYTHON, "model.py")])

@@ -1,0 +1,331 @@
+"""Runs asynchronous runs: claims them, feeds them to the pools that sync calls use, records ends.
+
+One per server process, on the event loop; made by `penstock.wiring`, woken by `runs` when a run is
+accepted and by the route table when a version begins to serve. Between such events it sleeps until
+the next retry is due. Each deployment has a lane with room for a few runs at a time, so that sync
+calls find the queue of their pool short.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from penstock.codec.frames import SHOW_TRACEBACK
+from penstock.control.database import Database
+from penstock.control.group_commit import GroupCommit
+from penstock.control.predict import Answer, Call, Predictor, predict_path
+from penstock.control.run_lanes import Held, Lane
+from penstock.control.run_outcomes import error_json, outcome_of
+from penstock.control.run_payloads import RunPayloads
+from penstock.core.errors import InternalError, NotFound, NotReady, PenstockError, WorkerDied
+from penstock.core.faults import fault, skipped
+from penstock.core.names import new_run_id
+from penstock.core.run_records import Name, Outcome, RunRecord
+from penstock.core.states import RunState
+
+log = logging.getLogger("penstock.runs")
+
+#: Seconds before a store that failed is asked again.
+STORE_RETRY_S = 1.0
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How runs are run.
+
+    Attributes:
+        at_once: Runs of one deployment that are with its pool at a time.
+        lease_s: Seconds a claim holds without a heartbeat; a heartbeat comes three times as often.
+        max_crashes: Attempts a run may lose to deaths of workers and servers.
+    """
+
+    at_once: int = 4
+    lease_s: float = 30.0
+    max_crashes: int = 5
+
+
+class RunExecutor:
+    """Claims and runs. `start` once, then `wake`; `close` at the end.
+
+    Args:
+        database: Where runs are.
+        predictor: The route table.
+        payloads: Inputs and results.
+        ended: Called with each run (as it now is, by id) that reached its end here.
+        options: How much at a time.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        predictor: Predictor,
+        payloads: RunPayloads,
+        ended: Callable[[str, bool], None],
+        options: RunOptions,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.options = options
+        self._database = database
+        self._predictor = predictor
+        self._payloads = payloads
+        self._ended = ended
+        self._now = now
+        self._owner = new_run_id()
+        self._lanes: dict[Name, Lane] = {}
+        self._held: dict[tuple[str, int], Held] = {}
+        self._event = asyncio.Event()
+        self._closing = False
+        self._loops: list[asyncio.Task[None]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._ends = GroupCommit(self._write_ends)
+        predictor.route_listeners.append(self.wake)
+
+    async def start(self) -> None:
+        """Take back what earlier incarnations held, and begin."""
+        await self._reclaim(self._owner)
+        store = self._database.records.runs
+        for name in await self._database.call(store.waiting):
+            self.wake(*name)
+        self._loops = [asyncio.create_task(self._work()), asyncio.create_task(self._beat())]
+
+    def wake(self, project: str, deployment: str) -> None:
+        """Look for due runs of a deployment soon."""
+        lane = self._lane((project, deployment))
+        lane.due = 0.0
+        self._event.set()
+
+    def _lane(self, name: Name) -> Lane:
+        return self._lanes.setdefault(name, Lane(name))
+
+    def cancel(self, run_id: str) -> None:
+        """Give up what is held of a run; the store knows already."""
+        for held in [h for h in self._held.values() if h.run.run_id == run_id]:
+            self._abort(held)
+
+    def _abort(self, held: Held) -> None:
+        held.aborted = True
+        if held.answer is not None and not held.answer.done():
+            held.answer.set_result(None)
+            if held.call is not None:
+                self._predictor.cancel(held.call)
+
+    # --- claiming ---
+
+    async def _work(self) -> None:
+        while True:
+            await self._wait()
+            room = self._room()
+            if room:
+                try:
+                    await self._claim(room)
+                except PenstockError:
+                    log.exception("Runs could not be claimed.")
+                    await asyncio.sleep(STORE_RETRY_S)
+                    self._event.set()
+
+    async def _wait(self) -> None:
+        due = [lane.due for lane in self._lanes.values() if lane.due]
+        pause = max(0.0, min(due) - self._now()) if due else None
+        try:
+            # A clock that is set back must not make a retry wait for ever.
+            await asyncio.wait_for(self._event.wait(), None if pause is None else min(pause, 60.0))
+        except asyncio.TimeoutError:
+            pass
+        self._event.clear()
+
+    def _room(self) -> dict[Name, int]:
+        """Return how many runs of which deployment may be claimed now."""
+        now = self._now()
+        room = {}
+        for name, lane in list(self._lanes.items()):
+            if lane.due is None or lane.due > now:
+                continue
+            route = self._predictor.routes.get(predict_path(*name))
+            if route is None:
+                lane.due = None
+                self._spawn(self._fail_orphans(name))
+            elif route.pool is None:
+                lane.due = None  # the route table wakes us
+            elif (free := lane.room(self.options.at_once)) > 0:
+                room[name] = free
+            else:
+                lane.due = None  # the end of a run wakes us
+        return room
+
+    async def _claim(self, room: dict[Name, int]) -> None:
+        store = self._database.records.runs
+        claims = await self._database.call(
+            store.claim, self._owner, room, self._now(), self.options.lease_s
+        )
+        fault("run.claimed")
+        for name, due in claims.later.items():
+            lane = self._lane(name)
+            # Another run may have been accepted since the store looked.
+            if not self._event.is_set():
+                lane.due = due
+        for run in claims.runs:
+            self._take(run)
+
+    def _take(self, run: RunRecord) -> None:
+        held = Held(run)
+        self._held[run.run_id, run.attempt] = held
+        lane = self._lane(run.name)
+        (lane.alone if run.worker_deaths else lane.ready).append(held)
+        self._advance(lane)
+
+    def _advance(self, lane: Lane) -> None:
+        """Begin what the lane lets begin now."""
+        while (held := lane.next()) is not None:
+            lane.inside.add(held)
+            self._spawn(self._execute(lane, held))
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _fail_orphans(self, name: Name) -> None:
+        """Fail the queued runs of a deployment that is no more."""
+        database = self._database
+        if await database.call(database.records.get_deployment, *name) is not None:
+            return
+        error = NotFound(f"There is no deployment {name[1]!r} in project {name[0]!r} any more.")
+        for run in await database.call(
+            database.records.runs.fail_queued, name, error_json(error), self._now()
+        ):
+            self._ended(run.run_id, run.webhook_url is not None)
+
+    # --- one run ---
+
+    async def _execute(self, lane: Lane, held: Held) -> None:
+        try:
+            answer, version = await self._ask(held)
+        finally:
+            lane.inside.discard(held)
+            self._advance(lane)
+            self.wake(*lane.name)
+        try:
+            if answer is not None:
+                fault("run.answered")
+                await self._finish(held, answer, version)
+        finally:
+            self._held.pop((held.run.run_id, held.run.attempt), None)
+
+    async def _ask(self, held: Held) -> tuple[Answer | None, int | None]:
+        """Return the pool's answer (None: nobody wants it any more) and the version asked."""
+        run = held.run
+        assert run.input is not None
+        try:
+            body = await self._payloads.body(run.input)
+            route = self._predictor.routes.get(predict_path(*run.name))
+            if route is None or route.pool is None:
+                raise NotReady(f"Deployment {run.deployment!r} is not serving.")  # noqa: TRY301
+        except PenstockError as error:
+            return Answer(error.code, error=error), None
+        held.answer = asyncio.get_running_loop().create_future()
+        if held.aborted:
+            held.answer.set_result(None)
+            return None, None
+        version = route.pool.key.number
+        held.call = self._predictor.start_run(
+            route,
+            run.run_id,
+            run.media_type.encode("latin-1", "replace"),
+            body,
+            lambda _call, answer: _settle(held, answer),
+            SHOW_TRACEBACK,
+            run.timeout_s,
+        )
+        fault("run.handed")
+        return await held.answer, version
+
+    async def _finish(self, held: Held, answer: Answer, version: int | None) -> None:
+        """Record the end of an attempt; as long as the disk refuses, try again."""
+        run = held.run
+        while True:
+            try:
+                outcome = await outcome_of(
+                    run, answer, version, self._payloads, self.options.max_crashes, self._now()
+                )
+                believed = await self._ends.put(outcome)
+                break
+            except PenstockError:
+                log.exception("The end of run %s cannot be recorded yet.", run.run_id)
+                await asyncio.sleep(STORE_RETRY_S)
+        fault("run.finished")
+        if not believed:
+            log.info("A late answer of run %s, attempt %d, is dropped.", run.run_id, run.attempt)
+        elif outcome.state is RunState.QUEUED:
+            lane = self._lane(run.name)
+            lane.due = min(lane.due or outcome.due_at, outcome.due_at)
+            self._event.set()
+        else:
+            self._ended(run.run_id, run.webhook_url is not None)
+
+    async def _write_ends(self, outcomes: Sequence[Outcome]) -> Sequence[bool]:
+        return await self._database.call(self._database.records.runs.finish, outcomes)
+
+    # --- leases ---
+
+    async def _beat(self) -> None:
+        """Renew the leases of what is held, and take back what nobody renews."""
+        while True:
+            await asyncio.sleep(self.options.lease_s / 3)
+            try:
+                if self._held and not skipped("run.heartbeat"):
+                    await self._renew()
+                await self._reclaim(None)
+            except PenstockError:
+                log.exception("The leases of runs could not be renewed.")
+
+    async def _renew(self) -> None:
+        store, until = self._database.records.runs, self._now() + self.options.lease_s
+        for key in await self._database.call(store.renew, list(self._held), until):
+            held = self._held.get(key)
+            if held is not None:
+                self._abort(held)
+
+    async def _reclaim(self, sole_owner: str | None) -> None:
+        error = WorkerDied(
+            f"The run lost {self.options.max_crashes} attempts to the end of the process it was in."
+        )
+        back = await self._database.call(
+            self._database.records.runs.reclaim,
+            self._now(),
+            sole_owner,
+            self.options.max_crashes,
+            error_json(error),
+        )
+        for name in back.requeued:
+            self.wake(*name)
+        for run in back.failed:
+            self._ended(run.run_id, run.webhook_url is not None)
+
+    # --- the end ---
+
+    async def close(self, drain_s: float) -> None:
+        """Claim nothing more, let what is inside finish within `drain_s` seconds, requeue the rest.
+
+        Requeued runs go on at the next start as if they had not been claimed.
+        """
+        for task in self._loops:
+            task.cancel()
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=drain_s)
+        left = list(self._held.values())
+        for held in left:
+            self._abort(held)
+        now = self._now()
+        back = [Outcome(h.run.run_id, h.run.attempt, RunState.QUEUED, now) for h in left]
+        if back:
+            await self._database.call(self._database.records.runs.finish, back)
+
+
+def _settle(held: Held, answer: Answer) -> None:
+    if held.answer is not None and not held.answer.done():
+        held.answer.set_result(answer)
