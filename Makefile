@@ -1,5 +1,5 @@
 # The verbs of this project. Everything lives in .venv; nothing outside the checkout is changed.
-.PHONY: help demo test check format serve bench lock clean
+.PHONY: help demo test soak check format serve bench lock clean
 
 help:            ## list the verbs
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -15,6 +15,10 @@ serve:           ## run a server in the foreground (Ctrl-C stops it)
 test:            ## run all tests
 	@scripts/install test
 	@.venv/bin/python -m pytest -n 2 --dist loadfile
+
+soak:            ## run the large sizes of the fault tests, with a progress line
+	@scripts/install test
+	@.venv/bin/python -m pytest -m soak -s -q $(ARGS)
 
 check:           ## formatting, lint, types and the architecture test
 	@scripts/install test

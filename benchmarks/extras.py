@@ -58,14 +58,26 @@ def _to(system: Penstock, name: str, request: Request, **headers: str) -> Reques
 # --- E: arrays ---
 
 
+#: The allocator settings of Penstock's workers, so that the bare call is not slowed by page faults.
+_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
+    "MALLOC_TOP_PAD_": str(64 << 20),
+}
+
+
+def _bare(options: Options) -> dict[str, float]:
+    """Run `bare.py`: the model call and the copies without a server."""
+    command = [OUR_PYTHON, str(HERE / "bare.py"), str(options.seconds)]
+    env = environment(**_ALLOCATOR)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, check=True, timeout=120)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
 def arrays(options: Options, say: Say) -> list[Figure]:
     """1000 rows of 100 float32 as npy, as JSON, and without any server."""
-    bare = json.loads(
-        subprocess.run(
-            [OUR_PYTHON, str(HERE / "bare.py"), str(options.seconds)],
-            capture_output=True, text=True, env=environment(), check=True, timeout=120,
-        ).stdout
-    )  # fmt: skip
+    bare = _bare(options)
     say(f"E bare model call and copy: p50 {bare['p50_ms']:.2f} ms")
     system = Penstock().start()
     try:
@@ -85,6 +97,8 @@ def arrays(options: Options, say: Say) -> list[Figure]:
                 say(f"E {name} with {clients}: {point['rps']:,.0f}/s, p50 {point['p50_ms']:.2f} ms")
     finally:
         system.stop()
+    again = _bare(options)  # the quieter of two moments is what the server is compared with
+    bare = min(bare, again, key=lambda run: run["p50_ms"])
     npy_1, json_1, npy_16 = points["npy", 1], points["json", 1], points["npy", 16]
     return [
         figure("E: bare model call and copy, p50", bare["p50_ms"], "ms"),

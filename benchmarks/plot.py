@@ -61,7 +61,7 @@ def draw(data: dict[str, Any], merged: dict[str, Any], cases: list[str], target:
     for axes, column in zip(grid[0], _COLUMNS, strict=True):
         axes.annotate(column[2], (0, 1), (0, 24), xycoords="axes fraction",
                       textcoords="offset points", color=_FAINT, fontsize=9)  # fmt: skip
-    facts = f"{data['machine_lines'][0]} · {data['date']} · medians of {data['options']['rounds']}"
+    facts = f"{data['machine_lines'][0]} · {data['date']}"
     figure.text(0.995, 0.004, facts, ha="right", va="bottom", color=_FAINT, fontsize=7.5)
     figure.tight_layout(rect=(0, 0.015, 1, 1), h_pad=1.6, w_pad=2.0)
     figure.savefig(target, dpi=130, facecolor="white")

@@ -1,7 +1,7 @@
-"""Write the reference pages that are made from the code: errors and settings.
+"""Write the reference pages that are made from the code.
 
-    python docs/generate.py           rewrite them
-    python docs/generate.py --check   fail if one is stale (a test does this)
+python docs/generate.py           rewrite them
+python docs/generate.py --check   fail if one is stale (a test does this)
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from describe import NOTE, command_page, http_page, python_page
+
 from penstock.core.errors import ClientError, PenstockError, all_errors
 from penstock.server.errors import status_of
 from penstock.server.settings import describe_settings
 
 REFERENCE = Path(__file__).parent / "reference"
-NOTE = "<!-- Made by docs/generate.py; edit the code instead. -->"
 
 ERRORS_INTRO = """\
 Every error answer of the server has one shape:
@@ -37,7 +40,7 @@ def errors_page() -> str:
     """The table of all error codes, by status."""
     rows = []
     for kind in all_errors():
-        if kind is PenstockError or kind.__subclasses__() and kind.__name__.endswith("Error"):
+        if kind is PenstockError or (kind.__subclasses__() and kind.__name__.endswith("Error")):
             continue
         status = "–" if issubclass(kind, ClientError) else str(status_of(kind))
         rows.append((status, kind.code, kind.__name__, kind.summary))
@@ -59,7 +62,13 @@ def settings_page() -> str:
     return "\n".join([NOTE, "# Settings of the server", "", intro, "", *head, *rows, ""])
 
 
-PAGES: dict[str, Callable[[], str]] = {"errors.md": errors_page, "settings.md": settings_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": command_page,
+    "errors.md": errors_page,
+    "http.md": http_page,
+    "python.md": python_page,
+    "settings.md": settings_page,
+}
 
 
 def main(check: bool) -> int:

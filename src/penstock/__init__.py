@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
     from penstock.flow.memory import delete, get, memory, save
+    from penstock.flow.upload import upload
 
     __version__: str
 
@@ -34,6 +35,7 @@ __all__ = [
     "model_type",
     "save",
     "start",
+    "upload",
 ]
 
 #: Where each public name lives and what it is called there.
@@ -49,6 +51,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "model_type": ("penstock.core.flow", "ModelType"),
     "save": ("penstock.flow.memory", "save"),
     "start": ("penstock.client.start", "start"),
+    "upload": ("penstock.flow.upload", "upload"),
 }
 
 

@@ -7,6 +7,7 @@ differ from them by what one more conversion of float32 to decimal digits costs.
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import warnings
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import httpx2
 import joblib
 import numpy as np
 import pytest
@@ -76,6 +78,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     cancer, benign = load_breast_cancer(return_X_y=True)
     diabetes, progress = load_diabetes(return_X_y=True)
     digits, figures = load_digits(return_X_y=True)
+    digits = digits / 16.0
     own: dict[str, Any] = {
         "net": trained_net(wine, kinds),
         "digits_net": trained_net(digits, figures, dropout=True),
@@ -379,7 +382,7 @@ def functions_in_every_stage(m: Models) -> Case:
         return {"best": result.argmax(axis=1), "sum": float(np.sum(data)), "proba": result}
 
     flow = [
-        (M.TORCH, m["net.pt"], {"pre": np.array, "post": halved}),
+        (M.TORCH, m["net.pt"], {"pre": as_f32, "post": halved}),
         (M.XGBOOST_CLASSIFIER, m["hidden.json"], {"pre": doubled, "post": with_request}),
     ]
     proba = m.own["hidden"].predict_proba(m.net(m.wine[:6]))
@@ -447,10 +450,6 @@ def test_parameters_are_refused_alike_here_and_there(models: Models, put: Any) -
 def test_arrays_sent_as_npy_give_the_numbers_of_the_json_call(
     models: Models, put_once: Any, rows: int
 ) -> None:
-    import io
-
-    import httpx2
-
     endpoint = put_once([(M.XGBOOST_CLASSIFIER, models["kinds.json"])], "npy-and-json")
     data = models.wine[:rows]
     packed = io.BytesIO()

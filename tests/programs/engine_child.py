@@ -12,8 +12,10 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,11 +26,40 @@ from typing import Any
 from penstock.codec.frames import CallFrame, Load, ReplyFrame
 from penstock.codec.memory import Increment, Read
 from penstock.core.errors import LoadFailed
-from penstock.engine.local import lifeline, worker, zygote
-from penstock.engine.local.pipes import ChildEnds
+from penstock.engine.local import lifeline, template_process, worker, zygote
+from penstock.engine.local.loader import Loader, Tools
+from penstock.engine.local.pipes import ChildEnds, TemplateEnds
+
+LEAKED: list[bytearray] = []
+KEPT: list[Any] = []
 
 
-def act(order: dict[str, Any], tools: worker.Tools) -> bytes:
+def seed(library: str) -> None:
+    if library == "torch":
+        import torch
+
+        torch.manual_seed(7)
+    elif library == "numpy":
+        import numpy as np
+
+        np.random.seed(7)
+    else:
+        random.seed(7)
+
+
+def draw(library: str) -> float:
+    if library == "torch":
+        import torch
+
+        return float(torch.rand(1))
+    if library == "numpy":
+        import numpy as np
+
+        return float(np.random.random())
+    return random.random()
+
+
+def act(order: dict[str, Any], tools: Tools) -> bytes:
     what = order["do"]
     if what == "sleep":
         time.sleep(order["s"])
@@ -70,6 +101,11 @@ def act(order: dict[str, Any], tools: worker.Tools) -> bytes:
         import numpy as np
 
         return str(np.random.random()).encode()
+    elif what == "draw":
+        return str(draw(order["library"])).encode()
+    elif what in ("leak", "leak_and_sleep"):
+        LEAKED.append(bytearray(os.urandom(4096)) * (order["mib"] * 256))
+        time.sleep(order.get("s", 0))
     elif what == "fds":
         return str(len(os.listdir("/proc/self/fd"))).encode()
     elif what == "private_kib":
@@ -79,13 +115,13 @@ def act(order: dict[str, Any], tools: worker.Tools) -> bytes:
 
 
 class Service:
-    def __init__(self, tools: worker.Tools, settings: dict[str, Any]) -> None:
+    def __init__(self, tools: Tools, settings: dict[str, Any]) -> None:
         self._tools = tools
         self._settings = settings
         self.together = settings.get("together", 0)
 
     def facts(self) -> dict[str, Any]:
-        return {"loaded": True}
+        return {"loaded": True, "prepared_by": self._settings["pid"]}
 
     def answer(self, calls: list[CallFrame]) -> list[ReplyFrame]:
         return [self._one(call) for call in calls]
@@ -97,7 +133,7 @@ class Service:
         return ReplyFrame(call.call_id, b"", 0, b"total;dur=1", body)
 
 
-def load(message: Load, tools: worker.Tools) -> Service:
+def prepare(message: Load) -> dict[str, Any]:
     settings = json.loads(message.manifest)
     print(f"loading version {message.version}")
     how = settings.get("load")
@@ -113,20 +149,37 @@ def load(message: Load, tools: worker.Tools) -> Service:
         time.sleep(3600)
     if how == "thread":
         threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
+    if how == "connect":
+        KEPT.extend(socket.socketpair())
+    if how == "child":
+        KEPT.append(subprocess.Popen(["sleep", "1000"], stdin=subprocess.DEVNULL))
+    if how == "seed":
+        seed(settings["library"])
     if how == "once":
         with open(settings["file"], "x"):
             pass
-    return Service(tools, settings)
+    return {**settings, "pid": os.getpid()}
+
+
+def serve(prepared: dict[str, Any], message: Load, tools: Tools) -> Service:
+    return Service(tools, prepared)
+
+
+LOADER = Loader(prepare, serve)
 
 
 def run(ends: ChildEnds) -> None:
-    worker.run(ends, load)
+    worker.run(ends, LOADER)
+
+
+def run_template(ends: TemplateEnds) -> None:
+    template_process.run(ends, LOADER)
 
 
 def main() -> None:
     role, server, *fds = sys.argv[1], *(int(text) for text in sys.argv[2:])
     if role == "zygote":
-        zygote.serve(fds[0], server, run)
+        zygote.serve(fds[0], server, zygote.Roles(run, run_template))
     lifeline.die_with(server)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     run(ChildEnds(*fds))

@@ -24,6 +24,7 @@ PROMISED = {
     "model_type",
     "save",
     "start",
+    "upload",
 }
 
 HEAVY = [

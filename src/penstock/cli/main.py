@@ -18,6 +18,7 @@ from penstock.core.errors import PenstockError
 #: A command is the function of its module that has the command's name.
 COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
+    ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("login", "penstock.cli.login", ()),
 ]
 

@@ -23,6 +23,9 @@ def serve(
     drain_s: Annotated[
         float | None, typer.Option(help="Seconds that calls in hand get at the end.")
     ] = None,
+    gateways: Annotated[
+        int | None, typer.Option(help="Processes that read requests on the port.")
+    ] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Start a server. Further options are read from the environment (PENSTOCK_...)."""
@@ -32,6 +35,7 @@ def serve(
         "port": port,
         "public_url": public_url,
         "drain_s": drain_s,
+        "gateways": gateways,
         "log_level": log_level,
     }
     raise typer.Exit(serve_forever(arguments, announce))

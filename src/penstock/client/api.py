@@ -48,11 +48,16 @@ def deploy(
     example_files: Sequence[Any] = (),
     dry_run: bool = False,
     requirements: Sequence[str] = (),
-    replicas: int = 1,
+    replicas: int | Literal["auto"] = "auto",
+    min_replicas: int | None = None,
+    max_replicas: int | None = None,
+    cooldown: float | None = None,
+    memory_limit: int | None = None,
     timeout_s: float = 180.0,
-    max_batch: int = 64,
+    max_batch: int = 256,
     max_queue: int = 1024,
     threads: int = 1,
+    auto_rollback: bool = True,
     activate: bool = True,
     check_locally: bool | None = None,
     project: str | None = None,
@@ -78,11 +83,18 @@ def deploy(
         example_files: Files of that request.
         dry_run: Load the flow here instead, send nothing, and return a `Conduit` to run it.
         requirements: Packages the functions need, as pip writes them.
-        replicas: Worker processes.
+        replicas: Worker processes; `"auto"` is one, and more while they help and cores are idle.
+        min_replicas: Fewest worker processes; 0 lets the deployment sleep until it is called. This
+            and the next two are the deployment's: they hold for later versions until changed.
+        max_replicas: Most worker processes.
+        cooldown: Seconds after the last call until there are `min_replicas` again.
+        memory_limit: Bytes of private memory at which a worker is replaced.
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call.
         max_queue: Calls that may wait for a free worker.
         threads: Threads a model call may use.
+        auto_rollback: Whether the version before takes over again when this one fails in its
+            first minutes.
         activate: Whether the new version shall serve.
         check_locally: Run the example in this process too and require the same answer, numbers
             within 1e-4, before the version serves. By default it is done when this process has
@@ -106,10 +118,15 @@ def deploy(
         example_files=example_files,
         requirements=requirements,
         replicas=replicas,
+        min_replicas=min_replicas,
+        max_replicas=max_replicas,
+        cooldown=cooldown,
+        memory_limit=memory_limit,
         timeout_s=timeout_s,
         max_batch=max_batch,
         max_queue=max_queue,
         threads=threads,
+        auto_rollback=auto_rollback,
         activate=activate,
         check_locally=check_locally,
         project=project,

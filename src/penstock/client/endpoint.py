@@ -7,49 +7,31 @@ for its own calls only: no text form and no pickle holds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import uuid
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from penstock.client.answers import Answer, Version, read_server_timing
 from penstock.client.config import Target, resolve
-from penstock.client.session import MARGIN_S, Session, error_of, json_of, session_for
+from penstock.client.progress import counting
+from penstock.client.run import Run, Runs
+from penstock.client.session import (
+    ANSWER_S,
+    MARGIN_S,
+    Session,
+    error_of,
+    json_of,
+    patiently,
+    session_for,
+)
 from penstock.codec.request import encode_request
 from penstock.core.errors import Conflict, InvalidCall, UnexpectedAnswer
 
+#: Requests at the same time of `submit_many`.
+SUBMITTERS = 8
+
 _URL = re.compile(r"(https?://.+?)/v1/([a-z0-9-]+)/([a-z0-9-]+)/predict/?")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """The whole answer to a call.
-
-    Attributes:
-        result: What the flow returned, as JSON values.
-        run_id: The run, as the server's logs name it.
-        run_time_ms: Milliseconds from arrival to answer, on the server.
-        prediction_ids: One id for each data point, `"<run_id>-<i>"`.
-        server_timing: Milliseconds by part (`queue`, `s1-pre`, `s1-model`, …), as the server
-            measured them.
-    """
-
-    result: Any
-    run_id: str
-    run_time_ms: float
-    prediction_ids: list[str]
-    server_timing: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a deployment. `state` is deploying, ready, failed or deleted."""
-
-    number: int
-    state: str
-    active: bool
-    created_at: float
-    created_by: str
-    size_bytes: int
-    failure: dict[str, Any] | None = None
 
 
 class Endpoint(str):
@@ -192,6 +174,77 @@ class Endpoint(str):
             server_timing=read_server_timing(response.headers.get("Server-Timing", "")),
         )
 
+    def submit(
+        self,
+        data: Any = None,
+        files: Sequence[Any] | None = None,
+        parameters: dict[str, Any] | None = None,
+        *,
+        webhook: str | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+        timeout_s: float | None = None,
+    ) -> Run:
+        """Have the server run the flow for `data` in its own time; return the run at once.
+
+        When this returns, the run is safe: a crash or restart of the server does not lose it.
+
+        Args:
+            data: As for `predict`.
+            files: As for `predict`.
+            parameters: As for `predict`.
+            webhook: URL that is told of the end of the run.
+            priority: Runs of higher priority go first.
+            idempotency_key: The same key with the same request is the same run, however often it
+                is submitted; made up when missing, so that a broken connection makes no second run.
+            timeout_s: Seconds the run may take once it runs; by default what the version gives a
+                call.
+
+        Raises:
+            PenstockError: The server did not accept it, or cannot be reached.
+        """
+        body = encode_request(data, parameters, files, webhook)
+        settings = {"async": "true", "priority": str(priority) if priority else None}
+        settings["timeout_s"] = None if timeout_s is None else f"{timeout_s:g}"
+        query = "&".join(f"{name}={value}" for name, value in settings.items() if value)
+        url = f"{self._base()}/predict?{query}"
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        session = self._session()
+        response = patiently(lambda: session.call(url, body, ANSWER_S, headers))
+        if response.status_code >= 300:
+            raise error_of(response)
+        fields = json_of(response)
+        if not isinstance(fields, dict) or "run_id" not in fields:
+            raise UnexpectedAnswer(f"The answer of {self.url} to a submit has no run.")
+        return Run(self._session, self._parts[1], fields["run_id"], fields["state"])
+
+    def submit_many(
+        self,
+        many: Iterable[Any],
+        *,
+        parameters: dict[str, Any] | None = None,
+        webhook: str | None = None,
+        priority: int = 0,
+        timeout_s: float | None = None,
+    ) -> Runs:
+        """Submit each of `many` as the data of a run of its own; return the runs in that order.
+
+        The other arguments and errors are those of `submit`, and hold for each run.
+        """
+        items = list(many)
+
+        def submit(data: Any) -> Run:
+            return self.submit(
+                data, None, parameters, webhook=webhook, priority=priority, timeout_s=timeout_s
+            )
+
+        with ThreadPoolExecutor(SUBMITTERS) as threads, counting("submitted", len(items)) as step:
+            runs = []
+            for run in threads.map(submit, items):
+                runs.append(run)
+                step(1)
+        return Runs(runs)
+
     def versions(self) -> list[Version]:
         """Return the versions, newest first; those deleted are left out."""
         found = self._session().get(self._base())["versions"]
@@ -221,6 +274,30 @@ class Endpoint(str):
         self.activate(max(older))
         return max(older)
 
+    def scale(
+        self,
+        min_replicas: int | None = None,
+        max_replicas: int | None = None,
+        cooldown: float | None = None,
+    ) -> None:
+        """Change how many worker processes the deployment may have, at once and for later versions.
+
+        Args:
+            min_replicas: Fewest; 0 lets it sleep until it is called.
+            max_replicas: Most.
+            cooldown: Seconds after the last call until there are `min_replicas` again.
+
+        Raises:
+            InvalidSetting: A limit is out of range.
+        """
+        limits = {
+            "min_replicas": min_replicas,
+            "max_replicas": max_replicas,
+            "cooldown_s": cooldown,
+        }
+        given = {name: value for name, value in limits.items() if value is not None}
+        self._session().patch(self._base(), given)
+
     def delete(self) -> None:
         """Delete the deployment with all its versions and what its functions saved."""
         self._session().delete(self._base())
@@ -238,21 +315,3 @@ class Endpoint(str):
 
 def _restore(url: str, version: int | None, timeout_s: float | None) -> Endpoint:
     return Endpoint(url, version=version, timeout_s=timeout_s)
-
-
-def read_server_timing(text: str) -> dict[str, float]:
-    """Return the milliseconds of a `Server-Timing` header by name; a name twice is added up.
-
-    Entries without a duration are left out.
-    """
-    found: dict[str, float] = {}
-    for entry in text.split(","):
-        name, *facts = (part.strip() for part in entry.split(";"))
-        for fact in facts:
-            key, _, value = fact.partition("=")
-            if key == "dur":
-                try:
-                    found[name] = found.get(name, 0.0) + float(value)
-                except ValueError:
-                    continue
-    return found

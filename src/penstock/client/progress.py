@@ -21,6 +21,9 @@ TERMINAL, NOTEBOOK, PLAIN = "terminal", "notebook", "plain"
 #: Called with the number of bytes just sent.
 Advance = Callable[[int], None]
 
+#: Makes a bar, which draws itself again and again if it is live.
+MakeBar = Callable[[bool], "Progress"]
+
 
 class Reporter:
     """Prints the steps of one deploy. With `quiet=True` it prints nothing at all."""
@@ -71,15 +74,36 @@ class Reporter:
         Yields:
             A function to be called with the number of bytes just sent.
         """
-        where = PLAIN if self._quiet or total == 0 else surroundings()
-        if where == TERMINAL:
-            with _terminal_bar(total) as advance:
-                yield advance
-        elif where == NOTEBOOK:
-            with _notebook_bar(total) as advance:
-                yield advance
-        else:
-            yield _ignore
+        with _shown(_upload_bar, total, quiet=self._quiet) as advance:
+            yield advance
+
+
+@contextmanager
+def counting(what: str, total: int) -> Iterator[Advance]:
+    """Show how many of `total` things are done while the block runs.
+
+    Args:
+        what: Their name, in the plural.
+        total: How many there are.
+
+    Yields:
+        A function to be called with the number of things just done.
+    """
+    with _shown(lambda live: _counting_bar(what, live), total, quiet=False) as advance:
+        yield advance
+
+
+@contextmanager
+def _shown(make: MakeBar, total: int, *, quiet: bool) -> Iterator[Advance]:
+    where = PLAIN if quiet or total == 0 else surroundings()
+    if where == TERMINAL:
+        with _terminal_bar(make, total) as advance:
+            yield advance
+    elif where == NOTEBOOK:
+        with _notebook_bar(make, total) as advance:
+            yield advance
+    else:
+        yield _ignore
 
 
 def surroundings() -> str:
@@ -99,7 +123,28 @@ def _ignore(_sent: int) -> None:
     """Take a count and show nothing."""
 
 
-def _bar(live: bool) -> Progress:
+def _counting_bar(what: str, live: bool) -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn(f"  {what}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(force_jupyter=False),
+        transient=True,
+        auto_refresh=live,
+    )
+
+
+def _upload_bar(live: bool) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -115,22 +160,22 @@ def _bar(live: bool) -> Progress:
 
 
 @contextmanager
-def _terminal_bar(total: int) -> Iterator[Advance]:
-    with _bar(live=True) as bar:
-        task = bar.add_task("upload", total=total)
+def _terminal_bar(make: MakeBar, total: int) -> Iterator[Advance]:
+    with make(True) as bar:
+        task = bar.add_task("", total=total)
         yield lambda sent: bar.advance(task, sent)
 
 
 @contextmanager
-def _notebook_bar(total: int) -> Iterator[Advance]:
+def _notebook_bar(make: MakeBar, total: int) -> Iterator[Advance]:
     """Show the bar as a cell's display, which is replaced at each hundredth sent.
 
     Rich's own live display needs ipywidgets in a notebook; a display that is replaced does not.
     """
     from IPython.display import display
 
-    bar = _bar(live=False)
-    task = bar.add_task("upload", total=total)
+    bar = make(False)
+    task = bar.add_task("", total=total)
     handle = display(bar, display_id=True)
     shown = 0
 

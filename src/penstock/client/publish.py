@@ -10,7 +10,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
@@ -37,7 +37,11 @@ class Given(TypedDict, total=False):
     example: Any
     example_files: Sequence[Any]
     requirements: Sequence[str]
-    replicas: int
+    replicas: int | Literal["auto"]
+    min_replicas: int | None
+    max_replicas: int | None
+    cooldown: float | None
+    memory_limit: int | None
     timeout_s: float
     max_batch: int
     max_queue: int
@@ -56,9 +60,13 @@ class Options:
     example: Any = None
     example_files: Sequence[Any] = ()
     requirements: Sequence[str] = ()
-    replicas: int = 1
+    replicas: int | Literal["auto"] = "auto"
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    cooldown: float | None = None
+    memory_limit: int | None = None
     timeout_s: float = 180.0
-    max_batch: int = 64
+    max_batch: int = 256
     max_queue: int = 1024
     threads: int = 1
     auto_rollback: bool = True
@@ -75,7 +83,17 @@ class Options:
     def settings(self) -> dict[str, Any]:
         """Return what the server keeps with the version."""
         names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads", "auto_rollback")
-        return {name: getattr(self, name) for name in names}
+        kept = {name: getattr(self, name) for name in names}
+        return {**kept, "memory_limit_bytes": self.memory_limit}
+
+    def scaling(self) -> dict[str, Any]:
+        """Return what the server keeps with the deployment: the limits that were given."""
+        limits = {
+            "min_replicas": self.min_replicas,
+            "max_replicas": self.max_replicas,
+            "cooldown_s": self.cooldown,
+        }
+        return {name: value for name, value in limits.items() if value is not None}
 
 
 def publish(
@@ -107,6 +125,7 @@ def publish(
     body = {
         "manifest": msgspec.to_builtins(prepared.manifest),
         "settings": options.settings(),
+        "scaling": options.scaling(),
         "activate": options.activate and not checked,
     }
     ready = _create(session, f"/v1/{project}/{name}/versions", body, reporter)

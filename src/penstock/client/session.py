@@ -88,6 +88,10 @@ class Session:
         """Return the JSON answer to a POST of `fields` as a JSON object."""
         return self._plain("POST", path, _json(fields or {}), _JSON)
 
+    def patch(self, path: str, fields: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PATCH with `fields` as a JSON object."""
+        return self._plain("PATCH", path, _json(fields), _JSON)
+
     def put(self, path: str, content: Callable[[], Iterable[bytes]], size: int) -> None:
         """Send `size` bytes as they are; tried again, from the start, when the connection breaks.
 
@@ -99,13 +103,20 @@ class Session:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         patiently(lambda: self._plain("PUT", path, content(), headers))
 
-    def call(self, url: str, body: EncodedRequest, timeout_s: float | None) -> httpx2.Response:
+    def call(
+        self,
+        url: str,
+        body: EncodedRequest,
+        timeout_s: float | None,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx2.Response:
         """Return the answer to a POST of `body`, whatever its status; tried once only.
 
         Args:
             url: Path below the server's address, or a whole URL.
             body: What to send; a big one is sent in pieces.
             timeout_s: Seconds to wait for the answer; None waits a little longer than the server.
+            headers: Further header fields.
 
         Raises:
             ServerUnreachable: No server answers.
@@ -116,7 +127,11 @@ class Session:
             "POST",
             self._url(url),
             content=body.to_bytes() if body.size <= WHOLE_BYTES else body,
-            headers={"Content-Type": body.media_type, "Content-Length": str(body.size)},
+            headers={
+                **(headers or {}),
+                "Content-Type": body.media_type,
+                "Content-Length": str(body.size),
+            },
             timeout=_timeout(limit),
         )
         with _as_our_errors(self.server, limit):

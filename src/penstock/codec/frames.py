@@ -40,10 +40,15 @@ REPLY = 2
 HAS_FD = 1
 SHOW_TRACEBACK = 2
 ACCEPT_NPY = 4
+ACCEPT_ARROW = 8
+BARE_RESULT = 16  # the result without its envelope
+INFER = 32  # a request of the Open Inference Protocol
 
 # Media of a REPLY.
 MEDIA_JSON = 0
 MEDIA_NPY = 1
+MEDIA_OIP = 2  # u32 size of the JSON header, the header, binary tensors
+MEDIA_ARROW = 3
 
 _SIZE = struct.Struct("<I")
 _CALL = struct.Struct("<IBBHQqq36s")
@@ -97,9 +102,10 @@ def reply_header(
     call_id: int, flags: int, media: int, code: bytes, timing: bytes, inline_size: int
 ) -> bytes:
     """Return header and texts of a REPLY frame; `inline_size` body bytes follow it."""
-    rest = _REPLY.size - 4 + len(code) + len(timing) + inline_size
-    head = _REPLY.pack(rest, REPLY, flags, media, len(code), len(timing), call_id)
-    return head + code + timing
+    code_size, timing_size = len(code), len(timing)
+    rest = REPLY_HEADER_BYTES - 4 + code_size + timing_size + inline_size
+    head = _pack_reply(rest, REPLY, flags, media, code_size, timing_size, call_id)
+    return b"%b%b%b" % (head, code, timing) if code_size else head + timing
 
 
 def fd_size(size: int) -> bytes:
@@ -150,27 +156,37 @@ def read_calls(data: bytes, into: list[CallFrame]) -> int:
     view = memoryview(data)
     total = len(data)
     at = 0
-    while total - at >= 4:
-        (rest,) = _unpack_size(data, at)
+    while total - at >= CALL_HEADER_BYTES:
+        rest, kind, flags, media_size, call_id, arrived, deadline, run_id = _unpack_call(data, at)
         end = at + 4 + rest
         if end > total and rest <= FRAME_LIMIT:
+            return at
+        media_at = at + CALL_HEADER_BYTES
+        body_at = media_at + media_size
+        if rest > FRAME_LIMIT or kind != CALL or body_at > end:
             break
-        body_at = at + CALL_HEADER_BYTES
-        if rest > FRAME_LIMIT or body_at > end:
-            raise FrameError(f"A CALL frame of {rest} bytes is announced.")
-        _, kind, flags, media_size, call_id, arrived, deadline, run_id = _unpack_call(data, at)
-        media_at, body_at = body_at, body_at + media_size
-        if kind != CALL or body_at > end:
-            raise FrameError(f"Frame kind {kind} is not a whole CALL.")
         body: memoryview | None = view[body_at:end]
         size = end - body_at
         if flags & HAS_FD:
             body, size = None, _read_fd_size(data, body_at, end)
         media = data[media_at:body_at].decode("latin-1")
         run = run_id.decode("ascii")
-        into.append(CallFrame(call_id, run, flags, arrived, deadline, media, body, size))
+        # Without the named tuple's own `__new__`: this is done for every call.
+        call = (call_id, run, flags, arrived, deadline, media, body, size)
+        into.append(_new_tuple(CallFrame, call))
         at = end
+    if total - at >= 4:
+        _check_call_size(data, at)
     return at
+
+
+def _check_call_size(data: bytes, at: int) -> None:
+    """Raise the error for what stands at `at`, unless it may be the beginning of a CALL frame."""
+    (rest,) = _unpack_size(data, at)
+    if rest > FRAME_LIMIT or rest < CALL_HEADER_BYTES - 4:
+        raise FrameError(f"A CALL frame of {rest} bytes is announced.")
+    if len(data) - at >= CALL_HEADER_BYTES:
+        raise FrameError(f"Frame kind {data[at + 4]} is not a whole CALL.")
 
 
 class Reply(NamedTuple):
@@ -228,8 +244,10 @@ def _read_fd_size(data: bytes | memoryview, start: int, end: int) -> int:
     return size
 
 
+_new_tuple = tuple.__new__
 _unpack_size = _SIZE.unpack_from
 _unpack_call = _CALL.unpack_from
+_pack_reply = _REPLY.pack
 _unpack_reply = _REPLY.unpack_from
 
 

@@ -1,7 +1,8 @@
-"""Requests of a worker to the memory store and their answers (msgpack, length-prefixed).
+"""Requests of a worker to the server and their answers (msgpack, length-prefixed).
 
 The store sees names and opaque bytes; only workers turn them into objects. Numbers written by
-`memory.incr` are kept as numbers so that they can be added to without unpickling.
+`memory.incr` are kept as numbers so that they can be added to without unpickling. A file to upload
+travels as an open descriptor beside its message.
 """
 
 from __future__ import annotations
@@ -57,6 +58,20 @@ class Swap(msgspec.Struct, tag="swap", frozen=True):
     ttl_s: float | None = None
 
 
+class Upload(msgspec.Struct, tag="upload", frozen=True):
+    """Store the file whose descriptor comes with this message and answer an address of it.
+
+    Attributes:
+        name: File name to offer to whoever fetches it.
+        ttl_s: Seconds to keep it; None for the server's usual time.
+        fd: The receiver's number of the descriptor, set by the receiver; -1 while it travels.
+    """
+
+    name: str
+    ttl_s: float | None = None
+    fd: int = -1
+
+
 class Value(msgspec.Struct, tag="value", frozen=True):
     """The value asked for. `number` instead of `value` when it was written by `incr`."""
 
@@ -83,6 +98,12 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     """A `Swap` came too late: the name has another stamp by now."""
 
 
+class Uploaded(msgspec.Struct, tag="uploaded", frozen=True):
+    """The file is stored; `url` serves it until it expires."""
+
+    url: str
+
+
 class Refused(msgspec.Struct, tag="refused", frozen=True):
     """The store refuses; `error` is `PenstockError.to_dict()`."""
 
@@ -91,3 +112,7 @@ class Refused(msgspec.Struct, tag="refused", frozen=True):
 
 MemoryRequest = Read | Publish | Increment | Swap
 MemoryAnswer = Value | Missing | Unchanged | Done | Lost | Refused
+
+#: Everything that travels on a worker's memory socket.
+WorkerRequest = MemoryRequest | Upload
+WorkerAnswer = MemoryAnswer | Uploaded

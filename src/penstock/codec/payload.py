@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.codec.arrow import ARROW, read_arrow
 from penstock.codec.files import RequestFile, base_name
 from penstock.codec.headers import split_parameters
 from penstock.codec.multipart import Part, parse_multipart
@@ -19,6 +20,7 @@ from penstock.core.errors import MalformedBody, UnsupportedMedia
 
 JSON = "application/json"
 NPY = "application/x-npy"
+OIP = "application/vnd.penstock.oip"
 MULTIPART = "multipart/form-data"
 
 #: An object is an envelope only if it has `data` and no keys but these.
@@ -47,6 +49,7 @@ class Request(msgspec.Struct):
         files: The files in the order sent.
         count: Number of data points; see `count_points`.
         webhook_endpoint: The URL to answer to, or None.
+        form: How the body wants its answer (`oip.InferForm`), or None.
     """
 
     data: Any
@@ -54,6 +57,7 @@ class Request(msgspec.Struct):
     files: list[RequestFile] = []
     count: int = 1
     webhook_endpoint: str | None = None
+    form: Any = None
 
 
 def decode(media_type: str, body: bytes | memoryview) -> Request:
@@ -73,6 +77,13 @@ def decode(media_type: str, body: bytes | memoryview) -> Request:
     if media_type[:19].lower() == MULTIPART:
         return _from_multipart(split_parameters(media_type)[1].get("boundary"), body)
     kind, charset = _media(media_type)
+    if kind == OIP:
+        from penstock.codec.oip import read_infer
+
+        return read_infer(media_type, body)
+    if kind == ARROW:
+        table = read_arrow(body)
+        return Request(table, {}, [], count_points(table))
     if kind == JSON:
         return _from_json(_as_utf8(body, charset))
     if kind == NPY:
@@ -113,7 +124,10 @@ def _media(media_type: str) -> tuple[str, str]:
 
 
 def _from_json(body: bytes | memoryview) -> Request:
-    data = _parse(body, "The body")
+    try:
+        data = _decode_json(body)
+    except _UNREADABLE:
+        data = _parse(body, "The body")
     if type(data) is list:
         return Request(data, {}, [], len(data))
     if type(data) is dict and "data" in data and data.keys() <= ENVELOPE:

@@ -8,6 +8,7 @@ does it carry bytecode (then the Python version must match), does it refer to a 
 
 from __future__ import annotations
 
+import _compat_pickle
 import io
 import pickletools
 import zipfile
@@ -111,6 +112,7 @@ class _Reader:
         self._texts: list[str | None] = [None, None]
         self._memo: dict[int, str] = {}
         self._memo_size = 0
+        self._protocol = 0
 
     def read(self) -> bool:
         """Read to the end; return False if it stopped before."""
@@ -127,7 +129,7 @@ class _Reader:
     def _step(self, name: str, argument: str | int | None) -> None:
         if name in {"GLOBAL", "INST"} and isinstance(argument, str):
             module, _, attribute = argument.partition(" ")
-            self.names.add((module, attribute))
+            self.names.add(self._today(module, attribute))
             self._push(None)
         elif name == "STACK_GLOBAL":
             module_text, attribute_text = self._texts
@@ -136,12 +138,23 @@ class _Reader:
             self._push(None)
         elif name == "MEMOIZE":
             self._remember(self._memo_size)
+        elif name == "PROTO" and isinstance(argument, int):
+            self._protocol = argument
         elif name in {"PUT", "BINPUT", "LONG_BINPUT"} and isinstance(argument, int):
             self._remember(argument)
         elif name in {"GET", "BINGET", "LONG_BINGET"} and isinstance(argument, int):
             self._push(self._memo.get(argument))
-        elif name not in {"PROTO", "FRAME"}:
+        elif name != "FRAME":
             self._push(argument if isinstance(argument, str) else None)
+
+    def _today(self, module: str, attribute: str) -> tuple[str, str]:
+        """Return the name as unpickling will look it up: old protocols have Python 2's names."""
+        if self._protocol >= 3:
+            return module, attribute
+        renamed = _compat_pickle.NAME_MAPPING.get((module, attribute))
+        if renamed is not None:
+            return renamed
+        return _compat_pickle.IMPORT_MAPPING.get(module, module), attribute
 
     def _push(self, text: str | None) -> None:
         self._texts = [self._texts[1], text]

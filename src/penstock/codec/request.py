@@ -76,6 +76,7 @@ def encode_request(
     data: Any,
     parameters: Mapping[str, Any] | None = None,
     files: Sequence[Any] | None = None,
+    webhook_endpoint: str | None = None,
 ) -> EncodedRequest:
     """Return a predict call's body.
 
@@ -86,6 +87,7 @@ def encode_request(
             so an object with only envelope keys (`data`, `parameters`, `webhook_endpoint`) is read
             as an envelope.
         files: Paths, bytes, open binary files, or `(name, any of these[, content type])`.
+        webhook_endpoint: URL to be told of the result; makes the body an envelope.
 
     Raises:
         MalformedBody: Something has no JSON form (the path is named), or a file cannot be read.
@@ -95,11 +97,20 @@ def encode_request(
             f"files is a {type(files).__name__}, not a list of files.", hint="Write files=[file]."
         )
     if files:
-        return _multipart(data, parameters, files)
+        return _multipart(data, parameters, files, webhook_endpoint)
     body = _json("data", data)
-    if parameters:
-        body = b'{"data":%b,"parameters":%b}' % (body, _json("parameters", dict(parameters)))
+    if parameters or webhook_endpoint is not None:
+        body = _envelope(body, parameters, webhook_endpoint)
     return EncodedRequest("application/json", [memoryview(body)])
+
+
+def _envelope(data: bytes, parameters: Mapping[str, Any] | None, webhook: str | None) -> bytes:
+    fields = [b'"data":' + data]
+    if parameters:
+        fields.append(b'"parameters":' + _json("parameters", dict(parameters)))
+    if webhook is not None:
+        fields.append(b'"webhook_endpoint":' + _json("webhook_endpoint", webhook))
+    return b"{%b}" % b",".join(fields)
 
 
 def _json(name: str, value: Any) -> bytes:
@@ -107,7 +118,10 @@ def _json(name: str, value: Any) -> bytes:
 
 
 def _multipart(
-    data: Any, parameters: Mapping[str, Any] | None, files: Sequence[Any]
+    data: Any,
+    parameters: Mapping[str, Any] | None,
+    files: Sequence[Any],
+    webhook_endpoint: str | None,
 ) -> EncodedRequest:
     # Random, so that no file can be made to contain it.
     boundary = secrets.token_hex(16)
@@ -122,6 +136,8 @@ def _multipart(
         add(_field("data"), memoryview(_json("data", data)))
     if parameters:
         add(_field("parameters"), memoryview(_json("parameters", dict(parameters))))
+    if webhook_endpoint is not None:
+        add('name="webhook_endpoint"', memoryview(webhook_endpoint.encode("utf-8", "replace")))
     for number, given in enumerate(files):
         name, content_type, content = _file(given, number)
         kind = content_type if content_type.isprintable() else OCTETS

@@ -7,6 +7,7 @@ is the only JSON for "no number".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +22,14 @@ _encode_facts = msgspec.json.Encoder(enc_hook=str).encode
 
 # What the encoder raises for types it does not know, text it cannot write, and endless nesting.
 _UNFIT = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+# Longer answers are looked through instead: reading them makes many objects.
+_READ_BACK = 16 * 1024
+
+# Seven times stand in each answer, most of them short: looked up, not written.
+_SHORT_TIMES = [b"%.3f" % (micros / 1e3) for micros in range(2048)]
+_SHORT_NS = 1000 * len(_SHORT_TIMES)
 
 
 def encode_json(value: Any) -> bytes:
@@ -39,10 +48,18 @@ def encode_json(value: Any) -> bytes:
             body = _encode(value)
         except _UNFIT:
             return _encode_other(value)
-        # The encoder also takes sets and bytes, which are errors here, and merges keys.
-        if is_plain(value):
+        # The encoder also takes sets and bytes, which are errors here, and merges keys. Whatever
+        # reads back as equal had none of those; for small answers that is the cheapest proof.
+        if (len(body) < _READ_BACK and _reads_back(body, value)) or is_plain(value):
             return body
     return _encode_other(value)
+
+
+def _reads_back(body: bytes, value: Any) -> bool:
+    try:
+        return bool(_decode(body) == value)
+    except (*_UNFIT, msgspec.MsgspecError):
+        return False
 
 
 def to_plain(value: Any) -> Any:
@@ -74,11 +91,28 @@ def envelope(result: bytes, run_id: str, run_time_ms: float, count: int) -> byte
         count: Number of data points; each gets the id `<run_id>-<number>`.
     """
     run = run_id.encode("ascii")
+    if count == 1:
+        return b'{"result":%b,"run_id":"%b","run_time_ms":%.3f,"prediction_ids":["%b-0"]}' % (
+            result,
+            run,
+            run_time_ms,
+            run,
+        )
     return b'{"result":%b,"run_id":"%b","run_time_ms":%.3f,"prediction_ids":[%b]}' % (
         result,
         run,
         run_time_ms,
-        b'"%b-0"' % run if count == 1 else _id_pattern(count).replace(b"\n", run),
+        _id_pattern(count).replace(b"\n", run),
+    )
+
+
+def milliseconds(spent_ns: Sequence[int]) -> tuple[bytes, ...]:
+    """Return each time, in nanoseconds, as text in milliseconds with three decimals."""
+    return tuple(
+        [
+            _SHORT_TIMES[spent // 1000] if 0 <= spent < _SHORT_NS else b"%.3f" % (spent / 1e6)
+            for spent in spent_ns
+        ]
     )
 
 

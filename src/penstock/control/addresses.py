@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from penstock.core.errors import InvalidSetting
 
@@ -39,19 +39,14 @@ _CLOSED: tuple[Network, ...] = tuple(
         "198.51.100.0/24",
         "203.0.113.0/24",
         "224.0.0.0/3",
-        "::/96",
-        "64:ff9b:1::/48",
-        "100::/64",
         "2001::/23",
         "2001:db8::/32",
         "3fff::/20",
-        "5f00::/16",
-        "fc00::/7",
-        "fe80::/10",
-        "fec0::/10",
-        "ff00::/8",
     )
 )
+
+#: All there is of public IPv6 so far: whatever lies elsewhere is for some other use.
+_PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
@@ -74,6 +69,8 @@ def is_public(address: Address) -> bool:
         carried = address.ipv4_mapped or address.sixtofour or _nat64(address)
         if carried is not None:
             return is_public(carried)
+        if address not in _PUBLIC_V6:
+            return False
     if any(address in network for network in _CLOSED if network.version == address.version):
         return False
     return address.is_global and not address.is_multicast
@@ -126,9 +123,7 @@ class Allowance:
 
     def may_admit(self, host: str, port: int) -> bool:
         """Whether `host` at `port` could be admitted, as far as that shows without a look-up."""
-        names_it = any(
-            entry.host == host and entry.port in {None, port} for entry in self._entries
-        )
+        names_it = any(entry.host == host and entry.port in {None, port} for entry in self._entries)
         if names_it:
             return True
         if host == "localhost" or host.endswith(".localhost"):

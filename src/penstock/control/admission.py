@@ -23,6 +23,7 @@ from penstock.environments.describe import EnvironmentInfo
 #: Smallest and largest value of each version setting.
 RANGES: dict[str, tuple[float, float]] = {
     "replicas": (1, 64),
+    "memory_limit_bytes": (1 << 20, 1 << 50),
     "timeout_s": (0.1, 86400.0),
     "max_batch": (1, 65536),
     "threads": (1, 256),
@@ -40,6 +41,8 @@ def check_settings(settings: VersionSettings) -> None:
     """Raise `InvalidSetting` if a setting is out of range."""
     for name, (least, most) in RANGES.items():
         value = getattr(settings, name)
+        if value is None or value == "auto":
+            continue
         if not least <= value <= most:
             raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
 

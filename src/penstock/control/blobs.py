@@ -69,18 +69,20 @@ class Blobs:
             raise
 
     async def collect(self) -> int:
-        """Delete files that no version uses and that are older than an hour; return bytes freed.
+        """Delete files older than an hour that no version and no run uses; return bytes freed.
 
         Raises:
             InvalidManifest: A stored manifest cannot be read. Nothing is deleted then.
         """
         started = self._now()
-        manifests = await self._database.call(lambda: list(self._database.records.manifests()))
-        return await asyncio.to_thread(self._collect, manifests, started - UNUSED_S)
+        records = self._database.records
+        manifests = await self._database.call(lambda: list(records.manifests()))
+        payloads = await self._database.call(records.runs.blobs)
+        return await asyncio.to_thread(self._collect, manifests, payloads, started - UNUSED_S)
 
-    def _collect(self, manifests: list[bytes], older_than: float) -> int:
+    def _collect(self, manifests: list[bytes], payloads: Sequence[str], older_than: float) -> int:
         used = frozenset(name for raw in manifests for name in read_manifest(raw).blobs())
-        return self._store.collect(used, older_than)
+        return self._store.collect(used.union(payloads), older_than)
 
 
 async def _pieces(sha256: str, chunks: AsyncIterator[bytes], limit: int) -> AsyncIterator[bytes]:

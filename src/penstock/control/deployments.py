@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from penstock.control.database import Database
+from penstock.control.scaling import changed
 from penstock.control.serving import Serving
-from penstock.control.status import DeploymentView, deployment_view
+from penstock.control.status import DeploymentView, deployment_view, scaling_view
 from penstock.core.errors import LoadFailed, NotFound
 from penstock.core.records import DeploymentRecord, VersionRecord
 from penstock.core.states import VersionState
@@ -55,13 +57,17 @@ class Deployments:
     def _view(self, record: DeploymentRecord) -> DeploymentView:
         pool = self._serving.active_pool(record.project, record.name)
         problem = self._serving.problem(record.project, record.name)
+        active = self._serving.active_record(record.project, record.name)
+        scale = self._serving.scale_of(active) if active is not None else None
         return deployment_view(
             record,
+            scaling=scaling_view(scale, pool.facts() if pool is not None else {}),
             endpoint=self._endpoint(record.project, record.name),
             replicas=pool.status() if pool is not None else (),
             tally=self._serving.tally(record.project, record.name),
             starting=record.active is not None and pool is None,
             problem=problem.to_dict() if problem is not None else None,
+            health=pool.health() if pool is not None else None,
         )
 
     async def _find(self, project: str, name: str) -> DeploymentRecord:
@@ -70,6 +76,25 @@ class Deployments:
         if record is None:
             raise NotFound(f"There is no deployment {name!r} in project {project!r}.")
         return record
+
+    async def scale(self, project: str, name: str, changes: Mapping[str, Any]) -> DeploymentView:
+        """Change how many replicas a deployment may have, for this version and the next ones.
+
+        Args:
+            project: The project.
+            name: The deployment.
+            changes: `min_replicas`, `max_replicas`, `cooldown_s`, as far as they change; None takes
+                a limit back.
+
+        Raises:
+            NotFound: There is no such deployment.
+            InvalidSetting: A limit is out of range.
+        """
+        async with self._serving.lock(project, name):
+            record = await self._find(project, name)
+            wanted = changed(record.scaling, changes)
+            await self._serving.set_scaling(project, name, wanted)
+            return self._view(await self._find(project, name))
 
     async def delete(self, project: str, name: str) -> None:
         """Delete a deployment with its versions and memory; calls in hand are answered.
@@ -91,6 +116,7 @@ class Deployments:
         """
         database = self._database
         for deployment in await database.call(database.records.list_deployments, None):
+            self._serving.remember_scaling(deployment.project, deployment.name, deployment.scaling)
             for record in deployment.versions:
                 if record.state is VersionState.DEPLOYING:
                     await self._mark_interrupted(record)

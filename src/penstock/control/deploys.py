@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest
@@ -17,10 +17,12 @@ from penstock.control import admission
 from penstock.control.database import Database
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.pools import key_of
+from penstock.control.scaling import changed, with_deploy
 from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.trial import run_example
 from penstock.core.errors import InternalError, NotFound, PenstockError
+from penstock.core.faults import fault
 from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
@@ -43,6 +45,7 @@ class Candidate(NamedTuple):
     manifest: Manifest
     settings: VersionSettings
     actor: str
+    scaling: Mapping[str, Any] = {}
 
 
 class _Lines:
@@ -81,7 +84,13 @@ class Deploys:
         self._tasks: set[asyncio.Task[VersionView]] = set()
 
     async def admit(
-        self, project: str, name: str, manifest: bytes, settings: VersionSettings, actor: str
+        self,
+        project: str,
+        name: str,
+        manifest: bytes,
+        settings: VersionSettings,
+        actor: str,
+        scaling: Mapping[str, Any] | None = None,
     ) -> Candidate:
         """Check everything that can be checked without a worker; record nothing.
 
@@ -91,6 +100,7 @@ class Deploys:
             manifest: The bundle's manifest as JSON.
             settings: How to serve the version.
             actor: Id of the key that asks for it.
+            scaling: Limits of the deployment to change once the version is ready, by name.
 
         Raises:
             InvalidName, InvalidManifest, InvalidSetting, InterpreterMismatch, MissingImports:
@@ -101,6 +111,8 @@ class Deploys:
         check_deployment_name(name)
         parsed = read_manifest(manifest)
         admission.check_settings(settings)
+        changes = with_deploy(settings, scaling or {})
+        changed(self._serving.scaling(project, name), changes)
         admission.check_model_types(parsed)
         admission.check_interpreter(parsed, self._interpreter)
         admission.check_imports(parsed, await asyncio.to_thread(describe))
@@ -108,7 +120,7 @@ class Deploys:
             raise NotFound(f"There is no project {project!r}.")
         missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))
         admission.check_blobs(parsed, missing)
-        return Candidate(project, name, manifest, parsed, settings, actor)
+        return Candidate(project, name, manifest, parsed, settings, actor, changes)
 
     def begin(
         self, candidate: Candidate, report: Report, *, activate: bool = True
@@ -151,10 +163,14 @@ class Deploys:
         self, candidate: Candidate, report: Report, activate: bool
     ) -> VersionView:
         record = await self._record(candidate)
+        fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:
             pool = await self._prepare(record, candidate.manifest, report)
+            fault("deploy.loaded")
             record = await self._mark(record, VersionState.READY)
+            fault("deploy.ready")
+            await self._scale(candidate)
         except Exception as error:
             await self._mark_failed(record, _as_ours(error))
             raise
@@ -164,6 +180,14 @@ class Deploys:
         report(StepEvent("activating", "Switching the endpoint over."))
         await self._serving.activate(record, pool)
         return version_view(record, record.number)
+
+    async def _scale(self, candidate: Candidate) -> None:
+        """Take the limits that came with the version, if they say something new."""
+        project, name = candidate.project, candidate.name
+        before = self._serving.scaling(project, name)
+        wanted = changed(before, candidate.scaling)
+        if wanted != before:
+            await self._serving.set_scaling(project, name, wanted)
 
     async def _record(self, candidate: Candidate) -> VersionRecord:
         return await self._database.call(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from penstock.control.database import Database
@@ -23,6 +23,18 @@ FIRST_PROJECT = "default"
 
 #: Label that marks the admin key given from outside; there is at most one such key.
 GIVEN_LABEL = "PENSTOCK_ADMIN_KEY"
+
+
+async def _nobody_listens(_record: KeyRecord, _valid: bool) -> None:
+    return
+
+
+def unknown_key() -> Unauthorized:
+    """Return the error for a key that is not in the table."""
+    return Unauthorized(
+        "The API key is unknown or was revoked.",
+        hint="Check the key and that it is for this server.",
+    )
 
 
 class IssuedKey(NamedTuple):
@@ -59,6 +71,8 @@ class Keys:
         self._projects = projects
         self._now = now
         self._by_digest: dict[bytes, KeyRecord] = {}
+        #: Told of every key that was made (True) or revoked (False); waited for before we answer.
+        self.on_change: Callable[[KeyRecord, bool], Awaitable[None]] = _nobody_listens
 
     async def load(self) -> None:
         """Fill the table from the records; needed once, before the first `check`."""
@@ -93,11 +107,16 @@ class Keys:
         """
         record = self._by_digest.get(digest_of(key_in(authorization)))
         if record is None:
-            raise Unauthorized(
-                "The API key is unknown or was revoked.",
-                hint="Check the key and that it is for this server.",
-            )
+            raise unknown_key()
         return record
+
+    def known(self, digest: bytes) -> KeyRecord | None:
+        """Return the valid key whose text has this SHA-256, or None."""
+        return self._by_digest.get(digest)
+
+    def valid(self) -> Sequence[KeyRecord]:
+        """Return the keys that are neither revoked nor forgotten."""
+        return tuple(self._by_digest.values())
 
     async def issue(self, scope: Scope, project: str | None, label: str = "") -> IssuedKey:
         """Make a key. Its text is in the answer and nowhere else.
@@ -119,6 +138,7 @@ class Keys:
         text, prefix = make_key(scope)
         record = self._record(text.encode(), prefix, scope, project, label)
         await self._database.call(self._add, record)
+        await self.on_change(record, True)
         return IssuedKey(text, record)
 
     def _record(
@@ -147,6 +167,7 @@ class Keys:
         record = await self._database.call(self._revoke, key_id, self._now())
         if record is None:
             raise NotFound(f"There is no key {key_id!r}.")
+        await self.on_change(record, False)
         return record
 
     async def bootstrap(self, given_admin_key: str | None = None) -> FirstKeys | None:

@@ -9,6 +9,7 @@ from the environment, no connection used twice.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 import threading
@@ -79,9 +80,11 @@ class Outgoing:
         """Post a body once. Whatever goes wrong is in the outcome; nothing is raised."""
         import httpx2
 
+        transport = await self._open_transport()
         begun = time.monotonic()
         try:
-            status = await asyncio.wait_for(self._post(url, headers, body), self._timeout_s)
+            posting = self._post(transport, url, headers, body)
+            status = await asyncio.wait_for(posting, self._timeout_s)
         except (asyncio.TimeoutError, httpx2.TimeoutException):
             return _failed(f"{url.host} did not answer within {self._timeout_s:g} s.", begun)
         except NotAllowed as error:
@@ -94,17 +97,23 @@ class Outgoing:
             return _failed(f"{url.host} could not be reached: {reason}.", begun)
         return Outcome(status, "", (time.monotonic() - begun) * 1e3)
 
-    async def _post(self, url: WebhookUrl, headers: Mapping[str, str], body: bytes) -> int:
+    async def _post(
+        self,
+        transport: httpx2.AsyncBaseTransport,
+        url: WebhookUrl,
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> int:
         import httpx2
 
-        addresses = await self._addresses(url)
-        problem: httpx2.HTTPError | None = None
-        for address in addresses[:_TRIES]:
-            try:
-                return await self._post_to(address, url, headers, body)
-            except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-                problem = error
-        assert problem is not None
+        first, *others = (await self._addresses(url))[:_TRIES]
+        try:
+            return await self._post_to(transport, first, url, headers, body)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            problem = error
+        for address in others:
+            with contextlib.suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
+                return await self._post_to(transport, address, url, headers, body)
         raise problem
 
     async def _addresses(self, url: WebhookUrl) -> list[Address]:
@@ -125,11 +134,15 @@ class Outgoing:
         return found
 
     async def _post_to(
-        self, address: Address, url: WebhookUrl, headers: Mapping[str, str], body: bytes
+        self,
+        transport: httpx2.AsyncBaseTransport,
+        address: Address,
+        url: WebhookUrl,
+        headers: Mapping[str, str],
+        body: bytes,
     ) -> int:
         import httpx2
 
-        transport = await self._open_transport()
         split = max(1.0, self._timeout_s / 2)
         timeout = {"connect": split, "read": self._timeout_s, "write": self._timeout_s}
         extensions: dict[str, Any] = {"timeout": {**timeout, "pool": None}}

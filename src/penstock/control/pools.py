@@ -10,13 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from penstock.codec.bundle import Manifest, read_manifest
+from penstock.codec.bundle import read_manifest
 from penstock.control.admission import preload_modules
+from penstock.control.scaling import scale_of
 from penstock.core.errors import NotReady, PenstockError
-from penstock.core.records import VersionRecord
-from penstock.engine.base import Engine, Pool, VersionKey, VersionSpec
+from penstock.core.records import Scaling, VersionRecord
+from penstock.engine.base import Engine, Pool, Scale, VersionKey, VersionSpec
 from penstock.stores.base import BlobStore
 
 log = logging.getLogger("penstock.versions")
@@ -25,6 +28,10 @@ log = logging.getLogger("penstock.versions")
 def key_of(record: VersionRecord) -> VersionKey:
     """Return the engine's key of a version."""
     return VersionKey(record.project, record.deployment, record.number)
+
+
+def _scale_of_version(record: VersionRecord) -> Scale:
+    return scale_of(record.settings, Scaling())
 
 
 class Pools:
@@ -52,6 +59,8 @@ class Pools:
         self._preload = preload
         self._idle_s = idle_s
         self._drain_s = drain_s
+        #: How many replicas a version may have; `Serving` knows better than the version alone.
+        self.scale_of: Callable[[VersionRecord], Scale] = _scale_of_version
         self._running: dict[VersionKey, Pool] = {}
         self._starts: dict[VersionKey, asyncio.Task[Pool]] = {}
         self._watchers: dict[VersionKey, asyncio.Task[None]] = {}
@@ -67,12 +76,14 @@ class Pools:
         *,
         when_idle: Callable[[VersionKey], None] | None = None,
         on_line: Callable[[str], None] | None = None,
+        asleep: bool = False,
     ) -> Pool:
         """Return the version's pool, starting it first if it does not run.
 
         Callers that ask at the same time share one start. `when_idle` is called once a pool that
         was started here had no calls for a while, unless `keep` was called; it should stop it.
-        `on_line` gets every line that a pool started here prints.
+        `on_line` gets every line that a pool started here prints. With `asleep` no worker is
+        started before the first call.
 
         Raises:
             LoadFailed: The version did not load.
@@ -86,7 +97,7 @@ class Pools:
             return running
         begun = self._starts.get(key)
         if begun is None:
-            begun = asyncio.create_task(self._start(key, record, when_idle, on_line))
+            begun = asyncio.create_task(self._start(key, record, when_idle, on_line, asleep))
             self._starts[key] = begun
             begun.add_done_callback(lambda task: self._forget_start(key, task))
         await asyncio.wait({begun})
@@ -100,29 +111,38 @@ class Pools:
         record: VersionRecord,
         when_idle: Callable[[VersionKey], None] | None,
         on_line: Callable[[str], None] | None,
+        asleep: bool,
     ) -> Pool:
-        manifest = read_manifest(record.manifest)
-        paths = await asyncio.to_thread(self._paths, manifest)
-        settings = record.settings
-        pool = await self._engine.start(
-            VersionSpec(
-                key=key,
-                manifest=record.manifest,
-                blobs=paths,
-                preload=preload_modules(manifest, self._preload),
-                replicas=settings.replicas,
-                threads=settings.threads,
-                max_batch=settings.max_batch,
-                max_queue=settings.max_queue,
-                timeout_s=settings.timeout_s,
-            ),
-            on_line,
-        )
+        spec = self._spec(record, asleep)
+        if not asleep:
+            paths = await asyncio.to_thread(self._paths, record.manifest)
+            spec = replace(spec, blobs=paths)
+        pool = await self._engine.start(spec, on_line)
         self._running[key] = pool
         if when_idle is not None:
             watch = self._watch(key, pool, when_idle)
             self._watchers[key] = asyncio.create_task(watch)
         return pool
+
+    def _spec(self, record: VersionRecord, asleep: bool) -> VersionSpec:
+        settings, scale = record.settings, self.scale_of(record)
+        if not asleep:
+            # What does not serve yet must not fall asleep; `Serving` gives it its own scale then.
+            scale = replace(scale, low=max(1, scale.low))
+        return VersionSpec(
+            key=key_of(record),
+            manifest=record.manifest,
+            blobs={},
+            preload=preload_modules(read_manifest(record.manifest), self._preload),
+            replicas=scale.low,
+            threads=settings.threads,
+            max_batch=settings.max_batch,
+            max_queue=settings.max_queue,
+            timeout_s=settings.timeout_s,
+            scale=scale,
+            find_blobs=partial(self._paths, record.manifest),
+            memory_limit_bytes=settings.memory_limit_bytes,
+        )
 
     def _forget_start(self, key: VersionKey, task: asyncio.Task[Pool]) -> None:
         if self._starts.get(key) is task:
@@ -130,8 +150,8 @@ class Pools:
         if not task.cancelled():
             task.exception()  # seen, also when nobody waits for this start any more
 
-    def _paths(self, manifest: Manifest) -> dict[str, Path]:
-        return {sha256: self._blobs.path(sha256) for sha256 in manifest.blobs()}
+    def _paths(self, manifest: bytes) -> dict[str, Path]:
+        return {sha256: self._blobs.path(sha256) for sha256 in read_manifest(manifest).blobs()}
 
     def keep(self, key: VersionKey) -> None:
         """Let a version run for good, also one that was started for a while."""

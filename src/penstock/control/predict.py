@@ -7,13 +7,13 @@ dictionary look-ups, one key check and one object.
 
 from __future__ import annotations
 
-import os
-import struct
 import time
 from collections.abc import Callable
 from typing import cast
 
 from penstock.codec.frames import SHOW_TRACEBACK
+from penstock.control.run_ids import RunIds
+from penstock.control.tally import Tally
 from penstock.core.errors import Forbidden, NotFound, NotReady
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, Call, Pool, VersionKey
@@ -40,36 +40,12 @@ STARTING_RETRY_S = 1
 
 _CLOCK = time.monotonic_ns
 _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
-#: A bucket for every time that 63 bits of nanoseconds can hold.
-_BUCKETS = 54
 
 
 def predict_path(project: str, deployment: str, number: int | None = None) -> bytes:
     """Return the request path of a deployment's predict call, or of one version's."""
     version = "" if number is None else f"/versions/{number}"
     return f"/v1/{project}/{deployment}{version}/predict".encode("ascii")
-
-
-class Tally:
-    """What a version has answered. Plain integers: written and read on the event loop only.
-
-    Attributes:
-        calls: Calls handed to the pool.
-        errors: Calls answered with an error code.
-        cancelled: Calls whose caller went away.
-        time_ns: Sum of the time from arrival to answer of the answered calls.
-        buckets: Answered calls by time: bucket `i` counts those of less than `2**i` microseconds
-            (1024 ns) that are not in a lower bucket.
-    """
-
-    __slots__ = ("buckets", "calls", "cancelled", "errors", "time_ns")
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.errors = 0
-        self.cancelled = 0
-        self.time_ns = 0
-        self.buckets = [0] * _BUCKETS
 
 
 class Route:
@@ -85,12 +61,22 @@ class Route:
         pool: The running version, or None while the deployment is starting.
         timeout_ns: Nanoseconds a call may take from arrival to answer.
         max_body: Largest body in bytes.
+        number: The version, when the path names one.
         tally: What the version has answered; shared by all its paths.
         admitted: Ids of the keys that may call it, as found out so far. What a key may do never
             changes, and a revoked key does not get as far as this.
     """
 
-    __slots__ = ("admitted", "deployment", "max_body", "pool", "project", "tally", "timeout_ns")
+    __slots__ = (
+        "admitted",
+        "deployment",
+        "max_body",
+        "number",
+        "pool",
+        "project",
+        "tally",
+        "timeout_ns",
+    )
 
     def __init__(
         self,
@@ -100,7 +86,9 @@ class Route:
         timeout_ns: int,
         max_body: int,
         tally: Tally,
+        number: int | None = None,
     ) -> None:
+        self.number = number
         self.project = project
         self.deployment = deployment
         self.pool = pool
@@ -115,12 +103,14 @@ class PredictCall(Call):
 
     Attributes:
         pool: Where it was handed to.
+        route: Where it came in.
         then: Called with the call and its answer, exactly once, unless it is cancelled.
     """
 
-    __slots__ = ("pool", "tally", "then")
+    __slots__ = ("pool", "route", "tally", "then")
 
     pool: Pool
+    route: Route
     tally: Tally
     then: Callable[[Call, Answer], None]
 
@@ -132,37 +122,8 @@ def _finished(call: Call, answer: Answer) -> None:
     tally.time_ns += took
     tally.buckets[(took >> 10).bit_length()] += 1
     if answer.code:
-        tally.errors += 1
+        tally.failed(answer.code)
     counted.then(call, answer)
-
-
-class RunIds:
-    """Fresh run ids (random UUIDs, version 4), made 256 at a time from one block of randomness."""
-
-    __slots__ = ("_ready",)
-
-    def __init__(self) -> None:
-        self._ready: list[str] = []
-
-    def take(self) -> str:
-        """Return an id that was never returned before."""
-        ready = self._ready
-        if not ready:
-            ready.extend(_block_of_ids())
-        return ready.pop()
-
-
-_GROUPS = struct.Struct("8s4s4s4s12s")
-_VERSION = bytes(byte & 0x0F | 0x40 for byte in range(256))
-_VARIANT = bytes(byte & 0x3F | 0x80 for byte in range(256))
-
-
-def _block_of_ids() -> list[str]:
-    raw = bytearray(os.urandom(16 * 256))
-    raw[6::16] = raw[6::16].translate(_VERSION)
-    raw[8::16] = raw[8::16].translate(_VARIANT)
-    groups = _GROUPS.iter_unpack(raw.hex().encode("ascii"))
-    return [b"-".join(parts).decode("ascii") for parts in groups]
 
 
 class Predictor:
@@ -178,9 +139,13 @@ class Predictor:
         self, check_key: Callable[[bytes], KeyRecord], *, max_body: int = DEFAULT_MAX_BODY
     ) -> None:
         self.routes: dict[bytes, Route] = {}
+        #: Called with a path and its route when the path becomes known, with None when it goes.
+        self.on_path: Callable[[bytes, Route | None], None] = lambda _path, _route: None
         self.tallies: dict[VersionKey, Tally] = {}
         self.run_ids = RunIds()
-        self._check_key = check_key
+        #: Each is called with project and deployment when calls can go to a pool.
+        self.route_listeners: list[Callable[[str, str], None]] = []
+        self.check_key = check_key
         self._max_body = max_body
 
     # --- the table ---
@@ -191,6 +156,8 @@ class Predictor:
         """Send the calls of a deployment (`number` None) or of one version to `pool`."""
         tally = self.tallies.setdefault(pool.key, Tally())
         self._point(project, deployment, number, pool, int(timeout_s * 1e9), tally)
+        for tell in self.route_listeners:
+            tell(project, deployment)
 
     def set_starting(self, project: str, deployment: str) -> None:
         """Answer the calls of a deployment with 503 until `set_route`."""
@@ -198,8 +165,10 @@ class Predictor:
 
     def remove_route(self, project: str, deployment: str, number: int | None) -> None:
         """Forget a deployment (`number` None) or one version; nothing happens if it is unknown."""
-        route = self.routes.pop(predict_path(project, deployment, number), None)
+        path = predict_path(project, deployment, number)
+        route = self.routes.pop(path, None)
         if route is not None:
+            self.on_path(path, None)
             self._let_go(route.pool, route.tally)
 
     def _point(
@@ -214,7 +183,9 @@ class Predictor:
         path = predict_path(project, deployment, number)
         route = self.routes.get(path)
         if route is None:
-            self.routes[path] = Route(project, deployment, pool, timeout_ns, self._max_body, tally)
+            route = Route(project, deployment, pool, timeout_ns, self._max_body, tally, number)
+            self.routes[path] = route
+            self.on_path(path, route)
             return
         before = route.pool, route.tally
         route.pool, route.timeout_ns, route.tally = pool, timeout_ns, tally
@@ -238,7 +209,17 @@ class Predictor:
             NotFound: No such deployment or version.
             NotReady: The deployment is starting.
         """
-        record = self._check_key(authorization)
+        record = self.check_key(authorization)
+        return self.route_for(path, record), record
+
+    def route_for(self, path: bytes, record: KeyRecord) -> Route:
+        """Return the route of a request path for a key that was checked.
+
+        Raises:
+            Forbidden: The key may not predict in the project that the path names.
+            NotFound: No such deployment or version.
+            NotReady: The deployment is starting.
+        """
         route = self.routes.get(path)
         if route is None:
             raise _no_route(path, record)
@@ -252,7 +233,7 @@ class Predictor:
                 hint="Try again in a moment.",
                 retry_after_s=STARTING_RETRY_S,
             )
-        return route, record
+        return route
 
     def start(
         self,
@@ -262,6 +243,9 @@ class Predictor:
         body: Body,
         on_done: Callable[[Call, Answer], None],
         flags: int = 0,
+        *,
+        run_id: str = "",
+        arrived_ns: int = 0,
     ) -> PredictCall:
         """Hand a call to the route's pool and return it.
 
@@ -274,20 +258,42 @@ class Predictor:
             media_type: The request's `Content-Type`.
             body: The request's body; its descriptor, if any, now belongs to the engine.
             on_done: Takes the answer.
-            flags: `ACCEPT_NPY` or 0.
+            flags: How the answer is wanted; see `penstock.codec.frames`.
+            run_id: The run's id; empty for a fresh one.
+            arrived_ns: When the call arrived, in monotonic nanoseconds; 0 for now.
         """
         pool = route.pool
         assert pool is not None
         if record.scope in _MAY_SEE_TRACEBACKS:
             flags |= SHOW_TRACEBACK
-        now = _CLOCK()
-        call = PredictCall(
-            self.run_ids.take(), media_type, body, now, now + route.timeout_ns, _finished, flags
-        )
+        now = arrived_ns or _CLOCK()
+        run_id = run_id or self.run_ids.take()
+        call = PredictCall(run_id, media_type, body, now, now + route.timeout_ns, _finished, flags)
         call.pool = pool
+        call.route = route
         call.tally = tally = route.tally
         call.then = on_done
         tally.calls += 1
+        pool.submit(call)
+        return call
+
+    @staticmethod
+    def start_run(
+        route: Route,
+        run_id: str,
+        media_type: bytes,
+        body: Body,
+        on_done: Callable[[Call, Answer], None],
+        timeout_s: float | None,
+    ) -> PredictCall:
+        """Like `start`, for an asynchronous run: `timeout_s` None means the version's limit."""
+        pool, now = route.pool, _CLOCK()
+        assert pool is not None
+        deadline = now + (route.timeout_ns if timeout_s is None else int(timeout_s * 1e9))
+        call = PredictCall(run_id, media_type, body, now, deadline, _finished, SHOW_TRACEBACK)
+        call.pool, call.tally, call.then = pool, route.tally, on_done
+        call.route = route
+        call.tally.calls += 1
         pool.submit(call)
         return call
 
@@ -296,6 +302,11 @@ class Predictor:
         """Give up a call that is not answered: its caller went away."""
         call.tally.cancelled += 1
         call.pool.cancel(call)
+
+
+def flags_for(record: KeyRecord, flags: int) -> int:
+    """Return a call's flags with what its key's owner may see."""
+    return flags | SHOW_TRACEBACK if record.scope in _MAY_SEE_TRACEBACKS else flags
 
 
 def _forbidden(record: KeyRecord, project: str) -> Forbidden:

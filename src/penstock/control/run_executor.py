@@ -9,19 +9,20 @@ calls find the queue of their pool short.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from penstock.codec.frames import SHOW_TRACEBACK
 from penstock.control.database import Database
 from penstock.control.group_commit import GroupCommit
-from penstock.control.predict import Answer, Call, Predictor, predict_path
+from penstock.control.predict import Answer, Predictor, predict_path
 from penstock.control.run_lanes import Held, Lane
 from penstock.control.run_outcomes import error_json, outcome_of
-from penstock.control.run_payloads import RunPayloads
-from penstock.core.errors import InternalError, NotFound, NotReady, PenstockError, WorkerDied
+from penstock.control.run_payloads import RunPayloads, discard
+from penstock.core.errors import NotFound, NotReady, PenstockError, WorkerDied
 from penstock.core.faults import fault, skipped
 from penstock.core.names import new_run_id
 from penstock.core.run_records import Name, Outcome, RunRecord
@@ -31,6 +32,9 @@ log = logging.getLogger("penstock.runs")
 
 #: Seconds before a store that failed is asked again.
 STORE_RETRY_S = 1.0
+
+#: Seconds after which the next retry is looked for again, whatever the clock says.
+LONGEST_SLEEP_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class RunExecutor:
         self._lanes: dict[Name, Lane] = {}
         self._held: dict[tuple[str, int], Held] = {}
         self._event = asyncio.Event()
-        self._closing = False
+        self._closed = False
         self._loops: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._ends = GroupCommit(self._write_ends)
@@ -131,11 +135,10 @@ class RunExecutor:
     async def _wait(self) -> None:
         due = [lane.due for lane in self._lanes.values() if lane.due]
         pause = max(0.0, min(due) - self._now()) if due else None
-        try:
-            # A clock that is set back must not make a retry wait for ever.
-            await asyncio.wait_for(self._event.wait(), None if pause is None else min(pause, 60.0))
-        except asyncio.TimeoutError:
-            pass
+        # A clock that is set back must not make a retry wait for ever.
+        limit = None if pause is None else min(pause, LONGEST_SLEEP_S)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._event.wait(), limit)
         self._event.clear()
 
     def _room(self) -> dict[Name, int]:
@@ -184,8 +187,8 @@ class RunExecutor:
             lane.inside.add(held)
             self._spawn(self._execute(lane, held))
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -222,15 +225,17 @@ class RunExecutor:
         assert run.input is not None
         try:
             body = await self._payloads.body(run.input)
-            route = self._predictor.routes.get(predict_path(*run.name))
-            if route is None or route.pool is None:
-                raise NotReady(f"Deployment {run.deployment!r} is not serving.")  # noqa: TRY301
-        except PenstockError as error:
+        except PenstockError as broken:
+            return Answer(broken.code, error=broken), None
+        route = self._predictor.routes.get(predict_path(*run.name))
+        if route is None or route.pool is None:
+            discard(body)
+            error = NotReady(f"Deployment {run.deployment!r} is not serving.")
             return Answer(error.code, error=error), None
-        held.answer = asyncio.get_running_loop().create_future()
         if held.aborted:
-            held.answer.set_result(None)
+            discard(body)
             return None, None
+        held.answer = asyncio.get_running_loop().create_future()
         version = route.pool.key.number
         held.call = self._predictor.start_run(
             route,
@@ -238,34 +243,40 @@ class RunExecutor:
             run.media_type.encode("latin-1", "replace"),
             body,
             lambda _call, answer: _settle(held, answer),
-            SHOW_TRACEBACK,
             run.timeout_s,
         )
         fault("run.handed")
         return await held.answer, version
 
     async def _finish(self, held: Held, answer: Answer, version: int | None) -> None:
-        """Record the end of an attempt; as long as the disk refuses, try again."""
+        """Record the end of an attempt and tell those concerned."""
         run = held.run
-        while True:
-            try:
-                outcome = await outcome_of(
-                    run, answer, version, self._payloads, self.options.max_crashes, self._now()
-                )
-                believed = await self._ends.put(outcome)
-                break
-            except PenstockError:
-                log.exception("The end of run %s cannot be recorded yet.", run.run_id)
-                await asyncio.sleep(STORE_RETRY_S)
+        outcome, believed = await self._record(run, answer, version)
         fault("run.finished")
         if not believed:
             log.info("A late answer of run %s, attempt %d, is dropped.", run.run_id, run.attempt)
         elif outcome.state is RunState.QUEUED:
             lane = self._lane(run.name)
-            lane.due = min(lane.due or outcome.due_at, outcome.due_at)
+            lane.due = outcome.due_at if lane.due is None else min(lane.due, outcome.due_at)
             self._event.set()
         else:
             self._ended(run.run_id, run.webhook_url is not None)
+
+    async def _record(
+        self, run: RunRecord, answer: Answer, version: int | None
+    ) -> tuple[Outcome, bool]:
+        """Return the outcome and whether it was believed; while the disk refuses, try again."""
+        while True:
+            try:
+                outcome = await outcome_of(
+                    run, answer, version, self._payloads, self.options.max_crashes, self._now()
+                )
+                return outcome, await self._ends.put(outcome)
+            except PenstockError:  # noqa: PERF203 - trying again is the point
+                if self._closed:
+                    raise
+                log.exception("The end of run %s cannot be recorded yet.", run.run_id)
+                await asyncio.sleep(STORE_RETRY_S)
 
     async def _write_ends(self, outcomes: Sequence[Outcome]) -> Sequence[bool]:
         return await self._database.call(self._database.records.runs.finish, outcomes)
@@ -317,6 +328,7 @@ class RunExecutor:
             task.cancel()
         if self._running:
             await asyncio.wait(set(self._running), timeout=drain_s)
+        self._closed = True
         left = list(self._held.values())
         for held in left:
             self._abort(held)

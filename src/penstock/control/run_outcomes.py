@@ -13,7 +13,14 @@ import msgspec
 
 from penstock.codec.results import error_body
 from penstock.control.run_payloads import RunPayloads
-from penstock.core.errors import InternalError, NotReady, Overloaded, PenstockError, StoreError, WorkerDied
+from penstock.core.errors import (
+    InternalError,
+    NotReady,
+    Overloaded,
+    PenstockError,
+    StoreError,
+    WorkerDied,
+)
 from penstock.core.run_records import Outcome, RunRecord
 from penstock.core.states import RunState
 from penstock.engine.base import Answer
@@ -22,7 +29,7 @@ from penstock.engine.base import Answer
 MAX_WORKER_DEATHS = 3
 
 #: Pause before another attempt: doubled each time, from the first to the second (seconds).
-BACKOFF_S = (0.5, 60.0)
+BACKOFF_S = (0.5, 10.0)
 
 _TRIED_AGAIN = frozenset(kind.code for kind in (WorkerDied, NotReady, Overloaded, StoreError))
 
@@ -95,9 +102,7 @@ async def _succeeded(
         found = msgspec.json.decode(answer.body, type=_Envelope)
     except msgspec.MsgspecError:
         broken = InternalError("The worker's answer cannot be read.")
-        return await outcome_of(
-            run, Answer(broken.code, error=broken), version, payloads, 0, now
-        )
+        return await outcome_of(run, Answer(broken.code, error=broken), version, payloads, 0, now)
     return Outcome(
         run.run_id,
         run.attempt,

@@ -92,6 +92,13 @@ def take(body: Body) -> bytes | memoryview:
         os.close(fd)
 
 
+def discard(body: Body) -> None:
+    """Close the descriptor of a body that is not used, if it has one."""
+    if body.fd >= 0:
+        os.close(body.fd)
+        body.fd = -1
+
+
 def request_digest(media_type: str, data: bytes | memoryview) -> bytes:
     """Return the SHA-256 by which two requests count as the same.
 

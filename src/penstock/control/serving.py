@@ -14,9 +14,11 @@ from collections.abc import Callable
 from penstock.control.database import Database
 from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor, Tally
+from penstock.control.scaling import scale_of
 from penstock.core.errors import PenstockError
-from penstock.core.records import VersionRecord
-from penstock.engine.base import Pool, VersionKey
+from penstock.core.faults import fault
+from penstock.core.records import Scaling, VersionRecord
+from penstock.engine.base import Pool, Scale, VersionKey
 
 log = logging.getLogger("penstock.versions")
 
@@ -50,15 +52,48 @@ class Serving:
         self._locks: dict[Name, asyncio.Lock] = {}
         self._active: dict[Name, VersionRecord] = {}
         self._problems: dict[Name, PenstockError] = {}
+        self._scalings: dict[Name, Scaling] = {}
+        pools.scale_of = self.scale_of
+        #: Told of every switch: the version that serves now, the one before it.
+        self.on_switch: Callable[[VersionRecord, VersionRecord | None], None] | None = None
 
     def lock(self, project: str, name: str) -> asyncio.Lock:
         """Return the lock that serialises changes of one deployment."""
         return self._locks.setdefault((project, name), asyncio.Lock())
 
+    def active_record(self, project: str, name: str) -> VersionRecord | None:
+        """Return the version that serves the deployment, or shall serve it, or None."""
+        return self._active.get((project, name))
+
     def active_pool(self, project: str, name: str) -> Pool | None:
         """Return the pool that serves the deployment, or None."""
         record = self._active.get((project, name))
         return self.pools.get(key_of(record)) if record is not None else None
+
+    def scale_of(self, record: VersionRecord) -> Scale:
+        """Return how many replicas a version may have."""
+        return scale_of(record.settings, self.scaling(record.project, record.deployment))
+
+    def scaling(self, project: str, name: str) -> Scaling:
+        """Return the deployment's own limits for the number of replicas."""
+        return self._scalings.get((project, name), Scaling())
+
+    def remember_scaling(self, project: str, name: str, scaling: Scaling) -> None:
+        """Take a deployment's limits as they are on record; the version that serves obeys them."""
+        self._scalings[project, name] = scaling
+        record, pool = self._active.get((project, name)), self.active_pool(project, name)
+        if record is not None and pool is not None:
+            pool.scale(self.scale_of(record))
+
+    async def set_scaling(self, project: str, name: str, scaling: Scaling) -> None:
+        """Change a deployment's limits, for this version and the next ones.
+
+        The caller holds the deployment's lock.
+        """
+        await self.database.call(
+            self.database.records.set_scaling, project, name, scaling, self.now()
+        )
+        self.remember_scaling(project, name, scaling)
 
     def tally(self, project: str, name: str) -> Tally | None:
         """Return what the version that serves has answered, or None when none runs."""
@@ -91,14 +126,19 @@ class Serving:
             if before is None or before.number != record.number:
                 self.withdraw_version(key_of(record))
             raise
+        fault("serving.activated")
         self._serve(record, pool)
+        fault("serving.switched")
         if before is not None and before.number != record.number:
             self.withdraw_version(key_of(before))
+        if self.on_switch is not None:
+            self.on_switch(record, before)
 
     def _serve(self, record: VersionRecord, pool: Pool) -> None:
         name = (record.project, record.deployment)
         self._active[name] = record
         self._problems.pop(name, None)
+        pool.scale(self.scale_of(record))
         self._predictor.set_route(*name, None, pool, record.settings.timeout_s)
 
     def expect(self, record: VersionRecord) -> None:
@@ -124,7 +164,7 @@ class Serving:
     async def _try_start(self, record: VersionRecord) -> PenstockError | None:
         name = (record.project, record.deployment)
         try:
-            pool = await self.pools.start(record)
+            pool = await self.pools.start(record, asleep=self.scale_of(record).low == 0)
         except PenstockError as error:
             return error
         async with self.lock(*name):
@@ -144,6 +184,7 @@ class Serving:
         """Take a deployment's routes away and drain whatever runs of it."""
         self._active.pop((project, name), None)
         self._problems.pop((project, name), None)
+        self._scalings.pop((project, name), None)
         self._predictor.remove_route(project, name, None)
         for number in numbers:
             self.withdraw_version(VersionKey(project, name, number))

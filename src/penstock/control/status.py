@@ -6,7 +6,7 @@ the dashboard shows them. Made from records and running pools by the functions b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,7 @@ from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest, read_man
 from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
-from penstock.engine.base import PoolHealth, ReplicaStatus
-
+from penstock.engine.base import PoolHealth, ReplicaStatus, Scale
 
 #: Replicas that die in a row, none being ready, before the version is called quarantined.
 QUARANTINE_DEATHS = 3
@@ -82,6 +81,23 @@ class QuarantineView(msgspec.Struct, frozen=True):
     reason: str
 
 
+class ScalingView(msgspec.Struct, frozen=True):
+    """How many replicas the active version may have, has, and why.
+
+    `max_replicas` null: as many as the machine has cores, while they help. `wanted` is null when
+    the version does not run. `template` has the process the replicas are forked from, or why there
+    is none; `recycled` counts replicas replaced because of their memory.
+    """
+
+    min_replicas: int
+    max_replicas: int | None
+    cooldown_s: float
+    wanted: int | None = None
+    why: str = ""
+    recycled: int = 0
+    template: dict[str, Any] = {}
+
+
 class DeploymentView(msgspec.Struct, frozen=True):
     """A deployment with its versions, newest first, deleted ones left out.
 
@@ -97,6 +113,7 @@ class DeploymentView(msgspec.Struct, frozen=True):
     created_at: float
     updated_at: float
     versions: list[VersionView]
+    scaling: ScalingView | None = None
     replicas: list[ReplicaView] = []
     calls: int | None = None
     errors: int | None = None
@@ -153,10 +170,18 @@ def replica_views(replicas: Sequence[ReplicaStatus]) -> list[ReplicaView]:
     ]
 
 
+def scaling_view(scale: Scale | None, facts: Mapping[str, Any]) -> ScalingView | None:
+    """Return the number of replicas for the outside; `facts` are the pool's, if it runs."""
+    if scale is None:
+        return None
+    return ScalingView(scale.low, scale.high, scale.cooldown_s, **facts)
+
+
 def deployment_view(
     record: DeploymentRecord,
     *,
     endpoint: str,
+    scaling: ScalingView | None = None,
     replicas: Sequence[ReplicaStatus] = (),
     tally: Tally | None = None,
     starting: bool = False,
@@ -168,6 +193,7 @@ def deployment_view(
     Args:
         record: The deployment with its versions.
         endpoint: URL of its predict call.
+        scaling: How many replicas it may have.
         replicas: Replicas of the active version; empty when it does not run.
         tally: What the active version has answered, when it runs.
         starting: Whether the active version is being started.
@@ -189,6 +215,7 @@ def deployment_view(
         created_at=record.created_at,
         updated_at=record.updated_at,
         versions=[version_view(v, record.active) for v in reversed(live)],
+        scaling=scaling,
         replicas=replica_views(replicas),
         calls=tally.calls if tally is not None else None,
         errors=tally.errors if tally is not None else None,

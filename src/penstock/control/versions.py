@@ -58,10 +58,23 @@ class Versions:
         """
         async with self._serving.lock(project, name):
             _deployment, record = await self._find(project, name, number)
-            _require_ready(record)
+            record = await self._forgive(_require_ready(record))
             pool = await self._serving.pools.start(record)
             await self._serving.activate(record, pool)
             return version_view(record, number)
+
+    async def _forgive(self, record: VersionRecord) -> VersionRecord:
+        """Make a withdrawn version ready again: somebody wants it, whatever happened."""
+        if record.state is not VersionState.WITHDRAWN:
+            return record
+        return await self._database.call(
+            self._database.records.set_version_state,
+            record.project,
+            record.deployment,
+            record.number,
+            VersionState.READY,
+            at=self._serving.now(),
+        )
 
     async def wake(self, project: str, name: str, number: int) -> None:
         """Let `/versions/<n>/predict` be answered: start the version for a while.
@@ -112,9 +125,9 @@ class Versions:
         raise NotFound(f"There is no version {number} of {project}/{name}.")
 
 
-def _require_ready(record: VersionRecord) -> None:
-    if record.state is VersionState.READY:
-        return
+def _require_ready(record: VersionRecord) -> VersionRecord:
+    if record.state in {VersionState.READY, VersionState.WITHDRAWN}:
+        return record
     reason = (record.failure or {}).get("message", "it is still being deployed")
     raise Conflict(
         f"Version {record.number} of {record.deployment} is {record.state.value}: {reason}",

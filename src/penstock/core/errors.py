@@ -17,7 +17,7 @@
     │   ├── FunctionFailed    ReturnedNone     StageMismatch      ModelFailed
     │   └── ResultNotSerialisable              MemoryQuotaExceeded
     ├── EngineError          workers
-    │   ├── LoadFailed        ExampleFailed
+    │   ├── LoadFailed        ExampleFailed      VersionWithdrawn
     │   └── WorkerDied        NotReady         DeadlineExceeded
     ├── StoreError           the server's own state
     ├── ClientError          between client and server
@@ -404,6 +404,12 @@ class WorkerDied(EngineError):
     """The worker died while it held this call."""
 
     code = "worker_died"
+
+
+class VersionWithdrawn(EngineError):
+    """A new version failed in its first minutes and the one before it serves again."""
+
+    code = "version_withdrawn"
 
 
 class NotReady(EngineError):

@@ -5,6 +5,7 @@ such as `run.claimed=kill:3,run.finishing=sleep:0.2`, which only tests set:
 
 * `kill[:n]`: SIGKILL to this process at the n-th passage (the first by default).
 * `raise[:n]`: `InternalError` at the n-th passage.
+* `enospc[:n]`, `eio[:n]`, `emfile[:n]`, `eacces[:n]`: that `OSError` at the n-th passage.
 * `sleep:seconds`: wait at every passage.
 * `skip`: `skipped(name)` is true: the protection of that name is left out. A test of the tests.
 
@@ -13,6 +14,7 @@ Names and passages of one process only; workers and zygotes have none.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import threading
@@ -23,7 +25,13 @@ from penstock.core.errors import InternalError, InvalidSetting
 
 VARIABLE = "PENSTOCK_FAULTS"
 
-_KINDS = frozenset({"kill", "raise", "sleep", "skip"})
+_ERRNOS = {
+    "enospc": errno.ENOSPC,
+    "eio": errno.EIO,
+    "emfile": errno.EMFILE,
+    "eacces": errno.EACCES,
+}
+_KINDS = frozenset({"kill", "raise", "sleep", "skip", *_ERRNOS})
 
 
 @dataclass
@@ -83,6 +91,9 @@ def _pass(name: str) -> None:
         due = found.passed == int(found.amount)
     if due and found.kind == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif due and found.kind in _ERRNOS:
+        number = _ERRNOS[found.kind]
+        raise OSError(number, os.strerror(number))
     elif due:
         raise InternalError(f"The fault {name} was armed.")
 

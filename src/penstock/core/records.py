@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from penstock.core.states import VersionState
 
@@ -65,18 +65,23 @@ class VersionSettings:
     """How one version is served.
 
     Attributes:
-        replicas: Worker processes, 1 or more.
+        replicas: Worker processes: a fixed number, 1 or more, or `"auto"` for as many as help.
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call; 1 turns joining off.
         threads: Threads each model call may use.
         max_queue: Calls that may wait for a free worker before 429.
+        auto_rollback: Whether the version before it takes over when this one fails in its first
+            minutes.
+        memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
     """
 
-    replicas: int = 1
+    replicas: int | Literal["auto"] = "auto"
     timeout_s: float = 180.0
-    max_batch: int = 64
+    max_batch: int = 256
     threads: int = 1
     max_queue: int = 1024
+    auto_rollback: bool = True
+    memory_limit_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,21 @@ class VersionRecord:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """How many replicas a deployment may have, whichever version serves. None: not said.
+
+    Attributes:
+        min_replicas: Fewest; 0 lets it sleep until it is called.
+        max_replicas: Most, 1 or more.
+        cooldown_s: Seconds after the last call until there are `min_replicas` again.
+    """
+
+    min_replicas: int | None = None
+    max_replicas: int | None = None
+    cooldown_s: float | None = None
+
+
+@dataclass(frozen=True)
 class DeploymentRecord:
     """A name in a project with one endpoint. `active` is the serving version's number, if any."""
 
@@ -106,3 +126,4 @@ class DeploymentRecord:
     created_at: float
     updated_at: float
     versions: tuple[VersionRecord, ...] = field(default=())
+    scaling: Scaling = Scaling()

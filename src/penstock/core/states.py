@@ -12,18 +12,21 @@ class VersionState(str, Enum):
 
     `deploying` until it loaded and answered its example; `ready` when it may serve (at most one
     ready version of a deployment is the active one); `failed` when it never became ready;
-    `deleted` when its bundle was given up.
+    `withdrawn` when it served, failed in its first minutes and the version before it took over
+    again (it may be activated by hand); `deleted` when its bundle was given up.
     """
 
     DEPLOYING = "deploying"
     READY = "ready"
     FAILED = "failed"
+    WITHDRAWN = "withdrawn"
     DELETED = "deleted"
 
 
 VERSION_MOVES: dict[VersionState, frozenset[VersionState]] = {
     VersionState.DEPLOYING: frozenset({VersionState.READY, VersionState.FAILED}),
-    VersionState.READY: frozenset({VersionState.DELETED}),
+    VersionState.READY: frozenset({VersionState.WITHDRAWN, VersionState.DELETED}),
+    VersionState.WITHDRAWN: frozenset({VersionState.READY, VersionState.DELETED}),
     VersionState.FAILED: frozenset({VersionState.DELETED}),
     VersionState.DELETED: frozenset(),
 }
@@ -33,7 +36,8 @@ class DeploymentState(str, Enum):
     """What a caller of a deployment may expect.
 
     `active`: a replica is ready. `cold`: none runs, the first call starts one. `deploying`: the
-    first version is not ready yet. `starting`: replicas are being started. `deleted`, `unknown`.
+    first version is not ready yet. `starting`: a version is there and no replica is ready yet, or
+    none is any more. `deleted`: the name is free again. `unknown`: no version ever became ready.
     """
 
     ACTIVE = "active"
@@ -42,6 +46,43 @@ class DeploymentState(str, Enum):
     STARTING = "starting"
     DELETED = "deleted"
     UNKNOWN = "unknown"
+
+
+#: What may follow what. The state is not stored: it is what `deployment_state` finds.
+DEPLOYMENT_MOVES: dict[DeploymentState, frozenset[DeploymentState]] = {
+    DeploymentState.UNKNOWN: frozenset({DeploymentState.DEPLOYING, DeploymentState.DELETED}),
+    DeploymentState.DEPLOYING: frozenset(
+        {DeploymentState.ACTIVE, DeploymentState.UNKNOWN, DeploymentState.DELETED}
+    ),
+    DeploymentState.STARTING: frozenset(
+        {DeploymentState.ACTIVE, DeploymentState.COLD, DeploymentState.DELETED}
+    ),
+    DeploymentState.ACTIVE: frozenset(
+        {DeploymentState.STARTING, DeploymentState.COLD, DeploymentState.DELETED}
+    ),
+    DeploymentState.COLD: frozenset(
+        {DeploymentState.STARTING, DeploymentState.ACTIVE, DeploymentState.DELETED}
+    ),
+    DeploymentState.DELETED: frozenset({DeploymentState.DEPLOYING}),
+}
+
+
+def deployment_state(
+    *, has_active: bool, deploying: bool, ready: bool, starting: bool
+) -> DeploymentState:
+    """Return the state of a deployment that is not deleted.
+
+    Args:
+        has_active: Whether a version is the active one.
+        deploying: Whether a version is being deployed.
+        ready: Whether a replica of the active version is ready.
+        starting: Whether replicas of it are being started, or wait to be started again.
+    """
+    if not has_active:
+        return DeploymentState.DEPLOYING if deploying else DeploymentState.UNKNOWN
+    if ready:
+        return DeploymentState.ACTIVE
+    return DeploymentState.STARTING if starting else DeploymentState.COLD
 
 
 def check_version_move(old: VersionState, new: VersionState) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock.codec.memory import MemoryAnswer, MemoryRequest
+from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
 
 
@@ -28,8 +28,36 @@ class VersionKey:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """How many replicas a version may have.
+
+    Attributes:
+        low: Fewest; 0 lets it sleep: no process runs until a call comes, which waits meanwhile.
+        high: Most; None leaves it to the engine, which adds one only while cores are idle.
+        cooldown_s: Seconds after the last call until there are `low` replicas again.
+    """
+
+    low: int = 1
+    high: int | None = None
+    cooldown_s: float = 60.0
+
+    @classmethod
+    def fixed(cls, count: int) -> Scale:
+        """Return the scale of a version that always has `count` replicas."""
+        return cls(count, count)
+
+
+@dataclass(frozen=True)
 class VersionSpec:
-    """All an engine needs to run a version. Blob paths were verified by the caller."""
+    """All an engine needs to run a version. Blob paths were verified by the caller.
+
+    Attributes:
+        replicas: Replicas to begin with, and for good where `scale` is None.
+        scale: How many it may have later.
+        find_blobs: For a version that starts asleep: returns the blob paths, verified. Called in a
+            thread when the first call comes; raises what stands in its way.
+        memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
+    """
 
     key: VersionKey
     manifest: bytes
@@ -37,9 +65,12 @@ class VersionSpec:
     preload: tuple[str, ...] = ()
     replicas: int = 1
     threads: int = 1
-    max_batch: int = 64
+    max_batch: int = 256
     max_queue: int = 1024
     timeout_s: float = 180.0
+    scale: Scale | None = None
+    find_blobs: Callable[[], Mapping[str, Path]] | None = None
+    memory_limit_bytes: int | None = None
 
 
 class Body:
@@ -131,6 +162,23 @@ class ReplicaStatus:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PoolHealth:
+    """How the replicas of a pool fare.
+
+    Attributes:
+        deaths: Replicas that ended unasked or did not load, since the pool was started.
+        in_a_row: Those since a replica last did well. 3 and more with none ready: quarantine.
+        next_start_at: When the next one is started, in seconds since the epoch; 0: none waits.
+        reason: How the last one ended.
+    """
+
+    deaths: int = 0
+    in_a_row: int = 0
+    next_start_at: float = 0.0
+    reason: str = ""
+
+
 class Pool(Protocol):
     """The running replicas of one version."""
 
@@ -147,6 +195,24 @@ class Pool(Protocol):
     def status(self) -> list[ReplicaStatus]:
         """Return the replicas."""
 
+    def health(self) -> PoolHealth:
+        """Return how the replicas fare."""
+
+    def keep_waiting(self, wanted: bool) -> None:
+        """Let calls wait (or not) while replicas die again and again, instead of refusing them."""
+
+    def release(self) -> list[Call]:
+        """Forget the calls that no replica has begun, and return them, oldest first.
+
+        They are answered by whoever asked for them: `on_done` is not called here.
+        """
+
+    def scale(self, scale: Scale) -> None:
+        """Take new limits for the number of replicas."""
+
+    def facts(self) -> Mapping[str, Any]:
+        """Return what people may know of the pool: `wanted`, `why`, `template`."""
+
     def logs(self) -> list[str]:
         """Return the last lines the replicas printed, oldest first (200 at most)."""
 
@@ -160,6 +226,7 @@ class Engine(Protocol):
     async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         """Start the version's replicas and return when the first is ready and the rest are begun.
 
+        With `spec.replicas` 0 it returns at once; the first call starts a replica and waits for it.
         `on_line` gets every line that the version's workers print, as they print it.
 
         Raises:
@@ -174,4 +241,5 @@ class Engine(Protocol):
         """Stop everything and leave no process behind."""
 
 
-MemoryHandler = Callable[[VersionKey, MemoryRequest], Awaitable[MemoryAnswer]]
+#: Answers what a worker asks on its memory socket. A descriptor in the request stays the engine's.
+MemoryHandler = Callable[[VersionKey, WorkerRequest], Awaitable[WorkerAnswer]]

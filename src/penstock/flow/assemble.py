@@ -80,7 +80,7 @@ def assemble(
     return _build(parts, threads, max_batch)
 
 
-def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 64) -> LoadedFlow:
+def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> LoadedFlow:
     """Return a flow that was never packed, with the functions as they are.
 
     Raises:

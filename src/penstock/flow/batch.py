@@ -71,17 +71,16 @@ class Joiner:
 
     def answer(self, runs: list[Run], desk: Desk) -> None:
         """Call the model for several runs; each gets `value` or `error`."""
-        if self.state is ON and len(runs) > 1:
+        if self.state is ON and len(runs) > 1 and not any(run.folder for run in runs):
             block = gather([run.value for run in runs], self._max_rows)
-            if block is not None and all(run.folder is None for run in runs):
+            if block is not None:
                 desk.before(runs[0])
                 if self._answer_block(runs, block):
                     return
         for run in runs:
             run.value = taken_out(run.value)
         if self.state is OFF:
-            for run in runs:
-                self._stage.answer_alone(run, desk)
+            self._stage.answer_each(runs, desk)
             return
         for group in self._groups(runs, desk):
             for chunk in self._chunks(group):

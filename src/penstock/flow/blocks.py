@@ -6,12 +6,16 @@ that goes straight into the next model is not cut up in between.
 
 from __future__ import annotations
 
-from itertools import accumulate
+from itertools import accumulate, repeat
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from penstock.flow.arrays import is_tensor
+
+_ARRAYS = {np.ndarray}
+_dtype = attrgetter("dtype")
 
 
 class Block(NamedTuple):
@@ -39,15 +43,16 @@ def gather(values: list[Any], max_rows: int) -> Block | None:
         return _whole(values, max_rows)
     if type(first) is not np.ndarray or first.ndim < 2 or first.dtype.kind not in "fiub":
         return None
-    dtype, tail = first.dtype, first.shape[1:]
-    counts = []
-    for value in values:
-        if type(value) is not np.ndarray or value.dtype is not dtype or value.shape[1:] != tail:
-            return None
-        counts.append(len(value))
+    # One pass each, without Python code per value: rounds have many values.
+    if set(map(type, values)) != _ARRAYS or len(set(map(_dtype, values))) != 1:
+        return None
+    counts = list(map(len, values))
     if sum(counts) > max_rows or 0 in counts:
         return None
-    return Block(np.concatenate(values), counts)
+    try:
+        return Block(np.concatenate(values), counts)
+    except ValueError:  # rows of different shapes
+        return None
 
 
 def _whole(values: list[Any], max_rows: int) -> Block | None:
@@ -68,8 +73,9 @@ def pieces_of(output: Any, counts: list[int]) -> list[Any] | None:
         return None
     if not output.shape or len(output) != sum(counts):
         return None
-    stops = list(accumulate(counts))
-    return [Piece(output, stop - count, stop) for stop, count in zip(stops, counts, strict=True)]
+    starts = accumulate(counts, initial=0)
+    stops = accumulate(counts)
+    return list(map(Piece, repeat(output), starts, stops))
 
 
 def taken_out(value: Any) -> Any:

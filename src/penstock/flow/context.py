@@ -31,6 +31,7 @@ class Run:
         value: What the next step works on; after the last stage the result.
         error: Why the run ended early, or None.
         folder: The working directory that became this run's own, or None.
+        form: How the request's body wants its answer, or None for the usual way.
         space: The memory shared with other runs.
         memory: Values saved by this run so far, or None when it saved and read none.
         deadline_ns: `time.monotonic_ns()` by which it must be answered; 0 for no limit.
@@ -44,6 +45,7 @@ class Run:
         "error",
         "files",
         "folder",
+        "form",
         "id",
         "memory",
         "space",
@@ -69,6 +71,7 @@ class Run:
         self.value: Any = data
         self.error: PenstockError | None = None
         self.folder: str | None = None
+        self.form: Any = None
         self.memory: RunMemory | None = None
         self.spent_ns: list[int] = []
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from penstock.codec.payload import Request
 from penstock.core.errors import (
     FilesNotUsed,
@@ -19,6 +21,9 @@ from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At, execute
 from penstock.flow.stage import LoadedStage
+
+#: Types of results that `plain_output` leaves alone.
+_PLAIN = frozenset({list, dict, tuple, np.ndarray})
 
 
 class LoadedFlow:
@@ -44,6 +49,18 @@ class LoadedFlow:
             (stage, Joiner(stage, max_batch, _hands_on(stage, follower)))
             for stage, follower in zip(stages, followers, strict=True)
         ]
+
+    def stop_watching(self) -> bool:
+        """Stop watching the functions' calls if nothing in this flow needs it; say whether.
+
+        All or none: a function that is not proven could change what the proof of another read.
+        """
+        if not all(stage.is_harmless() for stage in self.stages):
+            return False
+        for stage in self.stages:
+            for function in stage.functions():
+                function.is_watched = False
+        return True
 
     def admit(self, request: Request) -> None:
         """Refuse a request whose files or parameters nothing in this flow takes.
@@ -74,7 +91,8 @@ class LoadedFlow:
         """
         execute(self._pairs, runs, desk, at)
         for run in runs:
-            run.value = plain_output(run.value)
+            if type(run.value) not in _PLAIN:
+                run.value = plain_output(run.value)
 
     def blame(self, error: PenstockError) -> PenstockError:
         """Return the error of a result that cannot be written, saying which stage made it."""

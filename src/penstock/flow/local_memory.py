@@ -15,14 +15,15 @@ from penstock.codec.memory import (
     Increment,
     Lost,
     MemoryAnswer,
-    MemoryRequest,
     Missing,
     Publish,
     Read,
     Refused,
     Swap,
     Unchanged,
+    Upload,
     Value,
+    WorkerRequest,
     Write,
 )
 from penstock.core.errors import Conflict
@@ -43,8 +44,10 @@ class LocalMemory:
         self._stamp = 0
         self._lock = threading.Lock()
 
-    def ask(self, request: MemoryRequest) -> MemoryAnswer:
-        """Answer one request."""
+    def ask(self, request: WorkerRequest) -> MemoryAnswer:
+        """Answer one request. Files are not stored here: an upload is `Missing`."""
+        if isinstance(request, Upload):
+            return Missing()
         with self._lock:
             if isinstance(request, Read):
                 return self._read(request)

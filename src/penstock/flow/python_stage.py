@@ -6,7 +6,6 @@ that show the user's line.
 
 from __future__ import annotations
 
-from time import perf_counter_ns
 from typing import Any
 
 from penstock.flow.context import Run
@@ -26,8 +25,18 @@ class PythonStage(LoadedStage):
         assert isinstance(self.model, PythonModel)
         self._function = Processing(self.model.call, "model", self.number, 1, copies=False)
 
+    def functions(self) -> list[Processing]:
+        """Return the user's functions of this stage, the model's own among them."""
+        return [f for f in (self.pre, self._function, self.post) if f is not None]
+
+    def is_harmless(self) -> bool:
+        """Whether it is proven that none of them can touch files or a run's memory."""
+        return all(function.is_harmless() for function in self.functions())
+
+    def answer_each(self, runs: list[Run], desk: Desk) -> None:
+        """Call the function for each run by itself."""
+        self._function.answer(runs, desk)
+
     def answer_alone(self, run: Run, desk: Desk) -> None:
         """Call the function for this run."""
-        began = perf_counter_ns()
-        self._function(run, desk)
-        run.spent_ns.append(perf_counter_ns() - began)
+        self._function.answer([run], desk)

@@ -93,6 +93,8 @@ def split(output: Any, counts: list[int]) -> list[Any] | None:
 
 
 def _cut(output: Any, counts: list[int]) -> list[Any]:
+    if type(output) is np.ndarray and len(counts) == len(output) and 0 not in counts:
+        return list(output[:, None])  # one row each: twice as fast as slices
     pieces = []
     start = 0
     for count in counts:

@@ -14,17 +14,16 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
+from penstock.codec.answers import OTHER_FORMS, other_form
 from penstock.codec.frames import (
-    ACCEPT_NPY,
+    INFER,
     MEDIA_JSON,
-    MEDIA_NPY,
     SHOW_TRACEBACK,
     CallFrame,
     ReplyFrame,
 )
-from penstock.codec.npy import result_array, write_npy
 from penstock.codec.payload import decode
-from penstock.codec.results import encode_json, envelope, error_body
+from penstock.codec.results import encode_json, envelope, error_body, milliseconds
 from penstock.core.errors import DeadlineExceeded, InternalError, PenstockError
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
@@ -35,22 +34,13 @@ from penstock.flow.space import Ask, MemorySpace
 
 _MILLION = 1e6
 
+#: Media and body of an answer.
+Answer = tuple[int, bytes]
+
+_NO_ANSWER = (MEDIA_JSON, b"")
+
 #: Calls taken at once until it is known whether their model calls may be joined.
 _TO_PROVE = 4
-
-
-class _Taken:
-    """A call that was decoded, with its run and, in the end, its answer."""
-
-    __slots__ = ("body", "call", "decode_ns", "encode_ns", "media", "run")
-
-    def __init__(self, call: CallFrame, run: Run, decode_ns: int) -> None:
-        self.call = call
-        self.run = run
-        self.decode_ns = decode_ns
-        self.encode_ns = 0
-        self.media = MEDIA_JSON
-        self.body = b""
 
 
 class FlowService:
@@ -78,8 +68,9 @@ class FlowService:
         self._space = MemorySpace(ask)
         self._desk = Desk(scratch)
         self._desk.open()
+        flow.stop_watching()
         steps = ("queue", "decode", *flow.steps, "encode")
-        self._timing = ", ".join(f"{step};dur=%.3f" for step in steps).encode()
+        self._timing = ", ".join(f"{step};dur=%b" for step in steps).encode()
         self._at = at
         self._notice = notice
         self._flow.joining_changed()  # what is known from the start is in the first facts
@@ -103,100 +94,116 @@ class FlowService:
         Replies of calls that failed carry the error's code. Nothing is raised.
         """
         began = monotonic_ns()
-        replies: dict[int, ReplyFrame] = {}
-        taken: list[_Taken] = []
-        for call in calls:
-            run = self._take(call, began)
-            if isinstance(run, _Taken):
-                taken.append(run)
-            else:
-                replies[call.call_id] = self._refuse(call, run, began)
+        runs = self._take(calls, began)
+        taken = [run for run in runs if run.error is None]
         if taken:
             self._execute(taken)
-            self._encode(taken, began)
-            publish_all(self._space, [item.run for item in taken])
-        for item in taken:
-            replies[item.call.call_id] = self._reply(item, began)
+        answers = self._encode(calls, runs, began)
+        publish_all(self._space, taken)
+        replies = [
+            self._reply(call, run, answer, began)
+            for call, run, answer in zip(calls, runs, answers, strict=True)
+        ]
         if self._flow.joining_changed():
             self._unproven = self._flow.is_unproven()
             self._notice({"batching": self._flow.batching()})
-        return [replies[call.call_id] for call in calls]
+        return replies
 
-    def _take(self, call: CallFrame, began: int) -> _Taken | PenstockError:
-        start = monotonic_ns()
-        if 0 < call.deadline_ns < began:
-            late = (began - call.deadline_ns) / _MILLION
-            return DeadlineExceeded(
-                f"The call waited in the queue until {late:.0f} ms after its time limit.",
-                hint="Send fewer calls at once, or deploy with more replicas.",
-            )
-        try:
-            request = decode(call.media_type, call.body)
-            self._flow.admit(request)
-        except PenstockError as error:
-            return error
-        except Exception:  # noqa: BLE001 - a defect in decoding one call must not harm others
-            return _defect(call.run_id)
-        run = Run(
-            call.run_id, request.data, request.files, request.count, self._space, call.deadline_ns
-        )
-        return _Taken(call, run, monotonic_ns() - start)
+    def _take(self, calls: list[CallFrame], began: int) -> list[Run]:
+        """Return a run for each call; what is wrong with a call is its run's error."""
+        space, admit = self._space, self._flow.admit
+        runs = []
+        at = began
+        for call in calls:
+            try:
+                if 0 < call.deadline_ns < began:
+                    raise _too_late(call, began)
+                request = decode(call.media_type, call.body)
+                admit(request)
+                run = Run(
+                    call.run_id,
+                    request.data,
+                    request.files,
+                    request.count,
+                    space,
+                    call.deadline_ns,
+                )
+                if call.flags & INFER:
+                    run.form = request.form
+            except PenstockError as error:
+                run = _refused(call, space, error)
+            except Exception:  # noqa: BLE001 - a defect in decoding one call must not harm others
+                run = _refused(call, space, _defect(call.run_id))
+            runs.append(run)
+            now = monotonic_ns()
+            run.spent_ns.append(now - at)
+            at = now
+        return runs
 
-    def _execute(self, taken: list[_Taken]) -> None:
+    def _execute(self, runs: list[Run]) -> None:
         try:
-            self._flow.execute([item.run for item in taken], self._desk, self._at)
+            self._flow.execute(runs, self._desk, self._at)
         except Exception:  # noqa: BLE001 - a defect of ours: every call gets an answer all the same
-            for item in taken:
-                if item.run.error is None:
-                    item.run.error = _defect(item.run.id)
+            for run in runs:
+                if run.error is None:
+                    run.error = _defect(run.id)
 
-    def _encode(self, taken: list[_Taken], began: int) -> None:
-        for item in taken:
-            run = item.run
+    def _encode(self, calls: list[CallFrame], runs: list[Run], began: int) -> list[Answer]:
+        """Return the answer of each run; that of a run that failed is not used."""
+        answers = []
+        at = monotonic_ns()
+        for call, run in zip(calls, runs, strict=True):
+            answer = _NO_ANSWER
             if run.error is None:
-                start = monotonic_ns()
                 try:
-                    self._write(item, began)
+                    other = None
+                    if call.flags & OTHER_FORMS:
+                        other = other_form(call.flags, run.form, run.value, run.id)
+                    result = encode_json(run.value) if other is None else b""
+                    now = monotonic_ns()
+                    if other is None:
+                        body = envelope(result, run.id, (now - began) / _MILLION, run.count)
+                        answer = MEDIA_JSON, body
+                    else:
+                        answer = other
+                    run.spent_ns.append(now - at)
+                    at = now
                 except PenstockError as error:
-                    error.stage = error.stage or len(self._flow.stages)
-                    run.error = error
+                    run.error = self._flow.blame(error)
                 except Exception:  # noqa: BLE001 - a defect in encoding one result
                     run.error = _defect(run.id)
-                item.encode_ns = monotonic_ns() - start
+            answers.append(answer)
             if run.folder is not None:
                 self._desk.finish(run)
+        return answers
 
-    @staticmethod
-    def _write(item: _Taken, began: int) -> None:
-        run = item.run
-        array = result_array(run.value) if item.call.flags & ACCEPT_NPY else None
-        if array is not None:
-            item.body = write_npy(array)
-            item.media = MEDIA_NPY
-            return
-        result = encode_json(run.value)
-        spent_ms = (monotonic_ns() - began) / _MILLION
-        item.body = envelope(result, run.id, spent_ms, run.count)
-
-    def _reply(self, item: _Taken, began: int) -> ReplyFrame:
-        call, run = item.call, item.run
-        error = run.error
-        if error is not None:
-            run.error = None  # lets go of the traceback and all it holds
+    def _reply(self, call: CallFrame, run: Run, answer: Answer, began: int) -> ReplyFrame:
+        if run.error is not None:
+            error, run.error = run.error, None  # lets go of the traceback and all it holds
             return self._refuse(call, error, began)
-        timing = self._timing % (
-            (began - call.arrived_ns) / _MILLION,
-            item.decode_ns / _MILLION,
-            *[spent / _MILLION for spent in run.spent_ns],
-            item.encode_ns / _MILLION,
-        )
-        return ReplyFrame(call.call_id, b"", item.media, timing, item.body)
+        spent = (began - call.arrived_ns, *run.spent_ns)
+        media, body = answer
+        return ReplyFrame(call.call_id, b"", media, self._timing % milliseconds(spent), body)
 
     @staticmethod
     def _refuse(call: CallFrame, error: PenstockError, began: int) -> ReplyFrame:
         body = error_body(error, call.run_id, bool(call.flags & SHOW_TRACEBACK))
         timing = b"queue;dur=%.3f" % ((began - call.arrived_ns) / _MILLION)
         return ReplyFrame(call.call_id, error.code.encode(), MEDIA_JSON, timing, body)
+
+
+def _refused(call: CallFrame, space: MemorySpace, error: PenstockError) -> Run:
+    run = Run(call.run_id, None, [], 0, space)
+    run.error = error
+    return run
+
+
+def _too_late(call: CallFrame, began: int) -> DeadlineExceeded:
+    late = (began - call.deadline_ns) / _MILLION
+    return DeadlineExceeded(
+        f"The call waited in the queue until {late:.0f} ms after its time limit.",
+        hint="Send fewer calls at once, or deploy with more replicas.",
+    )
 
 
 def _defect(run_id: str) -> InternalError:

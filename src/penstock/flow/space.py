@@ -18,20 +18,22 @@ from penstock.codec.memory import (
     Done,
     Increment,
     Lost,
-    MemoryAnswer,
-    MemoryRequest,
     Missing,
     Publish,
     Read,
     Refused,
     Swap,
     Unchanged,
+    Upload,
+    Uploaded,
     Value,
+    WorkerAnswer,
+    WorkerRequest,
     Write,
 )
 from penstock.core.errors import Conflict, InternalError, from_dict
 
-Ask = Callable[[MemoryRequest], MemoryAnswer]
+Ask = Callable[[WorkerRequest], WorkerAnswer]
 
 #: Stands for "there is no such name"; None is a value like any other.
 MISSING: Final = object()
@@ -122,6 +124,19 @@ class MemorySpace:
         for write in writes:
             self._forget(write.scope, write.name)
 
+    def upload(self, request: Upload) -> str | None:
+        """Store a file and return its address; None where there is no server to store it.
+
+        Raises:
+            UploadFailed: The server refuses the file.
+        """
+        answer = self._send(request)
+        if isinstance(answer, Missing):
+            return None
+        if not isinstance(answer, Uploaded):
+            raise _unexpected(answer)
+        return answer.url
+
     def _read(self, scope: str, name: str) -> _Held | None:
         known = self._held.get((scope, name))
         answer = self._send(Read(scope, name, known.stamp if known else 0))
@@ -136,7 +151,7 @@ class MemorySpace:
         self._keep((scope, name), held)
         return held
 
-    def _send(self, request: MemoryRequest) -> MemoryAnswer:
+    def _send(self, request: WorkerRequest) -> WorkerAnswer:
         answer = self._ask(request)
         if isinstance(answer, Refused):
             raise from_dict(answer.error)

@@ -62,6 +62,20 @@ class LoadedStage:
         output = self.model.predict(value)
         return output if self.hand_out is None else self.hand_out(output)
 
+    def functions(self) -> list[Processing]:
+        """Return the user's functions of this stage, in the order they are called."""
+        return [function for function in (self.pre, self.post) if function is not None]
+
+    def is_harmless(self) -> bool:
+        """Whether it is proven that no code of the user's can touch files or a run's memory."""
+        only_library = bool(getattr(self.model, "only_library", False))
+        return only_library and all(function.is_harmless() for function in self.functions())
+
+    def answer_each(self, runs: list[Run], desk: Desk) -> None:
+        """Call the model for each run by itself."""
+        for run in runs:
+            self.answer_alone(run, desk)
+
     def answer_alone(self, run: Run, desk: Desk) -> None:
         """Convert the run's value and call the model for this run only."""
         began = perf_counter_ns()

@@ -66,6 +66,9 @@ class Model(Protocol):
             proven to change nothing.
         exact: Whether a row's answer alone and together must agree bit for bit; otherwise they
             may differ in the last digits, because sums are made in another order.
+
+    A model whose calls run the library's own code, and none of the user's, also says so with
+    `only_library = True`.
     """
 
     takes: Takes

@@ -30,6 +30,7 @@ class OnnxModel:
     takes: Takes = "feed"
     #: Matrix products add up in another order for another number of rows.
     exact = False
+    only_library = True
 
     def __init__(self, session: Any) -> None:
         self._session = session

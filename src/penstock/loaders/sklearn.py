@@ -41,6 +41,9 @@ _HINTS: dict[str, str] = {
 }
 
 
+_INERT = frozenset({bool, int, float, complex, str, bytes, type(None)})
+
+
 class SklearnModel:
     """A fitted estimator. Takes a table, or a list of texts when it declares no columns."""
 
@@ -62,6 +65,7 @@ class SklearnModel:
                 shape=shape, n_features=None if features is None else int(features), columns=columns
             ),
         )
+        self.only_library = _is_library_code(estimator, set())
         self._frame = _frame_maker(estimator, columns)
         self._call: Callable[[Any], Any] = getattr(estimator, method)
 
@@ -186,3 +190,23 @@ def _is_composed(estimator: Any) -> bool:
         return True
     held = [*estimator.get_params(deep=False).values(), *vars(estimator).values()]
     return any(hasattr(part, "fit") or isinstance(part, (list, tuple)) for part in held)
+
+
+def _is_library_code(value: Any, seen: set[int]) -> bool:
+    """Whether everything an estimator holds is scikit-learn's, NumPy's or plain: no user code."""
+    kind = type(value)
+    if kind in _INERT or id(value) in seen:
+        return True
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject or all(
+            _is_library_code(item, seen) for item in value.ravel().tolist()
+        )
+    home = (value if kind is type else kind).__module__.partition(".")[0]
+    if kind in (list, tuple, set, frozenset, dict):
+        parts = [*value.keys(), *value.values()] if kind is dict else value
+    elif home == "sklearn" and hasattr(value, "__dict__"):
+        parts = vars(value).values()
+    else:
+        return home in {"numpy", "scipy"} or (home == "sklearn" and not callable(value))
+    return all(_is_library_code(part, seen) for part in parts)

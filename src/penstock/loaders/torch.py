@@ -42,6 +42,8 @@ class TorchModel:
 
         self._module = module
         self._form = form
+        #: A pickled module may have any code in its `forward`.
+        self.only_library = form == "TorchScript" or _is_built_in(module)
         self._tensor: Any = torch.Tensor
         self._inference: Any = _inference_guard(torch)
         self._call = _fastest_call(module, torch)
@@ -140,3 +142,14 @@ def _fastest_call(module: Any, torch: Any) -> Callable[[Any], Any]:
     if any(getattr(module, name, None) for name in hooks):
         return module  # type: ignore[no-any-return]
     return module.forward  # type: ignore[no-any-return]
+
+
+def _is_built_in(module: Any) -> bool:
+    """Whether a module consists of torch's own modules, with nothing hooked into their calls."""
+    hooks = ("_forward_hooks", "_forward_pre_hooks")
+    return all(
+        type(part).__module__.startswith("torch.nn.modules.")
+        and "forward" not in vars(part)
+        and not any(getattr(part, name, None) for name in hooks)
+        for part in module.modules()
+    )

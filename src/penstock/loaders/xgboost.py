@@ -39,6 +39,7 @@ class XGBoostModel:
     joinable = True
     #: Trees add up row by row: the same bits however many rows there are.
     exact = True
+    only_library = True
 
     def __init__(self, booster: Any, classifier: bool, missing: float) -> None:
         learner = json.loads(booster.save_config())["learner"]

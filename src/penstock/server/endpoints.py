@@ -17,11 +17,15 @@ from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
 from penstock.control.blobs import Blobs
+from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
 from penstock.control.keys import Keys
 from penstock.control.projects import Projects
+from penstock.control.runs import Runs
+from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
+from penstock.control.webhook_secrets import WebhookSecrets
 from penstock.core.errors import BodyTooLarge, MalformedBody, PenstockError
 from penstock.core.records import Scope
 from penstock.server.settings import Settings
@@ -62,6 +66,10 @@ class Parts:
     deployments: Deployments
     deploys: Deploys
     versions: Versions
+    runs: Runs
+    deliveries: Deliveries
+    webhook_secrets: WebhookSecrets
+    uploads: Uploads
     predict: Callable[[Request], Awaitable[Response]]
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]

@@ -55,6 +55,19 @@ class Settings:
     )
     host: str = _option("Address to listen on.", "127.0.0.1")
     port: int = _option("TCP port to listen on; 0 takes a free one.", 8700, least=0, most=65535)
+    gateways: int = _option(
+        "Processes that read requests and write answers on the port: the server process itself and "
+        "so many less one that serve predict calls only.",
+        1,
+        least=1,
+        most=64,
+    )
+    max_connections_per_address: int = _option(
+        "Connections that one client address may hold to each gateway; behind a proxy all clients "
+        "have its address.",
+        4096,
+        least=1,
+    )
     admin_key: str = _option(
         "Key with admin scope, made known to the server at every start.", "", shown="made up once"
     )
@@ -89,6 +102,81 @@ class Settings:
     )
     starts_at_once: int = _option(
         "Versions that are started at the same time when the server starts.", 2, least=1, most=64
+    )
+    load_timeout_s: float = _option(
+        "Seconds a version may take to load in a worker.", 300.0, least=0.1, most=86400
+    )
+    auto_rollback_s: float = _option(
+        "Seconds during which a new version that starts failing is withdrawn and the version "
+        "before it serves again; 0: never.",
+        300.0,
+        least=0,
+        most=86400,
+    )
+    auto_rollback_calls: int = _option(
+        "Calls that must be answered before a new version is judged by its errors.", 20, least=1
+    )
+    auto_rollback_functions: str = _option(
+        "Whether a new version whose functions or models fail every call is withdrawn too.",
+        "on",
+        choices=("on", "off"),
+    )
+    runs_at_once: int = _option(
+        "Asynchronous runs of one deployment that are with its replicas at the same time.",
+        4,
+        least=1,
+        most=4096,
+    )
+    run_attempts: int = _option(
+        "Times a run may be lost to the end of a worker or the server before it has failed.",
+        5,
+        least=1,
+        most=1000,
+    )
+    run_lease_s: float = _option(
+        "Seconds that a running run is held without a sign of life.", 30.0, least=0.1, most=3600
+    )
+    run_retention_s: float = _option(
+        "Seconds that finished runs are kept.", 7 * 86400.0, least=1, most=10 * 365 * 86400
+    )
+    run_retention_count: int = _option("Finished runs that are kept, at most.", 1_000_000, least=1)
+    max_open_runs: int = _option(
+        "Runs that may be queued or running before more are refused with 429.", 100_000, least=1
+    )
+    webhook_allow: str = _option(
+        "Addresses, networks, host names and ports that webhooks may call besides public ones, "
+        "with commas between: 10.0.0.5, 10.0.0.0/8, hooks.internal:8080, [fd00::1]:8080, :25.",
+        "",
+    )
+    webhook_timeout_s: float = _option(
+        "Seconds a webhook's receiver may take to answer.", 10.0, least=0.1, most=60
+    )
+    webhook_body_bytes: int = _option(
+        "Largest webhook; a run with a larger result is told with an address of the result.",
+        MIB,
+        least=1024,
+    )
+    file_ttl_s: float = _option(
+        "Seconds that a file uploaded by a function is kept, unless it says otherwise.",
+        86400.0,
+        least=1,
+        most=365 * 86400,
+    )
+    file_max_ttl_s: float = _option(
+        "Longest time in seconds that a function may have a file kept.",
+        7 * 86400.0,
+        least=1,
+        most=3650 * 86400,
+    )
+    file_bytes: int = _option("Largest file that functions may upload.", GIB, least=1024)
+    files_total_bytes: int = _option(
+        "Most bytes of uploaded files in one project.", 10 * GIB, least=1024
+    )
+    max_replicas: int = _option(
+        "Most worker processes of a deployment that names no number; 0: one for each core.",
+        0,
+        least=0,
+        most=64,
     )
     start_method: str = _option(
         "How workers start: fork from a prepared process, spawn afresh, or chosen by platform.",

@@ -15,6 +15,7 @@ from penstock.core.records import (
     DeploymentRecord,
     KeyRecord,
     ProjectRecord,
+    Scaling,
     VersionRecord,
     VersionSettings,
 )
@@ -102,6 +103,9 @@ class RecordStore(Protocol):
 
         Raises `NotFound` if the deployment or version is absent, `Conflict` if it is not ready.
         """
+
+    def set_scaling(self, project: str, name: str, scaling: Scaling, at: float) -> None:
+        """Set how many replicas a deployment may have. Raises `NotFound` if it is absent."""
 
     def get_deployment(self, project: str, name: str) -> DeploymentRecord | None:
         """Return a deployment with its versions (oldest first, deleted ones too), or None."""

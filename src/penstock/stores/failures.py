@@ -23,6 +23,11 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "Free some space on that disk; nothing was written.",
     ),
     (
+        "no space",
+        "The disk that holds {path} is full",
+        "Free some space on that disk; nothing was written.",
+    ),
+    (
         "disk i/o",
         "Reading or writing {path} failed",
         "Check the disk, its free space and its mount.",

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock.core.errors import BlobCorrupt
+from penstock.core.faults import fault
 from penstock.stores.failures import disk_failure
 
 #: Takes (sha256, temporary file, its descriptor) when the file is complete and on the disk.
@@ -43,6 +44,7 @@ class FileBlobWriter:
                 return
             try:
                 self._open()
+                fault("blob.writing")
                 rest = memoryview(chunk)
                 while rest:
                     rest = rest[os.write(self._descriptor, rest) :]
@@ -70,8 +72,10 @@ class FileBlobWriter:
             try:
                 self._open()
                 os.fchmod(self._descriptor, 0o444)
+                fault("blob.syncing")
                 os.fsync(self._descriptor)
                 self._keep(self._sha256, self._temporary, self._descriptor)
+                fault("blob.committed")
             except OSError as error:
                 self._end(discard=True)
                 raise disk_failure(error, f"Storing the file {self._sha256}") from error

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock.core.errors import BlobCorrupt, BlobMissing, InvalidName
+from penstock.core.faults import fault
 from penstock.core.names import is_sha256
 from penstock.stores.failures import disk_failure
 from penstock.stores.file_writer import FileBlobWriter, sync_folder
@@ -57,7 +58,8 @@ class FileBlobs:
         self._bad: dict[str, Signature] = {}
         self._asked: dict[str, float] = {}
         try:
-            self._incoming.mkdir(mode=0o700, parents=True, exist_ok=True)
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._incoming.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise disk_failure(error, f"Making the blob folder {root}") from error
 
@@ -156,6 +158,7 @@ class FileBlobs:
             self._asked[sha256] = time.time()
             self._good[sha256] = Signature.of(os.fstat(descriptor))
             self._bad.pop(sha256, None)
+        fault("blob.placed")
         sync_folder(place.parent)
 
     def _judge(self, sha256: str, signature: Signature, found: str) -> None:
@@ -200,6 +203,7 @@ class _Descriptor:
         digest = hashlib.sha256()
         buffer = memoryview(bytearray(_READ_SIZE))
         try:
+            fault("blob.reading")
             while size := os.readv(self.number, [buffer]):
                 digest.update(buffer[:size])
         except OSError as error:

@@ -16,6 +16,7 @@ from penstock.core.records import (
     DeploymentRecord,
     KeyRecord,
     ProjectRecord,
+    Scaling,
     Scope,
     VersionRecord,
     VersionSettings,
@@ -105,6 +106,7 @@ def join_deployments(
             created_at=row.created_at,
             updated_at=row.updated_at,
             versions=tuple(grouped.get((row.project, row.name), ())),
+            scaling=Scaling(row.min_replicas, row.max_replicas, row.cooldown_s),
         )
         for row in deployment_rows
     ]

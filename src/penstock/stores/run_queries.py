@@ -148,7 +148,7 @@ def take_back(
     if old.crashes + old.worker_deaths + 1 >= max_crashes:
         outcome = Outcome(old.run_id, old.attempt, RunState.FAILED, now, error=error)
         return end(connection, this, outcome)
-    end(connection, this, Outcome(old.run_id, old.attempt, RunState.QUEUED, now, due_at=now))
+    end(connection, this, Outcome(old.run_id, old.attempt, RunState.QUEUED, now))
     return None
 
 

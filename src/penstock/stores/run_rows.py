@@ -88,7 +88,7 @@ def new_values(new: NewRun) -> dict[str, Any]:
         "idempotency_key": new.idempotency_key,
         "request_digest": new.request_digest,
         "created_at": new.created_at,
-        "due_at": new.created_at,
+        "due_at": 0.0,
         "points": 0,
         "server_timing": "",
         "input": new.input.inline,

@@ -5,7 +5,7 @@ See `penstock.stores.webhooks_base` for what each method promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 
@@ -54,7 +54,7 @@ class SqlUploads:
             row = connection.execute(query).first()
             return None if row is None else UploadRecord(*row)
 
-    def list(self, project: str, now: float) -> list[UploadRecord]:
+    def list(self, project: str, now: float) -> Sequence[UploadRecord]:
         """Return a project's files that are not expired, newest first."""
         query = (
             sa.select(uploads)
@@ -75,7 +75,7 @@ class SqlUploads:
         with self._transaction() as connection:
             return connection.execute(uploads.delete().where(_all.expires_at <= now)).rowcount
 
-    def hashes(self) -> list[str]:
+    def hashes(self) -> Sequence[str]:
         """Return the SHA-256 of every file that is remembered."""
         with self._transaction() as connection:
             return list(connection.execute(sa.select(_all.sha256).distinct()).scalars())

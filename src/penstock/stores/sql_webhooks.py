@@ -5,7 +5,7 @@ See `penstock.stores.webhooks_base` for what each method promises.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 
@@ -42,7 +42,7 @@ class SqlWebhooks:
 
     def due(
         self, now: float, limit: int, skip: Collection[str], skip_origins: Collection[str]
-    ) -> list[DeliveryRecord]:
+    ) -> Sequence[DeliveryRecord]:
         """Return pending deliveries whose time has come, the longest due first."""
         query = (
             sa.select(webhook_deliveries)
@@ -98,7 +98,7 @@ class SqlWebhooks:
         with self._transaction() as connection:
             return _find(connection, project, delivery_id)
 
-    def attempts(self, delivery_id: str) -> list[AttemptRecord]:
+    def attempts(self, delivery_id: str) -> Sequence[AttemptRecord]:
         """Return the latest attempts of a delivery, oldest first."""
         columns = webhook_attempts.c
         query = (
@@ -120,7 +120,7 @@ class SqlWebhooks:
         run_id: str | None = None,
         before: tuple[float, str] | None = None,
         limit: int,
-    ) -> list[DeliveryRecord]:
+    ) -> Sequence[DeliveryRecord]:
         """Return deliveries, newest first, older than `before`."""
         wanted = {"state": state and state.value, "deployment": deployment, "run_id": run_id}
         query = sa.select(webhook_deliveries).where(_all.project == project)
@@ -155,7 +155,7 @@ class SqlWebhooks:
 
     # --- secrets ---
 
-    def secrets(self, project: str, now: float) -> list[SecretRecord]:
+    def secrets(self, project: str, now: float) -> Sequence[SecretRecord]:
         """Return the secrets that sign at `now`, the present one first."""
         columns = webhook_secrets.c
         query = (

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from penstock.core.errors import Conflict, StoreError
+from penstock.core.faults import fault
 from penstock.stores.base import MemoryItem, MemoryQuota, MemoryWrite, Namespace
 from penstock.stores.failures import database_failure
 from penstock.stores.memory_quota import Usage, fits, size_of, too_full, total
@@ -120,7 +121,7 @@ class SqliteMemory:
             self._execute("BEGIN IMMEDIATE")
             yield changed
             self._execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             self._roll_back()
             raise database_failure(error, self._path) from error
         except BaseException:
@@ -173,6 +174,8 @@ class SqliteMemory:
                 for write in writes:
                     usage = self._apply(namespace, write, stamp, usage)
                 usages[namespace] = self._checked(namespace, usage, now)
+            fault("memory.publishing")
+        fault("memory.published")
         return stamp
 
     def _apply(self, namespace: Namespace, write: MemoryWrite, stamp: int, usage: Usage) -> Usage:

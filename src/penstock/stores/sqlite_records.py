@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from penstock.core.errors import Conflict
+from penstock.core.faults import fault
 from penstock.core.records import (
     DeploymentRecord,
     KeyRecord,
     ProjectRecord,
+    Scaling,
     VersionRecord,
     VersionSettings,
 )
@@ -72,7 +75,7 @@ class SqliteRecords:
                 yield connection
         except IntegrityError as error:
             raise Conflict(f"The record does not fit the others: {error.orig}.") from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise database_failure(error, self._path) from error
 
     def add_project(self, project: ProjectRecord) -> None:
@@ -158,6 +161,7 @@ class SqliteRecords:
                 created_by=created_by,
             )
             connection.execute(versions.insert().values(**rows.version_values(record)))
+            fault("records.adding")
             return record
 
     def set_version_state(
@@ -186,6 +190,7 @@ class SqliteRecords:
                 .where(*queries.this_version(project, deployment, number))
                 .values(**rows.state_values(changed))
             )
+            fault("records.moving")
             return changed
 
     def activate(self, project: str, deployment: str, number: int | None, at: float) -> None:
@@ -203,6 +208,17 @@ class SqliteRecords:
                 deployments.update()
                 .where(*queries.this_deployment(project, deployment))
                 .values(active=number, updated_at=at)
+            )
+            fault("records.activating")
+
+    def set_scaling(self, project: str, name: str, scaling: Scaling, at: float) -> None:
+        """Set how many replicas a deployment may have. Raises `NotFound` if it is absent."""
+        with self._transaction() as connection:
+            queries.require_deployment(connection, project, name)
+            connection.execute(
+                deployments.update()
+                .where(*queries.this_deployment(project, name))
+                .values(**asdict(scaling), updated_at=at)
             )
 
     def get_deployment(self, project: str, name: str) -> DeploymentRecord | None:
@@ -240,7 +256,7 @@ class SqliteRecords:
             connection.execute(
                 deployments.update()
                 .where(*queries.this_deployment(project, name))
-                .values(active=None, deleted_at=deployments.c.updated_at)
+                .values(active=None, deleted_at=deployments.c.updated_at, **asdict(Scaling()))
             )
             return True
 

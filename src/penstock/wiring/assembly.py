@@ -6,6 +6,7 @@ Called by `penstock.wiring.server_process`; everything is chosen here and nowher
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import Callable
@@ -18,13 +19,18 @@ from penstock.control.blobs import Blobs
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.guard import Guard
 from penstock.control.keys import Keys
 from penstock.control.memory import Memory
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
 from penstock.control.projects import Projects
+from penstock.control.runs import Runs
 from penstock.control.serving import Serving
+from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
+from penstock.control.webhooks import Webhooks
+from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
 from penstock.dashboard.pages import Dashboard
 from penstock.engine.base import Engine
@@ -36,12 +42,15 @@ from penstock.server.app import build_app
 from penstock.server.endpoints import Installed, Parts
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.route import predict_endpoint
+from penstock.server.gateway.run_desk import RunDesk
 from penstock.server.settings import Settings
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
+from penstock.wiring.run_parts import make_runs
 
 log = logging.getLogger("penstock.server")
 
@@ -58,14 +67,18 @@ class House:
     engine: Engine
     pools: Pools
     predictor: Predictor
+    desk: RunDesk
+    webhooks: Webhooks
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
         """Stop what is starting, then what serves within `drain_s` seconds, then the stores."""
         await self.parts.deployments.close()
         await self.parts.deploys.close()
+        await self.parts.runs.close(drain_s)
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
+        await self.webhooks.close()
         await self.database.close()
 
     async def warm(self) -> None:
@@ -83,7 +96,9 @@ class House:
         while True:
             try:
                 await self.database.call(self.database.memory.purge, time.time())
+                await self.parts.runs.purge()
                 await self.parts.blobs.collect()
+                await self.parts.uploads.purge()
             except PenstockError:
                 log.exception("Housekeeping failed; the next attempt is in an hour.")
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -101,12 +116,14 @@ async def open_database(settings: Settings, folder: DataFolder) -> Database:
     )
 
 
-def local_engine(settings: Settings, folder: DataFolder, memory: Memory) -> Engine:
+def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequests) -> Engine:
     """Return the engine that runs versions as processes of this machine."""
-    options = EngineOptions()
+    options = EngineOptions(
+        load_timeout_s=settings.load_timeout_s, max_replicas=settings.max_replicas
+    )
     if settings.start_method != "auto":
-        options = EngineOptions(start_method=settings.start_method)
-    return LocalEngine(memory.answer, folder.scratch, options)
+        options = dataclasses.replace(options, start_method=settings.start_method)
+    return LocalEngine(requests.answer, folder.scratch, options)
 
 
 def gateway_limits(settings: Settings) -> Limits:
@@ -115,6 +132,7 @@ def gateway_limits(settings: Settings) -> Limits:
         head_s=settings.header_timeout_s,
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
+        connections_per_address=settings.max_connections_per_address,
     )
 
 
@@ -123,7 +141,7 @@ async def build_house(
     folder: DataFolder,
     database: Database,
     url: str,
-    engine_of: Callable[[Settings, DataFolder, Memory], Engine] | None = None,
+    engine_of: Callable[[Settings, DataFolder, WorkerRequests], Engine] | None = None,
 ) -> House:
     """Join the parts over an open database.
 
@@ -138,13 +156,31 @@ async def build_house(
     keys = Keys(database, projects)
     await keys.load()
     store = FileBlobs(folder.blobs)
-    engine = (engine_of or local_engine)(settings, folder, Memory(database))
+    uploads = make_uploads(settings, folder, database, url)
+    requests = WorkerRequests(Memory(database), uploads)
+    engine = (engine_of or local_engine)(settings, folder, requests)
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
-    parts = _parts(settings, url, database, store, projects, keys, pools, predictor)
+    runs = make_runs(settings, database, store, predictor)
+    desk = RunDesk(runs, predictor)
+    webhooks = make_webhooks(settings, database, runs, url, penstock_version())
+    parts = _parts(
+        settings,
+        url,
+        database,
+        store,
+        projects,
+        keys,
+        pools,
+        predictor,
+        runs,
+        desk,
+        webhooks,
+        uploads,
+    )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes())
-    return House(parts, database, engine, pools, predictor, app)
+    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, app)
 
 
 def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:
@@ -162,11 +198,23 @@ def _parts(
     keys: Keys,
     pools: Pools,
     predictor: Predictor,
+    runs: Runs,
+    desk: RunDesk,
+    webhooks: WebhookParts,
+    uploads: Uploads,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
 
     serving = Serving(database, pools, predictor)
+    if settings.auto_rollback_s:
+        guard = Guard(
+            serving,
+            window_s=settings.auto_rollback_s,
+            least_calls=settings.auto_rollback_calls,
+            judge_functions=settings.auto_rollback_functions == "on",
+        )
+        serving.on_switch = guard.watch
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     return Parts(
@@ -179,7 +227,11 @@ def _parts(
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
         deploys=Deploys(database, serving, store, endpoint),
         versions=versions,
-        predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings)),
+        runs=runs,
+        deliveries=webhooks.deliveries,
+        webhook_secrets=webhooks.secrets,
+        uploads=uploads,
+        predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),
         environment=_installed,
         stores_work=lambda: _read_something(projects),
         not_serving=serving.not_serving,

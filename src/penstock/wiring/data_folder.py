@@ -3,6 +3,8 @@
 records.sqlite   projects, keys, deployments, versions
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
+files/           files that processing functions uploaded, named by their SHA-256
+files.key        what the addresses of those files are signed with
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
 """
@@ -11,9 +13,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from pathlib import Path
 
 from penstock.core.errors import StoreError
+from penstock.server.settings import load_settings
+
+_SECRET_BYTES = 32
 
 
 class DataFolder:
@@ -75,6 +81,44 @@ class DataFolder:
         """Folder of the workers' working folders."""
         return self.root / "scratch"
 
+    @property
+    def files(self) -> Path:
+        """Folder of the files that processing functions uploaded."""
+        return self.root / "files"
+
+    def file_secret(self) -> bytes:
+        """Return the key of the addresses of uploaded files, made at the first call: 32 bytes.
+
+        Raises:
+            StoreError: It cannot be read or written.
+        """
+        path = self.root / "files.key"
+        try:
+            if not path.exists():
+                self._write_secret(path, secrets.token_bytes(_SECRET_BYTES))
+            found = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path} cannot be used: {error.strerror}.") from None
+        if len(found) != _SECRET_BYTES:
+            raise StoreError(
+                f"{path} is damaged.",
+                hint="Delete it: a new one is made, and addresses handed out before end.",
+            )
+        return found
+
+    @staticmethod
+    def _write_secret(path: Path, secret: bytes) -> None:
+        """Write the file whole or not at all; the folder's lock keeps other servers away."""
+        unfinished = path.with_suffix(".new")
+        unfinished.unlink(missing_ok=True)
+        fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(fd, secret)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        unfinished.replace(path)
+
     def close(self) -> None:
         """Let another server use the folder."""
         if self._lock >= 0:
@@ -86,3 +130,8 @@ class DataFolder:
 
     def __exit__(self, *_unused: object) -> None:
         self.close()
+
+
+def default_folder() -> Path:
+    """Return the data folder that `penstock serve` uses when none is named."""
+    return load_settings().data_dir

@@ -14,25 +14,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from penstock.core.errors import InvalidSetting, PenstockError
-from penstock.server.gateway.listen import create_server
+from penstock.server.gateway.forward_desk import ForwardedRuns
+from penstock.server.gateway.listen import Gateway, create_server
 from penstock.server.settings import Settings, load_settings
 from penstock.wiring import pickle_guard
 from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.event_loop import run_loop
+from penstock.wiring.gateway_child import GatewayNeeds
+from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
 
 log = logging.getLogger("penstock.server")
 
 #: Seconds that ending at once may take before the process ends without ceremony.
 LAST_S = 3.0
-
-#: Connections that may wait to be accepted.
-BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
     _log_to_standard_error(settings.log_level)
     pickle_guard.install()
     with DataFolder(settings.data_dir) as folder:
-        _run(_serve(settings, folder, announce))
+        run_loop(_serve(settings, folder, announce))
     return 0
 
 
@@ -81,15 +81,6 @@ def _log_to_standard_error(level: str) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     logging.getLogger("penstock").setLevel(level.upper())
-
-
-def _run(main: Coroutine[Any, Any, None]) -> None:
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
 
 
 async def _serve(settings: Settings, folder: DataFolder, announce: Announce) -> None:
@@ -138,10 +129,17 @@ class ServerProcess:
         announcement: What there is to tell.
     """
 
-    def __init__(self, house: House, gateway: Any, announcement: Announcement) -> None:
+    def __init__(
+        self,
+        house: House,
+        gateway: Gateway,
+        group: GatewayGroup | None,
+        announcement: Announcement,
+    ) -> None:
         self.house = house
         self.announcement = announcement
         self._gateway = gateway
+        self._group = group
         self._aside = [asyncio.create_task(work) for work in (house.keep_tidy(), house.warm())]
 
     @classmethod
@@ -158,9 +156,16 @@ class ServerProcess:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
             await house.parts.deployments.restore()
+            await house.parts.runs.start()
+            house.webhooks.start()
             gateway = await create_server(
-                house.predictor, house.app, limits=gateway_limits(settings), sock=listener
+                house.predictor,
+                house.app,
+                limits=gateway_limits(settings),
+                sock=listener,
+                desk=house.desk,
             )
+            group = _more_gateways(settings, folder, house, gateway, listener)
         except BaseException:
             await database.close()
             raise
@@ -169,15 +174,37 @@ class ServerProcess:
             issued = {"admin": first.admin, "deploy": first.private, "predict": first.public}
             fresh = {scope: key.text for scope, key in issued.items() if key is not None}
         announcement = Announcement(url, folder.root, "default", fresh)
-        return cls(house, gateway, announcement)
+        return cls(house, gateway, group, announcement)
 
     async def stop(self, drain_s: float) -> None:
         """Accept nothing more, answer calls in hand within `drain_s` seconds, end every worker."""
         for task in self._aside:
             task.cancel()
         begun = time.monotonic()
+        self.house.parts.runs.stop_waiting()
         await self._gateway.close(drain_s)
         await self.house.close(max(0.0, drain_s - (time.monotonic() - begun)))
+
+
+def _more_gateways(
+    settings: Settings,
+    folder: DataFolder,
+    house: House,
+    gateway: Gateway,
+    listener: socket.socket,
+) -> GatewayGroup | None:
+    """Start the extra gateways that the settings ask for; they accept when they are ready."""
+    if settings.gateways < 2:
+        return None
+    needs = GatewayNeeds(
+        house.predictor,
+        house.parts.keys,
+        gateway,
+        gateway_limits(settings),
+        ForwardedRuns(gateway.desk).take if gateway.desk is not None else None,
+        folder.scratch,
+    )
+    return GatewayGroup(needs, share_port(listener, settings.gateways - 1))
 
 
 def bind(host: str, port: int) -> socket.socket:

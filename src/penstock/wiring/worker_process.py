@@ -1,6 +1,6 @@
 """The worker's entry: builds the flow service from a `Load` message and serves it.
 
-The zygote calls `run` after a fork. Where forking is not safe the engine starts
+The zygote calls `run` or `run_template` after a fork. Where forking is not safe the engine starts
 `python -m penstock.wiring.worker_process` with the descriptors and the server's process id as
 arguments; it is otherwise the same.
 """
@@ -14,30 +14,44 @@ from typing import NoReturn
 
 from penstock.codec.bundle import read_manifest
 from penstock.codec.frames import Load
-from penstock.engine.local import lifeline, worker
-from penstock.engine.local.pipes import ChildEnds
+from penstock.engine.local import lifeline, template_process, worker
+from penstock.engine.local.loader import Loader, Service, Tools
+from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.flow.assemble import assemble
+from penstock.flow.loaded import LoadedFlow
 from penstock.flow.service import FlowService
 
 
-def load(message: Load, tools: worker.Tools) -> worker.Service:
-    """Return the service that answers calls of the version in `message`."""
+def prepare(message: Load) -> LoadedFlow:
+    """Load the functions and models of the version in `message`; maybe in a template."""
     manifest = read_manifest(message.manifest)
     blobs = {sha256: Path(path) for sha256, path in message.blobs.items()}
-    scratch = Path(message.scratch)
-    flow = assemble(
+    return assemble(
         manifest,
         blobs,
         threads=message.threads,
         max_batch=message.max_batch,
-        scratch=scratch / "modules",
+        scratch=Path(message.scratch) / "modules",
     )
+
+
+def serve(flow: LoadedFlow, message: Load, tools: Tools) -> Service:
+    """Return the service of this process that answers calls with `flow`."""
+    scratch = Path(message.scratch)
     return FlowService(flow, tools.ask, scratch, at=tools.at, notice=tools.notice)
+
+
+LOADER = Loader(prepare, serve)
 
 
 def run(ends: ChildEnds) -> NoReturn:
     """Be a worker of the version the server will name."""
-    worker.run(ends, load)
+    worker.run(ends, LOADER)
+
+
+def run_template(ends: TemplateEnds) -> NoReturn:
+    """Be a template of the version the server will name."""
+    template_process.run(ends, LOADER)
 
 
 def main() -> NoReturn:

@@ -14,7 +14,8 @@ from penstock.wiring import worker_process
 def main() -> None:
     """Serve forks until the server is gone."""
     server, control = (int(text) for text in sys.argv[1:])
-    zygote.serve(control, server, worker_process.run)
+    roles = zygote.Roles(worker_process.run, worker_process.run_template)
+    zygote.serve(control, server, roles)
 
 
 if __name__ == "__main__":

@@ -214,3 +214,10 @@ def test_a_streamed_answer_of_the_app_passes(front, corpus):
     reply = client.ask(b"GET /lines HTTP/1.1\r\nHost: test\r\n\r\n")
     assert reply.body == b"2\r\n0\n\r\n2\r\n1\n\r\n2\r\n2\n\r\n0\r\n\r\n"
     assert client.ask(corpus.post()).status == 200
+
+
+def test_a_refused_call_sent_again_and_again_leaves_the_connection_in_order(front, corpus):
+    client = front.connect()
+    for _ in range(3):
+        assert client.ask(corpus.post(key=b"Bearer nobody")).status == 401
+    assert client.ask(corpus.post()).status == 200

@@ -113,6 +113,9 @@ def test_settings_go_with_the_version(server: Any, model: Path) -> None:
         max_batch=1,
         threads=3,
         max_queue=9,
+        memory_limit=1 << 30,
+        min_replicas=0,
+        cooldown=5,
         activate=False,
         requirements=["numpy>=1"],
     )
@@ -123,7 +126,10 @@ def test_settings_go_with_the_version(server: Any, model: Path) -> None:
         "max_batch": 1,
         "max_queue": 9,
         "threads": 3,
+        "memory_limit_bytes": 1 << 30,
+        "auto_rollback": True,
     }
+    assert body["scaling"] == {"min_replicas": 0, "cooldown_s": 5}
     assert body["activate"] is False
     assert body["manifest"]["requirements"] == ["numpy>=1"]
 

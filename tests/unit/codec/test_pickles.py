@@ -23,6 +23,12 @@ def test_names_are_found_in_every_protocol(protocol):
     assert found.complete
 
 
+def test_old_protocols_are_read_with_the_names_of_today():
+    found = facts_of(pickle.dumps({"set": {1, 2}, "range": range(3), "float": float}, 2))
+    assert found.modules == {"builtins"}
+    assert ("builtins", "range") in found.names
+
+
 def test_a_function_by_value_carries_code_and_a_model_does_not():
     assert facts_of(cloudpickle.dumps(lambda x: x)).carries_code
     model = LogisticRegression().fit([[0.0], [1.0]], [0, 1])

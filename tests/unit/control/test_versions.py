@@ -45,7 +45,16 @@ from penstock.core.errors import (
 )
 from penstock.core.records import KeyRecord, ProjectRecord, Scope, VersionSettings
 from penstock.core.states import DeploymentState, VersionState
-from penstock.engine.base import Answer, Call, Pool, ReplicaStatus, VersionKey, VersionSpec
+from penstock.engine.base import (
+    Answer,
+    Call,
+    Pool,
+    PoolHealth,
+    ReplicaStatus,
+    Scale,
+    VersionKey,
+    VersionSpec,
+)
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
@@ -62,6 +71,7 @@ class FakePool:
         self.spec = spec
         self.calls = 0
         self.stopped = False
+        self.scales: list[Scale] = []
         self.answer = Answer(body=b'{"result": [1]}')
 
     @property
@@ -78,8 +88,17 @@ class FakePool:
     def status(self) -> list[ReplicaStatus]:
         return [ReplicaStatus(1, "ready", 0.0, self.calls, 0)]
 
+    def health(self) -> PoolHealth:
+        return PoolHealth()
+
     def logs(self) -> list[str]:
         return ["loading", "loaded"]
+
+    def scale(self, scale: Scale) -> None:
+        self.scales.append(scale)
+
+    def facts(self) -> dict[str, Any]:
+        return {"wanted": self.spec.replicas, "why": "told so"}
 
     async def stop(self, drain_s: float) -> None:
         self.stopped = True

@@ -1,45 +1,23 @@
 """The server's end of a worker's data socket: call frames out, replies in.
 
-Raw and non-blocking: calls submitted within one turn of the loop leave in one system call, replies
-are read up to a megabyte at a time. A worker is not trusted: what it sends is bounded and checked,
-and anything odd ends the channel, never the server.
+An extra gateway has one too, to the server process. See `frame_socket` for how it reads and writes.
 """
 
 from __future__ import annotations
 
-import array
 import asyncio
 import os
 import socket
-from collections import deque
 from collections.abc import Callable
 
-from penstock.codec import memfile
-from penstock.codec.frames import (
-    FRAME_LIMIT,
-    HAS_FD,
-    Reply,
-    call_header,
-    fd_size,
-    read_replies,
-)
-from penstock.core.errors import FrameError, InternalError
+from penstock.codec.frames import HAS_FD, Reply, call_header, fd_size, read_replies
 from penstock.engine.base import Call
-from penstock.engine.local.intake import descriptors
-
-_READ = 1 << 20
-_MAX_FDS = 64
-_FD_SPACE = socket.CMSG_SPACE(8 * array.array("i").itemsize)
-_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-
-# All channels of the process read into one buffer: nothing is left in it between two reads.
-_shared = bytearray(_READ)
-_shared_view = memoryview(_shared)
+from penstock.engine.local.frame_socket import FrameSocket
 
 OnReplies = Callable[[list[tuple[Reply, bytes | memoryview]]], None]
 
 
-class Channel:
+class Channel(FrameSocket):
     """One worker's data socket.
 
     Args:
@@ -56,20 +34,9 @@ class Channel:
         on_replies: OnReplies,
         on_end: Callable[[str], None],
     ) -> None:
-        self._loop = loop
-        self._sock = sock
+        super().__init__(loop, sock, on_end)
         self._on_replies = on_replies
-        self._on_end = on_end
-        # Small frames of this turn, to be joined; before them what must be written one by one,
-        # each with the descriptor that goes with it or -1.
-        self._parts: list[bytes] = []
-        self._ahead: deque[tuple[bytes, int]] = deque()
-        self._blocked = False
-        self._flushing = False
-        self._rest = b""
-        self._fds: deque[int] = deque()
-        self._open = True
-        loop.add_reader(sock.fileno(), self._readable)
+        self._replies: list[Reply] = []
 
     def send(self, call_id: int, call: Call) -> None:
         """Send a call at the end of this turn of the loop."""
@@ -90,143 +57,19 @@ class Channel:
             self._loop.call_soon(self._flush)
 
     def _send_large(self, call_id: int, call: Call, run_id: bytes) -> None:
-        """Queue what is before it, then a frame whose body goes as a copy of the descriptor."""
+        """Queue a frame whose body goes as a copy of the descriptor."""
         flags = call.flags | HAS_FD
         media = call.media_type
         head = call_header(call_id, run_id, flags, call.arrived_ns, call.deadline_ns, media, 8)
-        before = b"".join(self._parts)
-        self._parts.clear()
-        if before:
-            self._ahead.append((before, -1))
-        self._ahead.append((head + fd_size(call.body.size), os.dup(call.body.fd)))
+        self._queue_with(head + fd_size(call.body.size), os.dup(call.body.fd))
 
-    def close(self) -> None:
-        """Close the socket; replies that have arrived are still handed over."""
-        if not self._open:
-            return
-        try:
-            while self._read():
-                continue
-        except OSError:
-            self._shut()
-        self._shut()
+    def _parse(self, data: memoryview) -> int:
+        self._replies = []
+        return read_replies(data, self._replies)
 
-    def _shut(self) -> None:
-        if not self._open:
-            return
-        self._open = False
-        fd = self._sock.fileno()
-        self._loop.remove_reader(fd)
-        self._loop.remove_writer(fd)
-        self._sock.close()
-        for fd in (*self._fds, *(fd for _, fd in self._ahead)):
-            _close(fd)
-        self._fds.clear()
-        self._ahead.clear()
-
-    # --- out ---
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._blocked or not self._open:
-            return
-        try:
-            while self._ahead:
-                data, fd = self._ahead.popleft()
-                if not self._write(data, fd):
-                    return
-            if self._parts:
-                data = b"".join(self._parts)
-                self._parts.clear()
-                self._write(data, -1)
-        except OSError as error:
-            self._end(f"cannot be written to: {error}")
-
-    def _write(self, data: bytes, fd: int) -> bool:
-        """Write what the socket takes. If not all: keep the rest, wait for room, return False."""
-        try:
-            sent = self._sock.sendmsg([data], [_rights(fd)]) if fd >= 0 else self._sock.send(data)
-        except BlockingIOError:
-            self._wait_for_room(data, fd)
-            return False
-        except OSError:
-            _close(fd)
-            raise
-        _close(fd)
-        if sent < len(data):
-            self._wait_for_room(data[sent:], -1)
-        return sent == len(data)
-
-    def _wait_for_room(self, unsent: bytes, fd: int) -> None:
-        self._blocked = True
-        self._ahead.appendleft((unsent, fd))
-        self._loop.add_writer(self._sock.fileno(), self._writable)
-
-    def _writable(self) -> None:
-        self._loop.remove_writer(self._sock.fileno())
-        self._blocked = False
-        self._flush()
-
-    # --- in ---
-
-    def _readable(self) -> None:
-        try:
-            self._read()
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._end(f"cannot be read from: {error}")
-
-    def _read(self) -> bool:
-        """Read once and hand over what is complete. False when the channel is at its end."""
-        rest = self._rest
-        if rest:
-            _shared[: len(rest)] = rest
-        size, ancillary, _, _ = self._sock.recvmsg_into(
-            [_shared_view[len(rest) :]], _FD_SPACE, _CLOEXEC
-        )
-        if ancillary:
-            self._fds.extend(descriptors(ancillary))
-        if not size:
-            self._end("closed its socket")
-            return False
-        replies: list[Reply] = []
-        have = len(rest) + size
-        try:
-            taken = read_replies(_shared_view[:have], replies)
-            self._rest = bytes(_shared_view[taken:have])
-            self._on_replies([(reply, self._body(reply)) for reply in replies])
-            if len(self._fds) > _MAX_FDS:
-                raise FrameError("Descriptors come that belong to no reply.")
-        except InternalError as error:
-            self._end(f"does not speak the protocol: {error.message}")
-            return False
-        return True
+    def _deliver(self) -> None:
+        replies, self._replies = self._replies, []
+        self._on_replies([(reply, self._body(reply)) for reply in replies])
 
     def _body(self, reply: Reply) -> bytes | memoryview:
-        if reply.body is not None:
-            return reply.body
-        if not self._fds:
-            raise FrameError("A reply announces a descriptor that did not come.")
-        fd = self._fds.popleft()
-        try:
-            return memfile.read(fd, reply.body_size, trusted=False)
-        finally:
-            os.close(fd)
-
-    def _end(self, reason: str) -> None:
-        if self._open:
-            self._shut()
-            self._on_end(reason)
-
-
-def _close(fd: int) -> None:
-    if fd >= 0:
-        os.close(fd)
-
-
-def _rights(fd: int) -> tuple[int, int, array.array[int]]:
-    return socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd])
-
-
-assert FRAME_LIMIT + 4 <= _READ, "a whole frame must fit in the buffer"
+        return reply.body if reply.body is not None else self._read_file(reply.body_size)

@@ -39,7 +39,9 @@ class Dispatcher:
     Attributes:
         held: Calls taken and not answered.
         idle: Set while `held` is 0.
+        finished: Calls that came to their end here, answered or not.
         ready: Replicas that take calls.
+        leaving: Replicas that take no more and still have some; set when they have none.
     """
 
     def __init__(
@@ -53,15 +55,21 @@ class Dispatcher:
         self._queue: deque[Call] = deque()
         self._next_deadline = _NEVER
         self._ticking = False
-        self._finished = 0
         self._finished_before = 0
         self._rate = 0.0
         self._refusal: Callable[[], PenstockError] | None = None
         self._stopping = False
+        self._on_busy: Callable[[], None] = _nothing
         self.held = 0
+        self.finished = 0
         self.idle = asyncio.Event()
         self.idle.set()
         self.ready: list[Replica] = []
+        self.leaving: dict[Replica, asyncio.Event] = {}
+
+    def on_busy(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when calls come after a time without any."""
+        self._on_busy = tell
 
     # --- calls in ---
 
@@ -81,6 +89,8 @@ class Dispatcher:
         else:
             call.state = QUEUED
             self._queue.append(call)
+            if not self.ready:
+                self._on_busy()
 
     def cancel(self, call: Call) -> None:
         """Forget a call; see `engine.base.Pool.cancel`."""
@@ -104,11 +114,20 @@ class Dispatcher:
         return float(min(60, max(1, round(self.held / self._rate)))) if self._rate else 1.0
 
     def _roomiest(self) -> Replica | None:
-        best, least = None, self._ahead
+        """Return the replica with the least work, of those that have room.
+
+        What a call is worth in rows is not known here: its body is opaque. But the calls of one
+        flow are alike, so rows are counted in bytes.
+        """
+        best, least = None, _NEVER
         for replica in self.ready:
-            load = len(replica.outstanding)
-            if load < least and replica.inline_bytes < _MAX_AHEAD_BYTES and not replica.suspect:
-                best, least = replica, load
+            if (
+                replica.weight < least
+                and len(replica.outstanding) < self._ahead
+                and replica.inline_bytes < _MAX_AHEAD_BYTES
+                and not replica.suspect
+            ):
+                best, least = replica, replica.weight
         return best
 
     def _pump(self) -> None:
@@ -140,7 +159,7 @@ class Dispatcher:
     def _settle(self, call: Call) -> None:
         call.state = DONE
         self.held -= 1
-        self._finished += 1
+        self.finished += 1
         if call.body.fd >= 0:
             os.close(call.body.fd)
             call.body.fd = -1
@@ -155,15 +174,33 @@ class Dispatcher:
         self.ready.append(replica)
         self._pump()
 
+    def withdraw(self, replica: Replica) -> asyncio.Event:
+        """Give a replica no more calls; the event is set once it has none left."""
+        if replica in self.ready:
+            self.ready.remove(replica)
+        event = self.leaving.setdefault(replica, asyncio.Event())
+        self._let_go()
+        return event
+
+    def _let_go(self) -> None:
+        """Tell who waits for replicas that have answered their last call."""
+        for replica in [r for r in self.leaving if not r.outstanding]:
+            self.leaving.pop(replica).set()
+
     def has_room(self) -> None:
         """Replies came: hand over more."""
         if self._queue:
             self._pump()
+        if self.leaving:
+            self._let_go()
 
     def lost(self, replica: Replica, place: Place) -> None:
         """A replica died: what was inside it fails, the rest goes to another one."""
         if replica in self.ready:
             self.ready.remove(replica)
+        event = self.leaving.pop(replica, None)
+        if event is not None:
+            event.set()
         back = []
         for call_id, call in replica.outstanding.items():
             if call.state is not replica:
@@ -202,26 +239,45 @@ class Dispatcher:
             if call.state is not DONE:
                 self._fail(call, why())
 
+    def release(self) -> list[Call]:
+        """Forget the calls that wait for a replica, and return them, oldest first."""
+        waiting, self._queue = self._queue, deque()
+        released = [call for call in waiting if call.state is not DONE]
+        for call in released:
+            call.state = None
+        self.held -= len(released)
+        return released
+
     # --- time ---
 
     def _start_ticking(self) -> None:
         self._ticking = True
+        self._on_busy()
         self.idle.clear()
         self._loop.call_later(self._tick_s, self._tick)
 
     def _tick(self) -> None:
-        finished = self._finished - self._finished_before
-        self._finished_before = self._finished
+        finished = self.finished - self._finished_before
+        self._finished_before = self.finished
         self._rate += 0.2 * (finished / self._tick_s - self._rate)
         now = time.monotonic_ns()
         if now >= self._next_deadline:
             self._look_at_deadlines(now)
-        if self.held or any(replica.outstanding for replica in self.ready):
+        if self.held or any(replica.outstanding for replica in self._all()):
             self._loop.call_later(self._tick_s, self._tick)
         else:
             self._ticking = False
             self._next_deadline = _NEVER
             self.idle.set()
+
+    def _all(self) -> list[Replica]:
+        return [*self.ready, *self.leaving]
+
+    def oldest_ns(self) -> int:
+        """Return when the oldest call that is not answered came, 0 if there is none."""
+        heads = [next(iter(r.outstanding.values())) for r in self._all() if r.outstanding]
+        heads += list(self._queue)[:1]
+        return min((call.arrived_ns for call in heads), default=0)
 
     def _look_at_deadlines(self, now: int) -> None:
         following = _NEVER
@@ -232,7 +288,7 @@ class Dispatcher:
                 self._fail(call, failures.overdue(self._spec.key, call, None))
             else:
                 following = min(following, call.deadline_ns)
-        for replica in tuple(self.ready):
+        for replica in self._all():
             following = min(following, self._look_at_replica(replica, now))
         self._next_deadline = following
 
@@ -258,3 +314,7 @@ class Dispatcher:
                 replica.kill(f"run {call.run_id} did not finish within its time limit")
             following = now
         return following
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -68,6 +68,13 @@ class Child:
         except ProcessLookupError:
             return
 
+    def release(self) -> None:
+        """Follow it no longer: somebody else will, and reaps it. Linux only."""
+        if self._pidfd >= 0:
+            self._loop.remove_reader(self._pidfd)
+            os.close(self._pidfd)
+            self._pidfd = -1
+
     def _watch(self) -> None:
         try:
             self._pidfd = os.pidfd_open(self.pid)

@@ -1,7 +1,7 @@
 """Starts workers: forked from a zygote, or spawned as new interpreters. Used by `replica`.
 
-Both ways give the same: a process that is the server's child, leads its own session, and holds the
-worker's ends of the pipes.
+Every way gives the same: a process that is the server's child, leads its own session, and holds the
+worker's ends of the pipes. A third way, from a template, is in `template_launcher`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.core.errors import EngineError
+from penstock.engine.base import VersionSpec
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.processes import start_process
@@ -24,7 +25,14 @@ _FORK_TRIES = 3
 
 
 class Launcher(Protocol):
-    """How a worker process comes to be."""
+    """How a worker process of a version comes to be."""
+
+    async def prepare(self, spec: VersionSpec) -> None:
+        """Do what comes before `launch` and may take long; may be cancelled.
+
+        Raises:
+            LoadFailed: The version did not load.
+        """
 
     async def launch(self, ends: ChildEnds) -> int:
         """Start a worker on `ends` (the caller closes them) and return its process id.
@@ -32,6 +40,10 @@ class Launcher(Protocol):
         Raises:
             EngineError: No process could be started.
         """
+
+
+class ProcessLauncher(Launcher, Protocol):
+    """A launcher of any version."""
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import modules ahead of the workers that need them, where that is possible."""
@@ -43,6 +55,9 @@ class SpawnLauncher:
     def __init__(self, options: EngineOptions, folder: Path) -> None:
         self._command = options.worker_command
         self._folder = folder
+
+    async def prepare(self, spec: VersionSpec) -> None:
+        """Do nothing: the worker loads the version itself."""
 
     async def launch(self, ends: ChildEnds) -> int:
         """Start an interpreter; see `Launcher`."""
@@ -59,6 +74,9 @@ class ForkLauncher:
     def __init__(self, zygote: ZygoteClient, spawn: SpawnLauncher) -> None:
         self._zygote = zygote
         self._spawn = spawn
+
+    async def prepare(self, spec: VersionSpec) -> None:
+        """Do nothing: the worker loads the version itself."""
 
     async def launch(self, ends: ChildEnds) -> int:
         """Fork a worker; see `Launcher`."""

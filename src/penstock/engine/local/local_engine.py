@@ -9,7 +9,7 @@ from pathlib import Path
 
 from penstock.engine.base import MemoryHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
-from penstock.engine.local.launcher import ForkLauncher, Launcher, SpawnLauncher
+from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool
@@ -42,12 +42,15 @@ class LocalEngine:
         self._orphans = Orphans()
         spawn = SpawnLauncher(self._options, scratch)
         self._zygote: ZygoteClient | None = None
-        launcher: Launcher = spawn
+        launcher: ProcessLauncher = spawn
         if self._options.start_method == "fork":
             self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
             launcher = ForkLauncher(self._zygote, spawn)
-        self._around = Surroundings(self._loop, self._options, launcher, self._orphans, memory)
+        self._around = Surroundings(
+            self._loop, self._options, launcher, launcher, self._orphans, memory
+        )
         self._closed = False
+        self._warming: set[asyncio.Task[None]] = set()
         self._pools: set[LocalPool] = set()
         self._sweeper = self._loop.create_task(self._sweep())
 
@@ -62,10 +65,14 @@ class LocalEngine:
         """Start a version; see `Engine.start`. `on_line` gets every line its workers print."""
         if self._closed:
             raise failures.stopping(spec.key)
-        pool = LocalPool(self._around, spec, self._scratch, on_line, self._pools.discard)
+        zygote = self._zygote if self._options.templates else None
+        pool = LocalPool(self._around, spec, self._scratch, zygote, on_line, self._pools.discard)
         self._pools.add(pool)
+        if not spec.replicas:
+            self._import_later(spec.preload)
+            return pool
         try:
-            await self._around.launcher.warm(spec.preload)
+            await self._around.warm(spec.preload)
             await pool.start()
         except BaseException:
             self._pools.discard(pool)
@@ -74,13 +81,21 @@ class LocalEngine:
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import libraries ahead of the first version that needs them."""
-        await self._around.launcher.warm(modules)
+        await self._around.warm(modules)
+
+    def _import_later(self, modules: tuple[str, ...]) -> None:
+        """Import for versions that sleep, so that the first to wake need not wait for it."""
+        task = self._loop.create_task(self._around.warm(modules))
+        self._warming.add(task)
+        task.add_done_callback(self._warming.discard)
 
     async def close(self, drain_s: float) -> None:
         """Stop everything and leave no process behind."""
         self._closed = True
         await asyncio.gather(*(pool.stop(drain_s) for pool in tuple(self._pools)))
         self._sweeper.cancel()
+        for task in self._warming:
+            task.cancel()
         if self._zygote is not None:
             await self._zygote.close()
         while self._orphans.end_all():  # noqa: ASYNC110 - nobody tells us when orphans end

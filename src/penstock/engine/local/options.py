@@ -14,6 +14,9 @@ class EngineOptions:
         start_method: `"fork"` from a zygote, or `"spawn"` a new interpreter for every worker.
         zygote_command: What to run as a zygote.
         worker_command: What to run as a spawned worker.
+        templates: Whether to load a version once and fork its workers from there.
+        max_replicas: Most replicas of a version that names no maximum; 0: one for each core.
+        memory_check_s: How often the memory of replicas that have a limit is looked at.
         load_timeout_s: How long a version may take to load.
         overdue_grace_s: How long after a call's deadline the worker that is still inside it lives.
         tick_s: How often deadlines are looked at while calls are in flight.
@@ -23,6 +26,9 @@ class EngineOptions:
     start_method: str = "fork" if sys.platform == "linux" else "spawn"
     zygote_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.zygote_process")
     worker_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.worker_process")
+    templates: bool = True
+    max_replicas: int = 0
+    memory_check_s: float = 2.0
     load_timeout_s: float = 300.0
     overdue_grace_s: float = 1.0
     tick_s: float = 0.05

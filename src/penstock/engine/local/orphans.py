@@ -45,22 +45,33 @@ class Orphans:
 
     def __init__(self) -> None:
         self._followed: set[int] = set()
+        self._ended: set[int] = set()
 
     def follow(self, pid: int) -> None:
         """Leave this child alone: somebody else reaps it."""
         self._followed.add(pid)
+        self._ended.discard(pid)
 
     def forget(self, pid: int) -> None:
         """The child was reaped."""
         self._followed.discard(pid)
 
     def end_session(self, session: int) -> None:
-        """Kill what is left of a dead worker's session, and reap all dead orphans."""
-        self._sweep(lambda found: found.session == session)
+        """Kill what is left of a dead worker's session, and reap all dead orphans.
+
+        Those whose parent still lives are not ours yet. Nearly all of them are in the worker's
+        process group, which is killed at once; the others are killed by later sweeps.
+        """
+        if any(found.session == session for found in self._adopted()):
+            self._ended.add(session)
+            # A group that has members keeps its number, so this hits nobody else.
+            with suppress(ProcessLookupError):
+                os.killpg(session, signal.SIGKILL)
+        self.sweep()
 
     def sweep(self) -> None:
-        """Reap dead orphans."""
-        self._sweep(lambda _: False)
+        """Reap dead orphans, and kill what has come to us from the sessions of dead workers."""
+        self._sweep(lambda found: found.session in self._ended)
 
     def end_all(self) -> bool:
         """Kill every orphan. Returns whether any is left to be reaped."""

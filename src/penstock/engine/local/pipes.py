@@ -32,6 +32,13 @@ class ChildEnds(NamedTuple):
             os.close(fd)
 
 
+class TemplateEnds(NamedTuple):
+    """Descriptors of a template's ends: its seqpacket socket and what it prints to."""
+
+    control: int
+    log: int
+
+
 class ServerEnds:
     """The server's ends; non-blocking."""
 

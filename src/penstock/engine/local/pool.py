@@ -1,40 +1,79 @@
-"""The running replicas of one version: joins dispatcher, supervisor and logs."""
+"""The running replicas of one version: joins dispatcher, supervisor, template, scaler and logs."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from penstock.core.errors import PenstockError
-from penstock.engine.base import ReplicaStatus, VersionKey, VersionSpec
-from penstock.engine.local import failures
+from penstock.engine.base import (
+    Call,
+    PoolHealth,
+    ReplicaStatus,
+    Scale,
+    VersionKey,
+    VersionSpec,
+)
+from penstock.engine.local import failures, memory_use
 from penstock.engine.local.dispatcher import Dispatcher
 from penstock.engine.local.logs import LogTail, OnLine
 from penstock.engine.local.replica import Replica, Surroundings
+from penstock.engine.local.scaler import Scaler, core_count
 from penstock.engine.local.supervisor import Supervisor
+from penstock.engine.local.template_launcher import TemplateLauncher
+from penstock.engine.local.zygote_client import ZygoteClient
+
+_log = logging.getLogger(__name__)
 
 
 class LocalPool:
-    """See `penstock.engine.base.Pool`."""
+    """See `penstock.engine.base.Pool`.
+
+    Args:
+        around: What every pool of the engine shares.
+        spec: The version.
+        scratch: The folder that the replicas' folders are made in.
+        zygote: Forks the version's template; None where there are no templates.
+        on_line: Gets every line the replicas print.
+        on_stopped: Called when everything has ended.
+    """
 
     def __init__(
         self,
         around: Surroundings,
         spec: VersionSpec,
         scratch: Path,
+        zygote: ZygoteClient | None,
         on_line: OnLine | None,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
-        self._around = around
         self._spec = spec
         self._scratch = scratch
         self._on_stopped = on_stopped
         self._tail = LogTail(on_line)
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
+        self._template: TemplateLauncher | None = None
+        if zygote is not None:
+            self._template = TemplateLauncher(around, zygote, self._tail, self._folder("template"))
+            around = dataclasses.replace(around, launcher=self._template)
+        self._around = around
+        self._scaler = Scaler(
+            around.loop,
+            self._dispatcher,
+            spec.scale or Scale.fixed(spec.replicas),
+            around.options.max_replicas or core_count(),
+            spec.replicas,
+            self._have,
+        )
+        self._moving = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._watcher: asyncio.Task[None] | None = None
         self.submit = self._dispatcher.submit
         self.cancel = self._dispatcher.cancel
 
@@ -44,12 +83,20 @@ class LocalPool:
         return self._spec.key
 
     async def start(self) -> None:
-        """Start the replicas; return when the first is ready.
+        """Start the replicas; return when the first is ready, at once for one that sleeps.
 
         Raises:
-            LoadFailed: It did not load.
+            LoadFailed: It did not load. Nothing is left running.
         """
-        await self._supervisor.start(self._spec.replicas)
+        if not self._spec.replicas:
+            return
+        try:
+            await self._supervisor.start(self._spec.replicas)
+        except BaseException:
+            self._scaler.stop()
+            await self._end_template()
+            raise
+        self._watch_memory()
 
     def status(self) -> list[ReplicaStatus]:
         """Return the replicas."""
@@ -58,6 +105,31 @@ class LocalPool:
             dataclasses.replace(replica.status(), restarts=restarts)
             for replica in self._supervisor.replicas
         ]
+
+    def health(self) -> PoolHealth:
+        """Return how the replicas fare."""
+        return self._supervisor.health
+
+    def keep_waiting(self, wanted: bool) -> None:
+        """Let calls wait (or not) while replicas die again and again."""
+        self._supervisor.patient = wanted
+
+    def release(self) -> list[Call]:
+        """Forget the calls that no replica has begun, and return them, oldest first."""
+        return self._dispatcher.release()
+
+    def scale(self, scale: Scale) -> None:
+        """Take new limits for the number of replicas."""
+        self._scaler.allow(scale)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the number of replicas wanted and why, and what there is of a template."""
+        return {
+            "wanted": self._scaler.wanted,
+            "why": self._scaler.why,
+            "recycled": self._supervisor.recycled,
+            "template": self._template.facts() if self._template is not None else {},
+        }
 
     def logs(self) -> list[str]:
         """Return the last lines the replicas printed, oldest first."""
@@ -74,11 +146,75 @@ class LocalPool:
             await asyncio.wait_for(self._dispatcher.idle.wait(), drain_s)
         except asyncio.TimeoutError:
             self._dispatcher.fail_queued(why)
+        self._scaler.stop()
+        for task in (*self._tasks, *filter(None, [self._watcher])):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.stop()
         self._dispatcher.fail_queued(why)
+        await self._end_template()
         self._on_stopped(self)
 
-    def _make(self) -> Replica:
+    def _folder(self, what: str) -> Path:
         key = self._spec.key
-        name = f"{key.project}-{key.deployment}-{key.number}-{uuid.uuid4().hex[:12]}"
-        return Replica(self._around, self._spec, self._scratch / name, self._tail, self._dispatcher)
+        name = f"{key.project}-{key.deployment}-{key.number}-{what}-{uuid.uuid4().hex[:12]}"
+        return self._scratch / name
+
+    def _make(self) -> Replica:
+        return Replica(
+            self._around, self._spec, self._folder("worker"), self._tail, self._dispatcher
+        )
+
+    async def _end_template(self) -> None:
+        if self._template is not None:
+            await self._template.close()
+
+    def _watch_memory(self) -> None:
+        limit = self._spec.memory_limit_bytes
+        if limit is not None and self._watcher is None:
+            every_s = self._around.options.memory_check_s
+            watch = memory_use.watch(self._supervisor, limit, every_s)
+            self._watcher = asyncio.create_task(watch)
+
+    # --- how many ---
+
+    def _have(self, count: int) -> None:
+        """Have `count` replicas, from now on."""
+        _log.info("%s shall have %d replicas: %s.", self.key, count, self._scaler.why)
+        if count and self._supervisor.count:
+            self._supervisor.set_count(count)
+        else:
+            self._run(self._wake() if count else self._sleep())
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _sleep(self) -> None:
+        """Let every process go: the replicas when they have answered, then the template."""
+        self._supervisor.set_count(0)
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+        await self._supervisor.emptied()
+        async with self._moving:
+            if not self._scaler.wanted:
+                await self._end_template()
+
+    async def _wake(self) -> None:
+        """Start replicas again; the calls that wait fail if the version's files are gone."""
+        async with self._moving:
+            try:
+                if self._spec.find_blobs is not None:
+                    blobs = await asyncio.to_thread(self._spec.find_blobs)
+                    self._spec = dataclasses.replace(self._spec, blobs=blobs)
+                await self._around.warm(self._spec.preload)
+            except PenstockError as error:
+                self._scaler.sleep()
+                _log.error("%s cannot be woken: %s", self.key, error)
+                reason = error
+                self._dispatcher.fail_queued(lambda: reason)
+                return
+            self._supervisor.set_count(self._scaler.wanted)
+            self._watch_memory()

@@ -17,7 +17,6 @@ from penstock.codec.frames import (
     Cancel,
     Failed,
     FromWorker,
-    Load,
     Notice,
     Ready,
     Reply,
@@ -29,7 +28,8 @@ from penstock.engine.local import begun, failures, pipes, talk
 from penstock.engine.local.begun import Place
 from penstock.engine.local.channel import Channel
 from penstock.engine.local.exits import Child, Exit
-from penstock.engine.local.launcher import Launcher
+from penstock.engine.local.launcher import Launcher, ProcessLauncher
+from penstock.engine.local.loading import load_message
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
@@ -37,16 +37,24 @@ from penstock.engine.local.orphans import Orphans
 #: How long a worker that was told to stop, or said that it failed, may take to end, in seconds.
 _END_S = 2.0
 
+#: What a call costs besides its rows, as if so many bytes of body.
+CALL_WEIGHT = 512
+
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What every replica of an engine shares."""
+    """What every replica of an engine shares; only `launcher` may be a version's own."""
 
     loop: asyncio.AbstractEventLoop
     options: EngineOptions
     launcher: Launcher
+    direct: ProcessLauncher
     orphans: Orphans
     memory: MemoryHandler
+
+    async def warm(self, modules: tuple[str, ...]) -> None:
+        """Import modules ahead of the workers that need them."""
+        await self.direct.warm(modules)
 
 
 class Owner(Protocol):
@@ -71,6 +79,7 @@ class Replica:
     Attributes:
         outstanding: Calls handed over and not answered, by id, oldest first.
         inline_bytes: Bytes of their bodies that go through the socket.
+        weight: How much work they are, in bytes: those of all bodies and `CALL_WEIGHT` a call.
         suspect: It is inside a call that is over its time limit: give it no more.
         exit: How the process ended, None before.
         killed_because: Why we killed it, if we did.
@@ -99,15 +108,23 @@ class Replica:
         self._answer_to_load: asyncio.Future[Ready | Failed | None] = around.loop.create_future()
         self.outstanding: dict[int, Call] = {}
         self.inline_bytes = 0
+        self.weight = 0
         self.suspect = False
         self.calls = 0
         self.state = "starting"
         self.facts: dict[str, Any] = {}
         self.started_at = time.time()
         self.ready_at = 0.0
+        self._launched_at = 0.0
         self.killed_because = ""
         self.died = asyncio.Event()
         self.ended = asyncio.Event()
+
+    @property
+    def pid(self) -> int:
+        """The process id; 0 when there is none (any more)."""
+        child = self._child
+        return child.pid if child is not None and child.exit is None else 0
 
     @property
     def exit(self) -> Exit | None:
@@ -121,6 +138,8 @@ class Replica:
             LoadFailed: It did not load, died, or took too long; the process is gone.
             EngineError: No process could be started.
         """
+        await self._around.launcher.prepare(self._spec)
+        self._launched_at = time.monotonic()
         self._launching = asyncio.create_task(self._launch())
         # A worker that is on its way cannot be called back: it comes, and then `stop` ends it.
         await asyncio.shield(self._launching)
@@ -164,28 +183,18 @@ class Replica:
             self._give_up(f"does not speak the protocol: {error.message}")
 
     async def _load(self) -> None:
-        spec = self._spec
-        self._control.send(
-            Load(
-                project=spec.key.project,
-                deployment=spec.key.deployment,
-                version=spec.key.number,
-                manifest=spec.manifest,
-                blobs={sha256: str(path) for sha256, path in spec.blobs.items()},
-                scratch=str(self._scratch),
-                threads=spec.threads,
-                max_batch=spec.max_batch,
-            )
-        )
+        self._control.send(load_message(self._spec, self._scratch))
         limit = self._around.options.load_timeout_s
-        try:
-            said = await asyncio.wait_for(asyncio.shield(self._answer_to_load), limit)
-        except asyncio.TimeoutError:
+        # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
+        # and the supervisor's `stop` would wait for ever for a task that was told to end.
+        await asyncio.wait({self._answer_to_load}, timeout=limit)
+        said = self._answer_to_load.result() if self._answer_to_load.done() else None
+        if not self._answer_to_load.done():
             self.kill(f"loading took longer than {limit:g} s")
-            said = None
         if isinstance(said, Ready):
-            self.facts = {**said.facts, "load_ms": said.load_ms}
             self.state, self.ready_at = "ready", time.monotonic()
+            start_ms = (self.ready_at - self._launched_at) * 1e3
+            self.facts = {**said.facts, "load_ms": said.load_ms, "start_ms": start_ms}
             return
         await self._wait_for_end()
         raise self._load_error(said)
@@ -203,6 +212,7 @@ class Replica:
         self._next_id += 1
         call_id = self._next_id
         self.outstanding[call_id] = call
+        self.weight += call.body.size + CALL_WEIGHT
         if call.body.data is not None:
             self.inline_bytes += call.body.size
         call.state = self
@@ -222,6 +232,7 @@ class Replica:
             call = outstanding.pop(reply.call_id, None)
             if call is None:
                 raise FrameError("A reply to no call.")
+            self.weight -= call.body.size + CALL_WEIGHT
             if call.body.data is not None:
                 self.inline_bytes -= call.body.size
             self.calls += 1
@@ -275,11 +286,14 @@ class Replica:
         await self.ended.wait()
 
     async def _wait_for_end(self) -> None:
+        ended = asyncio.ensure_future(self.ended.wait())
         try:
-            await asyncio.wait_for(self.ended.wait(), _END_S)
-        except asyncio.TimeoutError:
-            self.kill("it did not end by itself")
-            await self.ended.wait()
+            await asyncio.wait({ended}, timeout=_END_S)
+            if not ended.done():
+                self.kill("it did not end by itself")
+                await ended
+        finally:
+            ended.cancel()
 
     def _on_exit(self, child: Child) -> None:
         """Take the last replies, give the other calls back, then tidy up."""
@@ -289,6 +303,7 @@ class Replica:
         os.close(self._page)
         self._owner.lost(self, place)
         self.outstanding.clear()
+        self.weight = 0
         self.died.set()
         self._around.orphans.forget(child.pid)
         self._around.orphans.end_session(child.pid)

@@ -5,11 +5,12 @@ A worker is not trusted: message sizes are bounded and anything unreadable ends 
 
 from __future__ import annotations
 
+import array
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
@@ -20,14 +21,18 @@ from penstock.codec.frames import (
     split_frames,
     unpack_message,
 )
-from penstock.codec.memory import MemoryAnswer, MemoryRequest, Refused
+from penstock.codec.memory import Refused, Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import FrameError, InternalError, PenstockError
 from penstock.engine.base import MemoryHandler, VersionKey
+from penstock.engine.local.intake import descriptors
 
 _log = logging.getLogger(__name__)
 
 #: Largest memory request: a publish of many values; the store's own quota is far below.
 MEMORY_LIMIT = 64 * 1024 * 1024
+
+_FD_SPACE = socket.CMSG_SPACE(4 * array.array("i").itemsize)
+_CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 
 class Control:
@@ -79,18 +84,85 @@ async def serve_memory(sock: socket.socket, key: VersionKey, handler: MemoryHand
     """
     loop = asyncio.get_running_loop()
     buffer = bytearray()
+    with _Descriptors() as fds:
+        try:
+            while data := await _receive(loop, sock, fds):
+                buffer += data
+                for frame in split_frames(buffer, MEMORY_LIMIT):
+                    answer = await _answer(key, _request(frame, fds), handler)
+                    fds.close_one()
+                    await loop.sock_sendall(sock, pack_message(answer))
+        except OSError:
+            return
+
+
+class _Descriptors:
+    """The descriptor that came with the present request: one at most, closed in any case."""
+
+    def __init__(self) -> None:
+        self._open: list[int] = []
+
+    def __enter__(self) -> _Descriptors:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            self.close_one()
+
+    def add(self, found: list[int]) -> None:
+        self._open += found
+        if len(self._open) > 1:
+            raise FrameError("More descriptors come than there are requests.")
+
+    def first(self) -> int:
+        if not self._open:
+            raise FrameError("An upload comes without its file.")
+        return self._open[0]
+
+    def close_one(self) -> None:
+        if self._open:
+            os.close(self._open.pop(0))
+
+
+async def _receive(
+    loop: asyncio.AbstractEventLoop, sock: socket.socket, fds: _Descriptors
+) -> bytes:
+    """Return what the worker wrote, empty at its end; its descriptors go to `fds`."""
+    while True:
+        try:
+            data, ancillary, _, _ = sock.recvmsg(65536, _FD_SPACE, _CLOEXEC)
+        except BlockingIOError:
+            await _readable(loop, sock)
+            continue
+        if ancillary:
+            fds.add(descriptors(ancillary))
+        return data
+
+
+async def _readable(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+    waiting: asyncio.Future[None] = loop.create_future()
+    number = sock.fileno()
+    loop.add_reader(number, _settle, waiting)
     try:
-        while data := await loop.sock_recv(sock, 65536):
-            buffer += data
-            for frame in split_frames(buffer, MEMORY_LIMIT):
-                request: MemoryRequest = unpack_message(frame, MemoryRequest)
-                answer = await _answer(key, request, handler)
-                await loop.sock_sendall(sock, pack_message(answer))
-    except OSError:
-        return
+        await waiting
+    finally:
+        loop.remove_reader(number)
 
 
-async def _answer(key: VersionKey, request: Any, handler: MemoryHandler) -> MemoryAnswer:
+def _settle(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
+
+
+def _request(frame: memoryview, fds: _Descriptors) -> WorkerRequest:
+    request: WorkerRequest = unpack_message(frame, WorkerRequest)
+    if isinstance(request, Upload):
+        # Whatever number the worker wrote is not ours to believe.
+        return msgspec.structs.replace(request, fd=fds.first())
+    return request
+
+
+async def _answer(key: VersionKey, request: WorkerRequest, handler: MemoryHandler) -> WorkerAnswer:
     try:
         return await handler(key, request)
     except PenstockError as error:

@@ -1,23 +1,21 @@
 """The worker: loads one version and answers its calls until told to stop.
 
-`wiring.worker_process` calls `run` in the child, with a `loader` that builds the service from the
-`Load` message; this module knows nothing of flows. The main thread owns the service. A second
-thread only reads control messages. A lock-step `ask` leads to the memory store.
+`wiring.worker_process` calls `run` in the child, with the `Loader` that knows of flows; this module
+knows nothing of them. A worker forked from a template finds the version loaded. The main thread
+owns the service. A second thread only reads control messages. A lock-step `ask` leads to the memory
+store.
 """
 
 from __future__ import annotations
 
-import faulthandler
 import gc
 import os
 import socket
-import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, NoReturn, Protocol
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -36,10 +34,12 @@ from penstock.codec.frames import (
     split_frames,
     unpack_message,
 )
-from penstock.codec.memory import MemoryAnswer, MemoryRequest
-from penstock.core.errors import InternalError, LoadFailed, PenstockError
+from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
+from penstock.core.errors import InternalError
+from penstock.engine.local import forking, output
 from penstock.engine.local.begun import BegunPage
 from penstock.engine.local.intake import Intake, Outbox
+from penstock.engine.local.loader import Loader, Service, Tools
 from penstock.engine.local.pipes import ChildEnds
 
 #: Calls handed to the service at once, at most.
@@ -50,35 +50,6 @@ _ROUND_NS = 2_000_000
 
 #: A reply waits for others at most this long, in nanoseconds.
 _UNSENT_NS = 1_000_000
-
-Ask = Callable[[MemoryRequest], MemoryAnswer]
-
-
-class Service(Protocol):
-    """What answers calls. Made by the loader that `run` is given."""
-
-    def answer(self, calls: list[CallFrame]) -> Sequence[ReplyFrame]:
-        """Return one reply for each call, in any order."""
-
-    def facts(self) -> dict[str, Any]:
-        """Return what people may want to know about the loaded version."""
-
-
-class Tools:
-    """What the loader may use: the memory store, the page that says where a run is, notices."""
-
-    def __init__(
-        self,
-        ask: Ask,
-        at: Callable[[int, int], None],
-        notice: Callable[[dict[str, Any]], None],
-    ) -> None:
-        self.ask = ask
-        self.at = at
-        self.notice = notice
-
-
-Loader = Callable[[Load, Tools], Service]
 
 
 class _Messages:
@@ -104,12 +75,19 @@ class _Messages:
     def send(self, message: msgspec.Struct) -> None:
         self._sock.sendall(pack_message(message))
 
-    def ask(self, request: MemoryRequest) -> MemoryAnswer:
-        """Send a memory request and wait for its answer; safe from any thread."""
+    def ask(self, request: WorkerRequest) -> WorkerAnswer:
+        """Send a request to the server and wait for its answer; safe from any thread."""
         with self._lock:
-            self.send(request)
-            answer: MemoryAnswer = self.receive(MemoryAnswer)
+            if isinstance(request, Upload):
+                self._send_with(request, request.fd)
+            else:
+                self.send(request)
+            answer: WorkerAnswer = self.receive(WorkerAnswer)
             return answer
+
+    def _send_with(self, message: msgspec.Struct, fd: int) -> None:
+        data = pack_message(message)
+        self._sock.sendall(data[socket.send_fds(self._sock, [data], [fd]) :])
 
 
 class _Control:
@@ -132,23 +110,29 @@ class _Control:
                 self._data.shutdown(socket.SHUT_RD)
 
 
-def run(ends: ChildEnds, loader: Loader) -> NoReturn:
-    """Be a worker: load what the server says, answer calls, then end the process."""
+def run(ends: ChildEnds, loader: Loader, prepared: Any = None) -> NoReturn:
+    """Be a worker: load what the server says, answer calls, then end the process.
+
+    Args:
+        ends: Our ends of the sockets.
+        loader: Loads and serves the version.
+        prepared: What the loader prepared in the process we were forked from, if it did.
+    """
     try:
-        _redirect_output(ends.log)
-        _work(ends, loader)
+        output.redirect(ends.log)
+        _work(ends, loader, prepared)
     except BaseException:  # noqa: BLE001 - nothing above us may go on with this process
         traceback.print_exc()
-        _end(70)
-    _end(0)
+        output.end(70)
+    output.end(0)
 
 
-def _work(ends: ChildEnds, loader: Loader) -> None:
+def _work(ends: ChildEnds, loader: Loader, prepared: Any) -> None:
     control = _Messages(ends.control)
     page = BegunPage(ends.page)
     os.close(ends.page)
     tools = Tools(_Messages(ends.memory).ask, page.at, lambda facts: control.send(Notice(facts)))
-    service = _load(control, loader, tools)
+    service = _load(control, loader, tools, prepared)
     data = socket.socket(fileno=ends.data)
     data.setblocking(True)
     thread = _Control(control, data)
@@ -156,42 +140,20 @@ def _work(ends: ChildEnds, loader: Loader) -> None:
     _serve(data, service, page, thread.cancelled)
 
 
-def _redirect_output(log: int) -> None:
-    for fd in (1, 2):
-        os.dup2(log, fd)
-    os.close(log)
-    for name, fd in (("stdout", 1), ("stderr", 2)):
-        stream = open(  # noqa: SIM115 - open for the life of the process
-            fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-        )
-        setattr(sys, name, stream)
-    faulthandler.enable(2, all_threads=False)
-
-
-def _load(control: _Messages, loader: Loader, tools: Tools) -> Service:
+def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Service:
     message = control.receive(Load)
     begun = time.perf_counter()
     try:
-        service = loader(message, tools)
+        loaded = loader.prepare(message) if prepared is None else prepared
+        service = loader.serve(loaded, message, tools)
         facts = service.facts()
     except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
-        control.send(Failed(_as_error(error).to_dict(with_traceback=True)))
-        _end(1)
-    gc.collect()
-    gc.freeze()
+        control.send(Failed(output.as_load_error(error).to_dict(with_traceback=True)))
+        output.end(1)
+    forking.settle()
     gc.set_threshold(10_000, 20, 20)
     control.send(Ready((time.perf_counter() - begun) * 1e3, facts))
     return service
-
-
-def _as_error(error: BaseException) -> PenstockError:
-    if isinstance(error, PenstockError):
-        return error
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return LoadFailed(
-        f"The version could not be loaded: {said}.", type=type(error).__name__, traceback=text
-    )
 
 
 def _serve(data: socket.socket, service: Service, page: BegunPage, cancelled: set[int]) -> None:
@@ -270,11 +232,3 @@ class _Pace:
         cost = max(took_ns, 1000) / calls
         weight = 0.5 if cost > self._call_ns else 0.1
         self._call_ns += weight * (cost - self._call_ns)
-
-
-def _end(code: int) -> NoReturn:
-    """End at once: no exit handlers and no waiting for threads of user code."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
-    os._exit(code)

@@ -23,7 +23,7 @@ from penstock.engine.local.exits import Child
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
-from penstock.engine.local.pipes import ChildEnds
+from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_messages import (
     PACKET_LIMIT,
@@ -88,8 +88,10 @@ class ZygoteClient:
             return
         await self._whole(self._warm(new))
 
-    async def fork(self, ends: ChildEnds) -> int | None:
-        """Return the process id of a new worker holding `ends`; None when forking is not safe.
+    async def fork(self, ends: ChildEnds | TemplateEnds) -> int | None:
+        """Return the process id of a new worker, or template, holding `ends`.
+
+        None when forking is not safe.
 
         Raises:
             EngineError: The zygote died; ask again.
@@ -115,9 +117,9 @@ class ZygoteClient:
             except EngineError as error:
                 _log.warning("The zygote could not import %s: %s", ", ".join(new), error)
 
-    async def _fork(self, ends: ChildEnds) -> FromZygote:
+    async def _fork(self, ends: ChildEnds | TemplateEnds) -> FromZygote:
         async with self._lock:
-            return await self._ask(Fork(os.getpid()), ends)
+            return await self._ask(Fork(os.getpid(), isinstance(ends, TemplateEnds)), ends)
 
     async def close(self) -> None:
         """End the zygote."""
@@ -146,7 +148,7 @@ class ZygoteClient:
             child.kill()
             await child.ended.wait()
 
-    async def _ask(self, message: ToZygote, ends: ChildEnds | None = None) -> FromZygote:
+    async def _ask(self, message: ToZygote, ends: tuple[int, ...] = ()) -> FromZygote:
         sock = await self._ready()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", ends))] if ends else []
         self._asking = True

@@ -1,6 +1,6 @@
 """What server and zygote say to each other: one msgpack message per packet of a seqpacket socket.
 
-The descriptors of a `Fork` (see `pipes.ChildEnds`) travel with its packet.
+The descriptors of a `Fork` (see `pipes.ChildEnds` and `pipes.TemplateEnds`) travel with its packet.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ class Warm(msgspec.Struct, tag="warm", frozen=True):
 
 
 class Fork(msgspec.Struct, tag="fork", frozen=True):
-    """Server to zygote: fork a worker that becomes a child of process `server`."""
+    """Server to zygote: fork a child of process `server`, a worker or a `template`."""
 
     server: int
+    template: bool = False
 
 
 class Warmed(msgspec.Struct, tag="warmed", frozen=True):

@@ -12,6 +12,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
 
 from penstock.core.errors import PenstockError, SlowBody
+from penstock.server.gateway.addresses import too_many_connections
 from penstock.server.gateway.app_request import AppSide
 from penstock.server.gateway.body import BodySink
 from penstock.server.gateway.exchange import Exchange
@@ -43,6 +44,7 @@ class Connection(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_address",
         "_app",
         "_busy",
         "_closing",
@@ -63,6 +65,7 @@ class Connection(asyncio.Protocol):
     )
 
     _transport: asyncio.Transport
+    _address: str
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -91,11 +94,17 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has no such base class
-        self._gateway.connections.add(self)
+        gateway = self._gateway
+        gateway.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if isinstance(peer, tuple) else ""
+        if gateway.addresses.add(self._address) > gateway.limits.connections_per_address:
+            self._refuse(too_many_connections(self._address))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up whatever nobody waits for any more."""
         self._gateway.left(self)
+        self._gateway.addresses.remove(self._address)
         self._drop_body()
         self._mode = Mode.END
         self._held = b""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.codec.frames import SHOW_TRACEBACK
 from penstock.control.predict import Answer, Call
-from penstock.server.gateway.respond import Wire, render
+from penstock.server.gateway.respond import Rendered, Wire, render
 
 if TYPE_CHECKING:
     from penstock.control.predict import PredictCall
@@ -56,7 +56,12 @@ class Exchange:
 
     def settle(self, answer: Answer, run_id: str, *, with_traceback: bool = False) -> None:
         """Set the answer without writing it yet."""
-        rendered = render(answer, run_id, with_traceback=with_traceback, close=not self.keep)
+        self.settle_as(render(answer, run_id, with_traceback=with_traceback))
+
+    def settle_as(self, rendered: Rendered) -> None:
+        """Set an answer that is HTTP already, without writing it yet."""
+        if not self.keep:
+            rendered.headers.append((b"connection", b"close"))
         head = self._wire.head(rendered)
         if len(rendered.body) <= _LARGE:
             self.out = head + bytes(rendered.body)

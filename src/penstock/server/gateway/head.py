@@ -12,13 +12,16 @@ from typing import Any
 
 import httptools
 
-from penstock.codec.frames import ACCEPT_NPY
+from penstock.codec.frames import ACCEPT_ARROW, ACCEPT_NPY
 from penstock.core.errors import AddressTooLong, HeadersTooLarge, PenstockError, RequestError
 from penstock.server.gateway.limits import Limits
 
 #: Different heads remembered, and the longest one that is.
 REMEMBERED_HEADS = 1024
 REMEMBERED_BYTES = 2048
+
+#: Seconds after which all of them are forgotten.
+REMEMBERED_S = 600.0
 
 #: Length of a body that is chunked: not known before its end.
 CHUNKED = -1
@@ -37,7 +40,7 @@ class Head:
         keep_alive: Whether the client keeps the connection.
         authorization: Value of that field, `b""` if absent.
         media_type: Value of `Content-Type`, `b""` if absent.
-        flags: `ACCEPT_NPY` or 0.
+        flags: `ACCEPT_NPY`, `ACCEPT_ARROW` or 0.
     """
 
     __slots__ = (
@@ -60,19 +63,25 @@ class Head:
         self.keep_alive = version == "1.1" and seen.keep_alive
         self.authorization = fields.get(b"authorization", b"")
         self.media_type = fields.get(b"content-type", b"")
-        self.flags = ACCEPT_NPY if names_npy(fields.get(b"accept", b"")) else 0
+        self.flags = accept_flags(fields.get(b"accept", b""))
         self.hot = (
             parser.get_method() == b"POST"
             and version == "1.1"
             and self.length != CHUNKED
             and b"expect" not in fields
             and b"content-encoding" not in fields
+            and b"prefer" not in fields
+            and b"idempotency-key" not in fields
         )
 
 
-def names_npy(accept: bytes) -> bool:
-    """Whether an `Accept` value names `application/x-npy`."""
-    return b"application/x-npy" in accept.lower()
+def accept_flags(accept: bytes) -> int:
+    """Return the flags of a call with this `Accept` value."""
+    if b"application/" not in accept.lower():
+        return 0
+    accept = accept.lower()
+    flags = ACCEPT_NPY if b"application/x-npy" in accept else 0
+    return flags | (ACCEPT_ARROW if b"application/vnd.apache.arrow.stream" in accept else 0)
 
 
 class HeadReader:
@@ -80,7 +89,14 @@ class HeadReader:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
+        self._forget_at = 0.0
         self.known: dict[bytes, Head] = {}
+
+    def sweep(self, now: float) -> None:
+        """Forget all heads every now and then: they hold keys. `now` in seconds that only grow."""
+        if now >= self._forget_at:
+            self._forget_at = now + REMEMBERED_S
+            self.known.clear()
 
     def read(self, raw: bytes) -> Head:
         """Return the parsed head.

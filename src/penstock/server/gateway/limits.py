@@ -22,6 +22,7 @@ class Limits:
         linger_s: What a refused client gets to read its answer before the connection is cut.
         stall_s: A client that does not read its answer.
         pipelined: Predict calls of one connection that are worked on at the same time.
+        connections_per_address: Connections of one client address to one process.
         unread_bytes: A refusal closes the connection rather than read more than this of a body.
     """
 
@@ -34,6 +35,7 @@ class Limits:
     linger_s: float = 2.0
     stall_s: float = 60.0
     pipelined: int = 32
+    connections_per_address: int = 4096
     unread_bytes: int = INLINE_LIMIT
 
     def body_time(self, size: int) -> float:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from uvicorn.server import ServerState
 
 from penstock.control.predict import Predictor
+from penstock.server.gateway.addresses import Addresses
 from penstock.server.gateway.app_request import AppConnection, AppSide
 from penstock.server.gateway.application import app_config
 from penstock.server.gateway.connection import Connection
@@ -22,11 +23,19 @@ from penstock.server.gateway.head import HeadReader
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.protocol import GatewayProtocol
 from penstock.server.gateway.respond import Wire
+from penstock.server.gateway.run_desk import RunDesk
 
 #: Seconds between two looks at the deadlines.
 SWEEP_S = 1.0
 
 _BACKLOG = 2048
+
+
+class ConnectionTaker(Protocol):
+    """Whoever goes on with a connection in another process; see `handover.Handover`."""
+
+    def give(self, connection: int, early: bytes) -> None:
+        """Take a connection's descriptor and what was read from it and not answered."""
 
 
 class Gateway:
@@ -37,6 +46,9 @@ class Gateway:
         app: The ASGI app that answers everything else.
         limits: What is accepted from a connection.
         clock: Seconds that only grow; deadlines are measured with it.
+        desk: Takes calls that name a webhook; without one they are answered at once.
+        handover: Takes the connections that ask for anything but predict calls; only in an extra
+            gateway, which has no app.
     """
 
     def __init__(
@@ -45,23 +57,36 @@ class Gateway:
         app: Any,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
+        desk: RunDesk | None = None,
+        handover: ConnectionTaker | None = None,
     ) -> None:
         self.predictor = predictor
+        self.desk = desk
+        self.handover = handover
         self.limits = limits or Limits()
         self.heads = HeadReader(self.limits)
         self.wire = Wire()
         self.connections: set[Connection] = set()
+        self.addresses = Addresses()
         self.draining = False
         self.now = clock()
         self._clock = clock
-        self._config = app_config(app)
+        self._config = app_config(app) if handover is None else None
         self._state = ServerState()
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._emptied = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` beside the connections."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def app_side(self, transport: asyncio.Transport, connection: AppConnection) -> AppSide:
         """Return the app's side of a connection."""
+        assert self._config is not None
         return AppSide(self._config, self._state, self.limits, transport, connection)
 
     def stamp(self) -> None:
@@ -92,6 +117,7 @@ class Gateway:
     def sweep(self) -> None:
         """Read the clock and look at every connection's deadlines."""
         self.now = self._clock()
+        self.heads.sweep(self.now)
         for connection in list(self.connections):
             connection.sweep(self.now)
 
@@ -136,6 +162,7 @@ async def create_server(
     limits: Limits | None = None,
     reuse_port: bool = False,
     sock: socket.socket | None = None,
+    desk: RunDesk | None = None,
 ) -> Gateway:
     """Listen on one port for predict calls and everything else.
 
@@ -147,11 +174,12 @@ async def create_server(
         limits: What is accepted from a connection.
         reuse_port: Let other processes listen on the same port.
         sock: A bound socket to listen on instead of host and port.
+        desk: Takes calls that are to run later.
 
     Raises:
         OSError: The address cannot be listened on.
     """
-    gateway = Gateway(predictor, app, limits)
+    gateway = Gateway(predictor, app, limits, desk=desk)
     if sock is not None:
         await gateway.listen(sock=sock, backlog=_BACKLOG)
     else:

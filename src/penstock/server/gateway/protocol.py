@@ -7,6 +7,7 @@ the answers before it are out, then its bytes go to the app (`app_request`).
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from penstock.codec.frames import INLINE_LIMIT
@@ -17,6 +18,7 @@ from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.head import Head
 from penstock.server.gateway.respond import refusal, refusal_closes
+from penstock.server.gateway.run_desk import FIELD, Ask, RunDesk, discard, may_name_webhook
 
 if TYPE_CHECKING:
     from penstock.control.predict import Route
@@ -64,8 +66,10 @@ class GatewayProtocol(Connection):
                 and head.path in self._routes
             ):
                 self._busy = True
-                self._begin_call(head, data, end)
+                at = self._begin_call(head, data, end)
                 self._busy = False
+                if at < len(data):  # refused: its body is to be skipped
+                    self._take(data[at:])
                 return
         self._take(data)
 
@@ -108,6 +112,8 @@ class GatewayProtocol(Connection):
         head = gateway.heads.read(data[at:end])
         self._partial = False
         if not head.hot or head.path not in self._routes:
+            if gateway.handover is not None:
+                return self._hand_over(data, at)
             return self._begin_app(head, end)
         if len(self._queue) >= gateway.limits.pipelined:
             self._mode = _HOLD
@@ -166,6 +172,40 @@ class GatewayProtocol(Connection):
 
     def _start(self, head: Head, route: Route, record: KeyRecord, body: Body) -> None:
         exchange = self._place(head)
+        data = body.data
+        if FIELD in data if data is not None else may_name_webhook(head.media_type):
+            desk = self._gateway.desk
+            if desk is not None:
+                self._gateway.spawn(self._look(desk, exchange, head, route, record, body))
+                return
+        self._call(exchange, head, route, record, body)
+
+    async def _look(
+        self,
+        desk: RunDesk,
+        exchange: Exchange,
+        head: Head,
+        route: Route,
+        record: KeyRecord,
+        body: Body,
+    ) -> None:
+        """Make the request a run if its body really names a webhook, else a call after all."""
+        try:
+            url = await desk.webhook(head.media_type, body)
+            if url is None:
+                if exchange in self._queue:
+                    self._call(exchange, head, route, record, body)
+                else:
+                    discard(body)  # the client went away meanwhile
+                return
+            exchange.settle_as(await desk.accept(route, record, head.media_type, body, Ask(), url))
+        except PenstockError as error:
+            exchange.settle(refusal(error), self._predictor.run_ids.take())
+        self.flush()
+
+    def _call(
+        self, exchange: Exchange, head: Head, route: Route, record: KeyRecord, body: Body
+    ) -> None:
         call = self._predictor.start(
             route, record, head.media_type, body, exchange.done, head.flags
         )
@@ -193,6 +233,25 @@ class GatewayProtocol(Connection):
         self.flush()
 
     # --- requests for the app (app_request.AppConnection) ---
+
+    def _hand_over(self, data: bytes, at: int) -> int:
+        """Let the server process have the connection, once all answers before are written."""
+        if self._queue:
+            self._mode = _HOLD
+            return -1
+        transport, gateway = self._transport, self._gateway
+        if transport.get_write_buffer_size():
+            transport.set_write_buffer_limits(0)  # `resume_writing` comes when it is empty
+            return -1
+        assert gateway.handover is not None
+        if self._readable:  # nothing may be read here from now on
+            self._readable = False
+            transport.pause_reading()
+        connection = os.dup(transport.get_extra_info("socket").fileno())
+        gateway.handover.give(connection, data[at:])
+        self._mode = Mode.END
+        transport.abort()  # closes our descriptor; the connection stays
+        return len(data)
 
     def _begin_app(self, head: Head, end: int) -> int:
         if self._queue:

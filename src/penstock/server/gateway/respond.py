@@ -12,7 +12,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from penstock.codec.frames import MEDIA_JSON, MEDIA_NPY
+from penstock.codec.frames import MEDIA_ARROW, MEDIA_JSON, MEDIA_NPY, MEDIA_OIP
 from penstock.codec.results import error_body
 from penstock.control.predict import Answer
 from penstock.core.errors import BodyTooLarge, PenstockError, SlowBody
@@ -24,6 +24,8 @@ RUN_ID_FIELD = b"penstock-run-id"
 MEDIA_TYPES: dict[int, bytes] = {
     MEDIA_JSON: b"application/json",
     MEDIA_NPY: b"application/x-npy",
+    MEDIA_OIP: b"application/octet-stream",
+    MEDIA_ARROW: b"application/vnd.apache.arrow.stream",
 }
 
 
@@ -70,6 +72,10 @@ def render(
         (b"content-length", b"%d" % len(body)),
         (RUN_ID_FIELD, run_id.encode("ascii")),
     ]
+    if answer.media == MEDIA_OIP and error is None:
+        body, field = _split_infer(body)
+        headers[1] = (b"content-length", b"%d" % len(body))
+        headers.append(field)
     if answer.timing:
         headers.append((b"server-timing", answer.timing))
     if status in RETRY_STATUSES:
@@ -79,6 +85,14 @@ def render(
     if close:
         headers.append((b"connection", b"close"))
     return Rendered(status, headers, body)
+
+
+def _split_infer(
+    body: bytes | memoryview,
+) -> tuple[bytes | memoryview, tuple[bytes, bytes]]:
+    """Return the body without the size in front, and the field that says it."""
+    size = int.from_bytes(body[:4], "little")
+    return memoryview(body)[4:], (b"inference-header-content-length", b"%d" % size)
 
 
 def _retry_after(error: PenstockError | None) -> int:

@@ -13,21 +13,28 @@ from typing import Any
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from penstock.codec.frames import ACCEPT_NPY, SHOW_TRACEBACK
+from penstock.codec.frames import SHOW_TRACEBACK
 from penstock.control.predict import Answer, Body, Call, PredictCall, Predictor, Route
-from penstock.core.errors import NotFound, PenstockError, UnsupportedMedia
+from penstock.core.errors import InvalidSetting, NotFound, PenstockError, UnsupportedMedia
 from penstock.core.records import KeyRecord
 from penstock.server.gateway.body import BodySink, too_large
-from penstock.server.gateway.head import names_npy
+from penstock.server.gateway.head import accept_flags
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.respond import Rendered, refusal, refusal_closes, render
+from penstock.server.gateway.run_desk import Ask, RunDesk, ask_of, discard
+
+#: Name in a request's scope for more flags of its call, set by routes of other protocols.
+FLAGS = "penstock.flags"
 
 #: Starts a version that is not running: project, deployment, number. Raises `NotFound`.
 Wake = Callable[[str, str, int], Awaitable[None]]
 
 
 def predict_endpoint(
-    predictor: Predictor, wake: Wake | None = None, limits: Limits | None = None
+    predictor: Predictor,
+    wake: Wake | None = None,
+    limits: Limits | None = None,
+    desk: RunDesk | None = None,
 ) -> Callable[[Request], Awaitable[Response]]:
     """Return the Starlette endpoint of the predict paths.
 
@@ -35,15 +42,15 @@ def predict_endpoint(
         predictor: Route table and key check.
         wake: Starts a version that is called by its number but does not run.
         limits: As the gateway's.
+        desk: Takes requests that are to run later.
     """
     bounds = limits or Limits()
 
     async def predict(request: Request) -> Response:
         try:
-            answer, run_id, show, close = await predict_once(predictor, request, wake, bounds)
+            return as_response(await predict_once(predictor, request, wake, bounds, desk))
         except ClientDisconnect:
             return Response(status_code=499)  # nobody reads it
-        return as_response(render(answer, run_id, with_traceback=show, close=close))
 
     return predict
 
@@ -56,21 +63,24 @@ def as_response(rendered: Rendered) -> Response:
 
 
 async def predict_once(
-    predictor: Predictor, request: Request, wake: Wake | None, limits: Limits
-) -> tuple[Answer, str, bool, bool]:
-    """Answer one predict request.
-
-    Returns:
-        The answer, its run id, whether tracebacks may be shown, and whether the connection is to
-        be closed.
+    predictor: Predictor,
+    request: Request,
+    wake: Wake | None,
+    limits: Limits,
+    desk: RunDesk | None = None,
+) -> Rendered:
+    """Answer one predict request: now, or with a run if it is to run later.
 
     Raises:
         ClientDisconnect: The client went away; the call is cancelled.
     """
     length = _announced(request)
     sink: BodySink | None = None
+    ask = Ask()
     try:
-        route, record = await _admit(predictor, request, wake)
+        if desk is not None:
+            ask = ask_of(request.query_params, request.headers)
+        route, record = await _admit(predictor, request, wake, desk, ask)
         _check_encoding(request)
         if length > route.max_body:
             raise too_large(length, route.max_body)
@@ -81,13 +91,44 @@ async def predict_once(
         if sink is not None:
             sink.discard()
         close = refusal_closes(error, length, limits.unread_bytes)
-        return refusal(error), predictor.run_ids.take(), False, close
+        return render(refusal(error), predictor.run_ids.take(), close=close)
     except ClientDisconnect:
         if sink is not None:
             sink.discard()
         raise
-    call, answer = await _call(predictor, request, route, record, sink.finish())
-    return answer, call.run_id, bool(call.flags & SHOW_TRACEBACK), False
+    body = sink.finish()
+    if desk is not None:
+        rendered = await _run_later(predictor, request, route, record, body, desk, ask)
+        if rendered is not None:
+            return rendered
+    call, answer = await _call(predictor, request, route, record, body)
+    return render(answer, call.run_id, with_traceback=bool(call.flags & SHOW_TRACEBACK))
+
+
+async def _run_later(
+    predictor: Predictor,
+    request: Request,
+    route: Route,
+    record: KeyRecord,
+    body: Body,
+    desk: RunDesk,
+    ask: Ask,
+) -> Rendered | None:
+    """Return the answer to a request that is to run later; None if it is not one."""
+    media_type = request.headers.get("content-type", "").encode("latin-1")
+    url = await desk.webhook(media_type, body)
+    if url is None and not ask.later:
+        return None
+    try:
+        if "number" in request.path_params:
+            discard(body)
+            raise InvalidSetting(
+                "A run is made for a deployment, not for one of its versions.",
+                hint="Submit it without /versions/… in the address; the active version runs it.",
+            )
+        return await desk.accept(route, record, media_type, body, ask, url)
+    except PenstockError as error:
+        return render(refusal(error), predictor.run_ids.take())
 
 
 def _announced(request: Request) -> int:
@@ -97,11 +138,13 @@ def _announced(request: Request) -> int:
 
 
 async def _admit(
-    predictor: Predictor, request: Request, wake: Wake | None
+    predictor: Predictor, request: Request, wake: Wake | None, desk: RunDesk | None, ask: Ask
 ) -> tuple[Route, KeyRecord]:
     path = request.scope["path"].encode("utf-8")
     authorization = request.headers.get("authorization", "").encode("latin-1")
     try:
+        if desk is not None:
+            return desk.admit(path, authorization, ask)
         return predictor.admit(path, authorization)
     except NotFound:
         number = request.path_params.get("number")
@@ -131,7 +174,8 @@ async def _call(
         if not done.done():
             done.set_result(answer)
 
-    flags = ACCEPT_NPY if names_npy(request.headers.get("accept", "").encode("latin-1")) else 0
+    flags = accept_flags(request.headers.get("accept", "").encode("latin-1"))
+    flags |= request.scope.get(FLAGS, 0)
     media_type = request.headers.get("content-type", "").encode("latin-1")
     call = predictor.start(route, record, media_type, body, answered, flags)
     gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Literal
 
 import msgspec
 from starlette.requests import Request
@@ -24,6 +25,7 @@ from penstock.core.errors import (
 )
 from penstock.core.records import Scope, VersionSettings
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
+from penstock.server.routes.scaling import ScalingBody
 
 #: Seconds without an event after which an empty line keeps the connection alive.
 KEEP_ALIVE_S = 10.0
@@ -34,21 +36,25 @@ NDJSON = "application/x-ndjson"
 class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the version is served; what is left out has its default."""
 
-    replicas: int = VersionSettings.replicas
+    replicas: int | Literal["auto"] = VersionSettings.replicas
     timeout_s: float = VersionSettings.timeout_s
     max_batch: int = VersionSettings.max_batch
     threads: int = VersionSettings.threads
     max_queue: int = VersionSettings.max_queue
+    auto_rollback: bool = VersionSettings.auto_rollback
+    memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
 
 
 class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `deploy` sends once every file is uploaded.
 
     `manifest` is the bundle's manifest; `activate` false leaves the active version as it is.
+    `scaling` changes the deployment's limits once the version is ready.
     """
 
     manifest: msgspec.Raw
     settings: SettingsBody = SettingsBody()
+    scaling: ScalingBody = ScalingBody()
     activate: bool = True
 
 
@@ -70,6 +76,7 @@ async def add_version(request: Request, parts: Parts) -> Response:
         bytes(body.manifest),
         VersionSettings(**msgspec.structs.asdict(body.settings)),
         request.state.key.key_id,
+        body.scaling.given(),
     )
     events: asyncio.Queue[DeployEvent] = asyncio.Queue()
     task = parts.deploys.begin(candidate, events.put_nowait, activate=body.activate)

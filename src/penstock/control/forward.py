@@ -1,0 +1,176 @@
+"""The predict calls of an extra gateway: checked here, answered by the server process.
+
+An extra gateway (`penstock.wiring.gateway_process`) reads requests, checks keys and writes answers;
+each call goes as one frame to the server process (`forwarded`), which owns queues and workers. What
+this process knows is told by the server process, see `penstock.codec.gateway_messages`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+
+from penstock.codec.frames import Cancel, Reply
+from penstock.codec.gateway_messages import (
+    MEDIA_ERROR,
+    AddPath,
+    AllowKey,
+    RefuseKey,
+    RemovePath,
+)
+from penstock.control.key_text import digest_of, key_in
+from penstock.control.keys import unknown_key
+from penstock.control.predict import PredictCall, Predictor, Route, Tally, flags_for
+from penstock.core.errors import from_dict
+from penstock.core.records import KeyRecord, Scope
+from penstock.engine.base import Answer, Body, Call, Pool
+from penstock.engine.local.channel import Channel
+
+
+class KeyTable:
+    """The valid keys, by the SHA-256 of their text."""
+
+    def __init__(self) -> None:
+        self._by_digest: dict[bytes, KeyRecord] = {}
+
+    def allow(self, key: AllowKey) -> None:
+        """Take a key."""
+        self._by_digest[key.digest] = KeyRecord(
+            key.key_id, key.digest, key.prefix, Scope(key.scope), key.project, "", 0.0
+        )
+
+    def refuse(self, digest: bytes) -> None:
+        """Forget a key."""
+        self._by_digest.pop(digest, None)
+
+    def check(self, authorization: bytes) -> KeyRecord:
+        """Return the key of a request; see `keys.Keys.check`."""
+        record = self._by_digest.get(digest_of(key_in(authorization)))
+        if record is None:
+            raise unknown_key()
+        return record
+
+
+#: Stands for whatever answers the calls of a path: the server process knows.
+_ELSEWHERE = cast("Pool", object())
+
+
+class ForwardPredictor(Predictor):
+    """A `Predictor` whose calls are answered by the server process.
+
+    Args:
+        loop: The process's loop.
+        data: Socket to the server process's `ForwardedCalls`.
+        tell: Sends a control message to the server process.
+        on_end: Called with the reason when the server process is gone.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        data: socket.socket,
+        tell: Callable[[msgspec.Struct], None],
+        on_end: Callable[[str], None],
+    ) -> None:
+        self.keys = KeyTable()
+        super().__init__(self.keys.check)
+        self._tell = tell
+        self._channel = Channel(loop, data, self._replied, on_end)
+        self._waiting: dict[int, PredictCall] = {}
+        self._last_id = 0
+        self._unwanted: list[int] = []
+        self._loop = loop
+
+    def close(self) -> None:
+        """Close the socket to the server process."""
+        self._channel.close()
+
+    def take(self, message: AllowKey | RefuseKey | AddPath | RemovePath) -> None:
+        """Take what the server process says of keys and paths."""
+        if isinstance(message, AllowKey):
+            self.keys.allow(message)
+        elif isinstance(message, RefuseKey):
+            self.keys.refuse(message.digest)
+        elif isinstance(message, AddPath):
+            self.routes[message.path] = _RouteElsewhere(message)
+        else:
+            self.routes.pop(message.path, None)
+
+    def start(
+        self,
+        route: Route,
+        record: KeyRecord,
+        media_type: bytes,
+        body: Body,
+        on_done: Callable[[Call, Answer], None],
+        flags: int = 0,
+        *,
+        run_id: str = "",
+        arrived_ns: int = 0,
+    ) -> PredictCall:
+        """Send a call to the server process; see `Predictor.start`."""
+        assert isinstance(route, _RouteElsewhere)
+        self._last_id += 1
+        call = PredictCall(
+            run_id or self.run_ids.take(),
+            b"%b %b\n%b" % (record.digest.hex().encode("ascii"), route.path, media_type),
+            body,
+            arrived_ns or time.monotonic_ns(),
+            0,
+            on_done,
+            flags_for(record, flags),
+        )
+        call.state = self._last_id
+        call.route = route
+        self._waiting[self._last_id] = call
+        self._channel.send(self._last_id, call)
+        _let_go(body)  # the socket has a copy of the descriptor
+        return call
+
+    def cancel(self, call: Call) -> None:  # type: ignore[override]
+        """Tell the server process that nobody waits for a call any more."""
+        if self._waiting.pop(call.state, None) is None:
+            return
+        if not self._unwanted:
+            self._loop.call_soon(self._tell_unwanted)
+        self._unwanted.append(call.state)
+
+    def _tell_unwanted(self) -> None:
+        unwanted, self._unwanted = self._unwanted, []
+        self._tell(Cancel(unwanted))
+
+    def _replied(self, replies: list[tuple[Reply, bytes | memoryview]]) -> None:
+        waiting = self._waiting
+        for reply, body in replies:
+            call = waiting.pop(reply.call_id, None)
+            if call is not None:
+                call.on_done(call, _answer(reply, body))
+
+
+class _RouteElsewhere(Route):
+    """A route that knows its path, which the server process looks up when a call arrives."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, told: AddPath) -> None:
+        super().__init__(told.project, told.deployment, _ELSEWHERE, 0, told.max_body, Tally())
+        self.path = told.path
+
+
+def _answer(reply: Reply, body: bytes | memoryview) -> Answer:
+    code = reply.code.decode("ascii")
+    if reply.media == MEDIA_ERROR:
+        return Answer(code, timing=reply.timing, error=from_dict(msgspec.json.decode(body)))
+    return Answer(code, reply.media, reply.timing, body)
+
+
+def _let_go(body: Body) -> None:
+    if body.fd >= 0:
+        os.close(body.fd)
+        body.fd = -1

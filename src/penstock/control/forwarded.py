@@ -1,0 +1,179 @@
+"""The calls of one extra gateway as they come to the server process.
+
+The other end of `forward.ForwardPredictor`. Each call names its key and path; both are looked up
+here, when it arrives, so a gateway that has not heard of a change yet cannot get around it. Calls
+of a gateway that dies are cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+
+import msgspec
+
+from penstock.codec import memfile
+from penstock.codec.frames import (
+    HAS_FD,
+    INLINE_LIMIT,
+    SHOW_TRACEBACK,
+    CallFrame,
+    fd_size,
+    read_calls,
+    reply_header,
+)
+from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
+from penstock.control.keys import unknown_key
+from penstock.control.predict import PredictCall, Predictor, Route
+from penstock.core.errors import PenstockError
+from penstock.core.records import KeyRecord
+from penstock.engine.base import Answer, Body, Call
+from penstock.engine.local.frame_socket import FrameSocket
+
+MakeRun = Callable[[Route, KeyRecord, bytes, Body], Awaitable[Answer]]
+
+_encode_error = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class ForwardedCalls(FrameSocket):
+    """The server process's end of an extra gateway's data socket.
+
+    Args:
+        loop: The server's loop.
+        sock: Our end; closed by `close`.
+        predictor: Answers the calls.
+        key_of: Returns the valid key with a SHA-256, or None.
+        make_run: Takes a call that is to become an asynchronous run and returns the answer.
+        on_end: Called once with the reason when the gateway closed its end or sent garbage.
+    """
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        sock: socket.socket,
+        predictor: Predictor,
+        key_of: Callable[[bytes], KeyRecord | None],
+        make_run: MakeRun | None,
+        on_end: Callable[[str], None],
+    ) -> None:
+        super().__init__(loop, sock, on_end)
+        self._make_run = make_run
+        self._runs: set[asyncio.Task[None]] = set()
+        self._predictor = predictor
+        self._key_of = key_of
+        self._arrived: list[CallFrame] = []
+        self._waiting: dict[int, PredictCall | None] = {}
+        self._unwanted: set[int] = set()  # given up before they arrived
+        self._last_id = 0
+
+    def cancel(self, call_ids: Iterable[int]) -> None:
+        """Give up calls that nobody waits for."""
+        for call_id in call_ids:
+            call = self._waiting.pop(call_id, None)
+            if call is not None:
+                self._predictor.cancel(call)
+            elif call_id > self._last_id:
+                self._unwanted.add(call_id)
+
+    def _shut(self) -> None:
+        super()._shut()
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting.values():
+            if call is not None:
+                self._predictor.cancel(call)
+
+    # --- calls in ---
+
+    def _parse(self, data: memoryview) -> int:
+        self._arrived = []
+        return read_calls(bytes(data), self._arrived)
+
+    def _deliver(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for frame in arrived:
+            self._begin(frame)
+
+    def _begin(self, frame: CallFrame) -> None:
+        call_id = self._last_id = frame.call_id
+        body = self._body(frame)
+        if call_id in self._unwanted:
+            self._unwanted.discard(call_id)
+            _drop(body)
+            return
+        address, _, media_type = frame.media_type.partition("\n")
+        digest, _, path = address.partition(" ")
+        try:
+            record = self._key_of(bytes.fromhex(digest))
+            if record is None:
+                raise unknown_key()
+            route = self._predictor.route_for(path.encode("latin-1"), record)
+        except PenstockError as error:
+            _drop(body)
+            self._reply(call_id, Answer(error.code, error=error))
+            return
+        if frame.flags & AS_RUN:
+            work = self._take_run(call_id, route, record, media_type.encode("latin-1"), body)
+            task = self._loop.create_task(work)
+            self._runs.add(task)
+            task.add_done_callback(self._runs.discard)
+            return
+        self._waiting[call_id] = None
+        call = self._predictor.start(
+            route,
+            record,
+            media_type.encode("latin-1"),
+            body,
+            partial(self._answered, call_id),
+            frame.flags & ~(HAS_FD | SHOW_TRACEBACK),
+            run_id=frame.run_id,
+            arrived_ns=frame.arrived_ns,
+        )
+        if call_id in self._waiting:  # else it was answered at once
+            self._waiting[call_id] = call
+
+    async def _take_run(
+        self, call_id: int, route: Route, record: KeyRecord, media_type: bytes, body: Body
+    ) -> None:
+        """Let a run be made; also when the gateway dies meanwhile."""
+        assert self._make_run is not None
+        self._reply(call_id, await self._make_run(route, record, media_type, body))
+
+    def _body(self, frame: CallFrame) -> Body:
+        if frame.flags & HAS_FD:
+            return Body(None, self._next_fd(), frame.body_size)
+        return Body(bytes(frame.body))
+
+    # --- answers out ---
+
+    def _answered(self, call_id: int, _call: Call, answer: Answer) -> None:
+        self._waiting.pop(call_id, None)
+        self._reply(call_id, answer)
+
+    def _reply(self, call_id: int, answer: Answer) -> None:
+        if not self._open:
+            return
+        error, media, body = answer.error, answer.media, answer.body
+        if error is not None:
+            media, body = MEDIA_ERROR, _encode_error(error.to_dict(with_traceback=True))
+        code, size = answer.code.encode("ascii"), len(body)
+        if size <= INLINE_LIMIT:
+            self._parts += (
+                reply_header(call_id, 0, media, code, answer.timing, size),
+                bytes(body),
+            )
+        else:
+            fd, size = memfile.create((body,))
+            head = reply_header(call_id, HAS_FD, media, code, answer.timing, 8)
+            self._queue_with(head + fd_size(size), fd)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+
+
+def _drop(body: Body) -> None:
+    if body.fd >= 0:
+        os.close(body.fd)
+        body.fd = -1

@@ -1,0 +1,44 @@
+"""A child process's standard output and error, and its end. Used by workers and templates."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import traceback
+from contextlib import suppress
+from typing import NoReturn
+
+from penstock.core.errors import LoadFailed, PenstockError
+
+
+def redirect(log: int) -> None:
+    """Send what this process prints, C libraries included, to the pipe `log`, and close `log`."""
+    for fd in (1, 2):
+        os.dup2(log, fd)
+    os.close(log)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
+        stream = open(  # noqa: SIM115 - open for the life of the process
+            fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        setattr(sys, name, stream)
+    faulthandler.enable(2, all_threads=False)
+
+
+def end(code: int) -> NoReturn:
+    """End at once: no exit handlers and no waiting for threads of user code."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+def as_load_error(error: BaseException) -> PenstockError:
+    """Return `error`, which came out of loading a version, as one of ours."""
+    if isinstance(error, PenstockError):
+        return error
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return LoadFailed(
+        f"The version could not be loaded: {said}.", type=type(error).__name__, traceback=text
+    )

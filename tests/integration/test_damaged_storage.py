@@ -1,0 +1,211 @@
+"""Damaged files and a failing disk: refused by name, the version before serves on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from versioned import module_that, put
+
+from penstock import model_type
+from penstock.core.errors import PenstockError
+
+Start = Callable[..., Any]
+
+
+def answering(number: int) -> list[Any]:
+    def model(value: Any) -> Any:
+        return [number]
+
+    return [(model_type.PYTHON, model)]
+
+
+def call(server: Any, name: str) -> httpx2.Response:
+    return httpx2.post(
+        f"{server.url}/v1/default/{name}/predict",
+        json=[1],
+        headers={"Authorization": server.keys["predict"]},
+        timeout=30,
+    )
+
+
+def activate(server: Any, name: str, number: int) -> httpx2.Response:
+    return httpx2.post(
+        f"{server.url}/v1/default/{name}/versions/{number}/activate",
+        headers={"Authorization": server.keys["deploy"]},
+        timeout=60,
+    )
+
+
+def blobs_of(server: Any) -> set[Path]:
+    return {p for p in (server.data / "blobs").rglob("*") if p.is_file()}
+
+
+def flipped(data: bytes, dice: random.Random) -> bytes:
+    damaged = bytearray(data)
+    damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+    return bytes(damaged)
+
+
+def shortened(data: bytes, dice: random.Random) -> bytes:
+    return data[: dice.randrange(len(data))]
+
+
+def write_anyway(path: Path, data: bytes) -> None:
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+def damage_and_activate(start_server: Start, folder: Path, rounds: int) -> None:
+    live = start_server()
+    put(live, module_that(folder, "first_build", "pass"), "damaged")
+    first = blobs_of(live)
+    put(live, answering(2), "damaged")
+    files = sorted(first & blobs_of(live))
+    assert len(files) >= 2
+    dice = random.Random(7)
+    kinds = itertools.cycle([flipped, flipped, shortened])
+    for number, path in zip(range(rounds), itertools.cycle(files), strict=False):
+        whole = path.read_bytes()
+        write_anyway(path, next(kinds)(whole, dice))
+        answer = activate(live, "damaged", 1)
+        assert answer.status_code == 422, answer.text
+        error = answer.json()["error"]
+        assert error["code"] == "blob_corrupt"
+        assert path.name in error["message"]
+        assert call(live, "damaged").json()["result"] == [2]
+        write_anyway(path, whole)
+        print(f"\r{number + 1}/{rounds} damaged files refused", end="", flush=True)
+    assert activate(live, "damaged", 1).status_code == 200
+
+
+def test_a_damaged_file_is_refused_by_name_and_the_version_before_serves(
+    start_server: Start, tmp_path: Path
+) -> None:
+    damage_and_activate(start_server, tmp_path, 20)
+
+
+@pytest.mark.soak
+def test_two_hundred_damaged_files_are_refused(start_server: Start, tmp_path: Path) -> None:
+    damage_and_activate(start_server, tmp_path, 200)
+
+
+#: Calls of the disk and the databases that fail once, while a version is deployed and used.
+FAILURES = [
+    f"{place}={error}"
+    for error, places in {
+        "enospc": ("blob.writing", "blob.syncing", "records.adding", "records.activating"),
+        "eio": ("blob.syncing", "blob.reading", "records.moving", "memory.publishing"),
+        "emfile": ("blob.writing", "blob.reading"),
+    }.items()
+    for place in places
+]
+
+
+def saving(number: int) -> list[Any]:
+    def model(value: Any) -> Any:
+        from penstock import save
+
+        save("number", number)
+        return [number]
+
+    return [(model_type.PYTHON, model)]
+
+
+def test_a_failing_disk_is_a_clean_error_and_nothing_is_lost(
+    start_server: Start,
+) -> None:
+    first = start_server()
+    keys, data = first.keys, first.data
+    put(first, saving(1), "failing")
+    assert first.stop() == 0
+    serving = 1
+    for number, failure in enumerate(FAILURES, 2):
+        live = start_server(data, {"PENSTOCK_FAULTS": failure})
+        live.keys = keys
+        wait_for_200_or_store_error(live)
+        said = told(live, number)
+        assert said in {"", "store_failed", "blob_missing"}, failure
+        serving = serving if said else number
+        answer = call(live, "failing")
+        if answer.status_code != 200:
+            assert answer.json()["error"]["code"] == "store_failed", (failure, answer.text)
+            answer = call(live, "failing")
+        assert answer.json()["result"] == [serving], failure
+        assert "Traceback" not in live.log, (failure, live.log)
+        assert live.stop() == 0
+        assert examined(data)["ok"], failure
+
+
+def told(server: Any, number: int) -> str:
+    """Deploy a version and return the code of what the caller was told; empty if it serves."""
+    try:
+        put(server, saving(number), "failing")
+    except PenstockError as error:
+        return error.code
+    return ""
+
+
+def wait_for_200_or_store_error(server: Any) -> None:
+    server.wait_for(lambda s: s.url)
+    while (answer := call(server, "failing")).status_code == 503:
+        pass
+    assert answer.status_code in {200, 500}, answer.text
+
+
+def examined(data: Path) -> dict[str, Any]:
+    """Return what `penstock doctor` says about a data folder."""
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.cli.main", "doctor", f"--data={data}", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode in {0, 1}, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MiB of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here: not root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as out:
+        while True:
+            out.write(b"\0" * 65536)
+
+
+def test_a_full_disk_refuses_deploys_and_goes_on_answering(
+    start_server: Start, small_disk: Path
+) -> None:
+    live = start_server(small_disk / "data")
+    put(live, answering(1), "full")
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space"):
+        fill(filler)
+    with pytest.raises(PenstockError, match=r"space|full"):
+        put(live, answering(2), "full")
+    assert {call(live, "full").status_code for _ in range(20)} == {200}
+    filler.unlink()
+    put(live, answering(3), "full")
+    assert call(live, "full").json()["result"] == [3]
+    assert live.stop() == 0

@@ -1,0 +1,149 @@
+"""User code at its worst, on a real server: it hurts its own deployment and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from open_loop import Background
+from versioned import put
+
+from penstock import model_type
+from penstock.core.errors import PenstockError
+
+
+def exits() -> None:
+    import os
+
+    os._exit(7)
+
+
+def crashes() -> None:
+    import ctypes
+
+    ctypes.string_at(0)
+
+
+def leaves() -> None:
+    import sys
+
+    sys.exit("enough")
+
+
+def leaks_descriptors() -> None:
+    import os
+
+    while True:
+        os.open("/dev/null", os.O_RDONLY)
+
+
+def prints(mebibytes: int) -> Callable[[], None]:
+    def flood() -> None:
+        line = "x" * 1023 + "\n"
+        for _ in range(mebibytes):
+            print(line * 1024, end="")
+        print("the last line", flush=True)
+
+    return flood
+
+
+def multiplies() -> None:
+    import os
+    import time
+
+    for _ in range(5):
+        os.fork()  # 31 more, each in the group of the worker
+    time.sleep(600)
+
+
+def doing(what: Callable[[], None]) -> list[Any]:
+    """A flow that answers 0 and does `what` on anything else."""
+
+    def pre(data: Any) -> Any:
+        if data != [0]:
+            what()
+        return data
+
+    def model(value: Any) -> Any:
+        return value
+
+    return [(model_type.PYTHON, model, {"pre": pre})]
+
+
+def call(server: Any, name: str, data: Any) -> int:
+    return httpx2.post(
+        f"{server.url}/v1/default/{name}/predict",
+        json=data,
+        headers={"Authorization": server.keys["predict"]},
+        timeout=120,
+    ).status_code
+
+
+def call_beside_a_neighbour(server: Any, name: str) -> int:
+    """Return the status of the harmful call; a neighbour at 50 requests/s must not notice."""
+    neighbour = str(put(server, doing(exits), "next-door"))
+    with Background(neighbour, server.keys["predict"], 50.0, lambda _: b"[0]") as outcome:
+        status = call(server, name, [1])
+        assert call(server, name, [0]) == 200
+    assert outcome.failed == []
+    return status
+
+
+@pytest.mark.parametrize(
+    ("what", "status"),
+    [(exits, 502), (crashes, 502), (leaves, 500), (leaks_descriptors, 500), (prints(64), 200)],
+    ids=["exit", "segfault", "sys-exit", "descriptors", "output"],
+)
+def test_harm_stays_in_the_deployment(
+    server: Any, what: Callable[[], None], status: int, request: pytest.FixtureRequest
+) -> None:
+    name = f"harm-{request.node.callspec.id}"
+    put(server, doing(what), name)
+    assert call_beside_a_neighbour(server, name) == status
+
+
+@pytest.mark.soak
+def test_a_gibibyte_of_output_stays_in_the_deployment(server: Any) -> None:
+    put(server, doing(prints(1024)), "harm-gibibyte")
+    assert call_beside_a_neighbour(server, "harm-gibibyte") == 200
+
+
+def in_session(session: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if entry.name.isdigit() and int(fields[3]) == session and fields[0] not in "ZX":
+            found.append(int(entry.name))
+    return found
+
+
+def test_processes_that_user_code_forked_end_with_their_worker(server: Any) -> None:
+    put(server, doing(multiplies), "harm-fork", timeout_s=1.0)
+    answer = httpx2.get(
+        f"{server.url}/v1/default/harm-fork", headers={"Authorization": server.keys["deploy"]}
+    ).json()
+    worker = answer["replicas"][0]["pid"]
+    assert call_beside_a_neighbour(server, "harm-fork") == 504
+    deadline = time.monotonic() + 5
+    while in_session(worker):
+        assert time.monotonic() < deadline, in_session(worker)
+        time.sleep(0.02)
+
+
+def test_leaving_at_import_is_a_failed_deploy_with_the_reason(server: Any, tmp_path: Path) -> None:
+    from versioned import module_that
+
+    flow = module_that(tmp_path, "leaves_at_import", "import sys; print('last words'); sys.exit(3)")
+    with pytest.raises(PenstockError, match="SystemExit") as caught:
+        put(server, flow, "harm-import")
+    assert caught.value.code == "load_failed"
+    assert "last words" in str(caught.value)
+    assert os.getpid()  # this very process is still there: the module was harmless here

@@ -1,0 +1,156 @@
+"""A run that was answered 202 is never lost and ends once, whatever is killed. A ledger judges."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from run_faults import Killer, Ledger, free_port, put
+from versioned import same_model
+
+Start = Callable[..., Any]
+RATE = 50.0
+
+
+@pytest.fixture
+def keep() -> Iterator[Callable[[Ledger], Ledger]]:
+    """End ledgers that a failing test leaves behind."""
+    kept: list[Ledger] = []
+
+    def remember(ledger: Ledger) -> Ledger:
+        kept.append(ledger)
+        return ledger
+
+    yield remember
+    for ledger in kept:
+        ledger.end()
+
+
+def assert_clean(verdict: dict[str, Any]) -> None:
+    assert verdict["ended"] == verdict["accepted"], verdict
+    for fault in ("lost", "changed", "wrong", "twice"):
+        assert verdict[fault] == [], verdict
+    # A run may have been inside a worker each time it was killed; then it has failed, once.
+    assert set(verdict["errors"]) <= {"worker_died"}, verdict
+
+
+def kill_and_judge(
+    start_server: Start,
+    keep: Callable[[Ledger], Ledger],
+    folder: Path,
+    kills: int,
+    shortest_s: float,
+    longest_s: float,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    port = free_port()
+    live = start_server(port=port)
+    put(live, same_model(folder))
+    killer = Killer(start_server, live, port, seed)
+    ledger = keep(Ledger(live, RATE, 24 * 3600))
+    begun = time.monotonic()
+    for number in range(kills):
+        killer.pause(shortest_s, longest_s)
+        killer.kill_one()
+        say(f"{number + 1} of {kills} kills in {time.monotonic() - begun:.0f} s: {killer.kills}")
+    verdict = ledger.finish()
+    say(f"{verdict}")
+    print({**verdict, "kills": killer.kills})
+    assert verdict["accepted"] > kills
+    assert_clean(verdict)
+
+
+def test_no_run_is_lost_and_none_ends_twice_in_twenty_kills(
+    start_server: Start, keep: Any, tmp_path: Path
+) -> None:
+    kill_and_judge(start_server, keep, tmp_path, 20, 0.2, 0.9)
+
+
+@pytest.mark.soak
+def test_no_run_is_lost_and_none_ends_twice_in_a_thousand_kills(
+    start_server: Start, keep: Any, tmp_path: Path
+) -> None:
+    def say(text: str) -> None:
+        print(f"\r{text}", end="", flush=True)
+
+    kill_and_judge(start_server, keep, tmp_path, 1000, 0.5, 3.0, say)
+
+
+POINTS = (
+    "run.adding",
+    "run.accepting",
+    "run.accepted",
+    "run.claiming",
+    "run.claimed",
+    "run.handed",
+    "run.answered",
+    "run.finishing",
+    "run.finished",
+)
+
+
+def test_a_kill_at_each_interesting_line_loses_nothing(
+    start_server: Start, keep: Any, tmp_path: Path
+) -> None:
+    port = free_port()
+    live = start_server(port=port)
+    put(live, same_model(tmp_path))
+    killer = Killer(start_server, live, port, 0)
+    ledger = keep(Ledger(live, RATE, 24 * 3600))
+    for point in POINTS:
+        killer.restart({"PENSTOCK_FAULTS": f"{point}=kill:5"})
+        assert killer.live.wait() == -signal.SIGKILL, point
+    killer.restart()
+    verdict = ledger.finish()
+    assert verdict["accepted"] > 5 * len(POINTS)
+    assert_clean(verdict)
+
+
+def test_a_server_that_does_not_wait_for_the_commit_is_found_out(
+    start_server: Start, keep: Any, tmp_path: Path
+) -> None:
+    port = free_port()
+    live = start_server(port=port)
+    put(live, same_model(tmp_path))
+    killer = Killer(start_server, live, port, 0)
+    killer.restart({"PENSTOCK_FAULTS": "run.commit-wait=skip,run.adding=sleep:0.2"})
+    ledger = keep(Ledger(killer.live, RATE, 2.0, patience_s=20.0))
+    killer.pause(1.5, 1.5)
+    killer.restart()
+    verdict = ledger.verdict()
+    assert verdict["lost"], verdict
+
+
+def test_a_server_that_does_not_check_the_attempt_is_found_out(
+    start_server: Start, keep: Any, tmp_path: Path
+) -> None:
+    verdicts = {}
+    for build, skips in (("sound", ""), ("broken", ",run.attempt-check=skip")):
+        # Nobody renews the leases, so a slow run is taken back and runs again beside itself.
+        environment = {
+            "PENSTOCK_FAULTS": "run.heartbeat=skip" + skips,
+            "PENSTOCK_RUN_LEASE_S": "0.6",
+            "PENSTOCK_RUN_ATTEMPTS": "2",
+        }
+        live = start_server(tmp_path / build, environment)
+
+        def pre(data: Any) -> Any:
+            import time
+
+            time.sleep(1.5)
+            return data
+
+        put(live, same_model(tmp_path), pre=pre)
+        ledger = keep(Ledger(live, 2.0, 2.0, patience_s=30.0))
+        verdicts[build] = ledger.verdict()
+        live.kill()
+    assert verdicts["sound"]["ended"] == verdicts["sound"]["accepted"] > 0
+    assert verdicts["sound"]["changed"] == verdicts["sound"]["lost"] == []
+    assert verdicts["broken"]["changed"], verdicts
