@@ -302,18 +302,17 @@ def _replace_times(system: Penstock, say: Say) -> list[Figure]:
 
 
 def _workers(system: Penstock) -> list[int]:
-    """Return the server's children but its zygote, the first and oldest of them."""
-    server = system.process.pid if system.process is not None else 0
-    children = []
+    """Return the processes that answer calls: not the zygote, no template, no zombie."""
+    workers = []
     for pid in system.pids():
         try:
             with open(f"/proc/{pid}/stat") as stat:
-                fields = stat.read().rsplit(")", 1)[1].split()
+                name, state = stat.read().rsplit(")", 1)
         except OSError:
             continue
-        if int(fields[1]) == server and fields[0] != "Z":
-            children.append((int(fields[19]), pid))
-    return [pid for _, pid in sorted(children)[1:]]
+        if name.endswith("(penstock-worker") and state.split()[0] != "Z":
+            workers.append(pid)
+    return workers
 
 
 #: Replicas whose private memory is read, and calls each has answered by then, about.

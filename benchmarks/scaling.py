@@ -154,7 +154,12 @@ def main() -> int:
         system.deploy("ab")
         system.deploy("c")
         system.end_client()
-        for case, flow, clients in (("C", "c", 16), ("C", "c", 64), ("A", "ab", 16), ("A", "ab", 64)):
+        for case, flow, clients in (
+            ("C", "c", 16),
+            ("C", "c", 64),
+            ("A", "ab", 16),
+            ("A", "ab", 64),
+        ):
             print(compared(system, case, flow, clients), flush=True)
     finally:
         system.stop()

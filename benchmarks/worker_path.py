@@ -111,9 +111,8 @@ def way_of(case: str, count: int) -> Callable[[], bytes]:
 
     for _ in range(40):
         whole()
-    answer = json.loads(whole()[whole().index(b'{"result"') :].partition(b"]}")[0] + b"]}")
-    if "result" not in answer:
-        raise RuntimeError(f"case {case} answers {answer}")
+    if b'{"result"' not in whole():
+        raise RuntimeError(f"case {case} answers {sent[0][:600]!r}")
     return whole
 
 

@@ -31,9 +31,9 @@ and [errors](errors.md) for every exception."""
 
 HTTP_INTRO = """\
 Calls need a key, but for the few below that say `none`: `Authorization: <key>`, or
-`Authorization: Bearer <key>`. Answers are JSON, errors too: see [errors](errors.md). A running server shows this description as
-OpenAPI 3.1 at `/v1/openapi.json`, and that of one deployment at
-`/v1/<project>/<name>/openapi.json`."""
+`Authorization: Bearer <key>`. Answers are JSON, errors too: see [errors](errors.md).
+A running server shows this description as OpenAPI 3.1 at `/v1/openapi.json`, and that of one
+deployment at `/v1/<project>/<name>/openapi.json`."""
 
 
 def python_page() -> str:

@@ -80,7 +80,7 @@ def main(check: bool) -> int:
             continue
         stale += 1
         if check:
-            print(f"{path.name} is stale: run python docs/generate.py")
+            sys.stdout.write(f"{path.name} is stale: run python docs/generate.py\n")
         else:
             path.write_text(text)
     return stale if check else 0

@@ -139,8 +139,7 @@ def test_modules_stay_small_and_say_what_they_hold(path: Path) -> None:
 @pytest.mark.parametrize("module", ["penstock.wiring.server_process", "penstock.server.app"])
 def test_the_server_process_loads_no_framework_and_no_function_pickler(module: str) -> None:
     code = (
-        f"import sys, {module}\n"
-        f"print([m for m in {FRAMEWORKS + PICKLERS!r} if m in sys.modules])"
+        f"import sys, {module}\nprint([m for m in {FRAMEWORKS + PICKLERS!r} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
@@ -149,7 +148,9 @@ def test_the_server_process_loads_no_framework_and_no_function_pickler(module: s
 
 
 def test_importing_penstock_loads_nothing_heavy() -> None:
-    code = "import sys, penstock; print(sorted(m for m in sys.modules if m.startswith('penstock.')))"
+    code = (
+        "import sys, penstock; print(sorted(m for m in sys.modules if m.startswith('penstock.')))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )

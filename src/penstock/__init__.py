@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from penstock.client.start import start
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
+    from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
     from penstock.flow.upload import upload
 
@@ -33,6 +34,7 @@ __all__ = [
     "memory",
     "model_api_request",
     "model_type",
+    "run_folder",
     "save",
     "start",
     "upload",
@@ -49,6 +51,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),
+    "run_folder": ("penstock.flow.folders", "run_folder"),
     "save": ("penstock.flow.memory", "save"),
     "start": ("penstock.client.start", "start"),
     "upload": ("penstock.flow.upload", "upload"),

@@ -1,11 +1,15 @@
 """Runs the documents: every `python` and `sh` block of the README and the how-to pages.
 
 The blocks of a page become one program, in their order, in a folder with the files that the pages
-speak of and with a server in the environment. A block after `<!-- not run: reason -->` is left out.
+speak of and with a server in the environment.
+
+A block after `<!-- not run: reason -->` is left out, one after `<!-- needs: module -->` where that
+module is not installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import pickle
 import re
@@ -14,6 +18,7 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -21,11 +26,12 @@ from penstock import model_type
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/how-to/*.md"))]
-USUAL_SERVER = "http://127.0.0.1:8700"
+USUAL_SERVER = re.compile(r"(?:127\.0\.0\.1|localhost):8700")
 PROGRAM_S = 120
 
 BLOCK = re.compile(
-    r"(?:<!-- not run: (?P<reason>[^\n]+?) -->\n)?^```(?P<kind>python|sh)\n(?P<text>.*?)^```$",
+    r"(?:<!-- (?:not run: (?P<reason>[^\n]+?)|needs: (?P<module>\w+)) -->\n)?"
+    r"^```(?P<kind>python|sh)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -51,6 +57,13 @@ class Block(NamedTuple):
     text: str
     line: int
     reason: str | None
+    module: str | None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it can and shall be run here."""
+        installed = self.module is None or importlib.util.find_spec(self.module) is not None
+        return self.reason is None and installed
 
 
 def blocks(page: Path) -> list[Block]:
@@ -61,18 +74,20 @@ def blocks(page: Path) -> list[Block]:
             found["text"],
             text[: found.start("text")].count("\n") + 1,
             found["reason"],
+            found["module"],
         )
         for found in BLOCK.finditer(text)
     ]
 
 
-def program(page: Path, server_url: str) -> str:
+def program(page: Path, server: Any) -> str:
     """Return the page's blocks as one Python program."""
     parts = [PREAMBLE]
     for block in blocks(page):
-        if block.reason is not None:
+        if not block.runs:
             continue
-        text = block.text.replace(USUAL_SERVER, server_url)
+        text = USUAL_SERVER.sub(urlsplit(server.url).netloc, block.text)
+        text = text.replace("<PREDICT_KEY>", server.keys["predict"])
         parts.append(f"# {page.name}, line {block.line}")
         parts.append(text if block.kind == "python" else f"_shell({text!r})")
     return "\n".join(parts)
@@ -80,14 +95,14 @@ def program(page: Path, server_url: str) -> str:
 
 @pytest.fixture(scope="module")
 def iris(put_once: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """An endpoint that takes rows of four numbers."""
+    """The endpoint `my-flow` of the pages: it takes rows of four numbers."""
     from sklearn.datasets import load_iris
     from sklearn.linear_model import LogisticRegression
 
     path = tmp_path_factory.mktemp("iris") / "iris.pkl"
     model = LogisticRegression(max_iter=500).fit(*load_iris(return_X_y=True))
     path.write_bytes(pickle.dumps(model))
-    return put_once([(model_type.SKLEARN_CLASSIFIER, path)], "iris").url
+    return put_once([(model_type.SKLEARN_CLASSIFIER, path)], "my-flow").url
 
 
 @pytest.fixture
@@ -116,7 +131,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_of_the_page_runs(page: Path, folder: Path, server: Any, iris: str) -> None:
     script = folder / "page.py"
-    script.write_text(program(page, server.url))
+    script.write_text(program(page, server))
     known = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
     done = subprocess.run(
         [sys.executable, script],

@@ -72,9 +72,7 @@ def told_by_deploy(world: World, flow: object) -> Told:
     return Told("`deploy`", None, caught.value.to_dict())
 
 
-def told_by_call(
-    world: World, name: str = "", key: str | None = None, **request: Any
-) -> Told:
+def told_by_call(world: World, name: str = "", key: str | None = None, **request: Any) -> Told:
     url = f"{world.url}/v1/default/{name or world.clean}/predict"
     headers = {"Authorization": world.key if key is None else key} | request.pop("headers", {})
     answer = httpx2.post(url, headers=headers, timeout=60, **request)
@@ -150,9 +148,7 @@ def unserialisable(world: World) -> Told:
 
 @mistake("the body is not JSON", "malformed_body")
 def bad_json(world: World) -> Told:
-    return told_by_call(
-        world, content=b"[[1, 2", headers={"Content-Type": "application/json"}
-    )
+    return told_by_call(world, content=b"[[1, 2", headers={"Content-Type": "application/json"})
 
 
 @mistake("a pickle is sent", "unsupported_media")
@@ -201,9 +197,7 @@ def world(tmp_path_factory: pytest.TempPathFactory, launch_server: Any) -> Any:
     model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, kinds)
     (folder / "wine.pkl").write_bytes(pickle.dumps(model))
     live = launch_server(folder / "data", {"PENSTOCK_MAX_BODY_BYTES": "1048576"})
-    made = World(
-        live.url, live.keys["deploy"], live.keys["predict"], folder / "wine.pkl", "wine"
-    )
+    made = World(live.url, live.keys["deploy"], live.keys["predict"], folder / "wine.pkl", "wine")
     deployed(made, "wine")
     yield made
     live.kill()

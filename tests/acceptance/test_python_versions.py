@@ -131,7 +131,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Client | str]
             venv.create(home, with_pip=False, symlinks=True)
         else:
             subprocess.run([python, "-m", "venv", "--without-pip", home], check=True)
-        pip(f"--python={home}/bin/python", "install", str(package))
+        pip(f"--python={home}/bin/python", "install", "--no-compile", str(package))
         return Client(minor, home / "bin" / "python")
 
     with ThreadPoolExecutor(2) as pool:

@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from penstock.core.errors import Conflict, NotFound
-from penstock.core.records import KeyRecord, ProjectRecord, Scope, VersionSettings
+from penstock.core.records import KeyRecord, ProjectRecord, Scaling, Scope, VersionSettings
 from penstock.core.states import VersionState
 
 
@@ -222,3 +222,19 @@ def test_everything_is_there_after_reopening(records, open_records):
     assert again.get_deployment("default", "flow").active == 1
     assert again.get_deployment("default", "flow").versions == (ready,)
     assert add_version(again).number == 2
+
+
+def test_the_limits_of_a_deployment_outlive_its_versions_but_not_the_deployment(records):
+    add_version(records)
+    assert records.get_deployment("default", "flow").scaling == Scaling()
+    records.set_scaling("default", "flow", Scaling(0, 4, 2.5), 7.0)
+    assert records.get_deployment("default", "flow").updated_at == 7.0
+    add_version(records)
+    found = records.get_deployment("default", "flow")
+    assert found.scaling == Scaling(0, 4, 2.5)
+    assert records.list_deployments()[0].scaling == Scaling(0, 4, 2.5)
+    records.delete_deployment("default", "flow")
+    with pytest.raises(NotFound):
+        records.set_scaling("default", "flow", Scaling(), 8.0)
+    add_version(records)
+    assert records.get_deployment("default", "flow").scaling == Scaling()

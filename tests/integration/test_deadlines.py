@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,10 +138,10 @@ def appending(path: Path) -> list[Any]:
 
 
 @pytest.fixture
-def notes(tmp_path: Path) -> Iterator[Path]:
+def notes(tmp_path: Path) -> Path:
     path = tmp_path / "notes"
     path.touch()
-    yield path
+    return path
 
 
 def test_work_that_expired_in_the_queue_never_reaches_the_model(server: Any, notes: Path) -> None:

@@ -28,6 +28,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 SUBMITTERS = 6
 FOLLOWERS = 6
@@ -136,7 +137,9 @@ class Ledger:
             self.stop.wait(max(0.0, begun + number / rate - time.monotonic()))
 
     def verdict(self) -> dict:
-        changed = [run_id for run_id, end in self.ends.items() if not self.same_again(run_id, end)]
+        with ThreadPoolExecutor(FOLLOWERS) as threads:
+            same = threads.map(self.same_again, self.ends, self.ends.values())
+            changed = [run_id for run_id, held in zip(self.ends, same, strict=True) if not held]
         wrong = [
             run_id
             for run_id, end in self.ends.items()

@@ -157,6 +157,28 @@ async def drive(
     return found
 
 
+async def closed_loop(
+    url: str, key: str, clients: int, seconds: float, body: bytes = b"[[1.0]]"
+) -> float:
+    """Return the good answers a second that clients get who each wait for the answer before."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    connections = _Connections(parts.hostname, parts.port)
+    request, end = request_bytes(url, key, body), time.perf_counter() + seconds
+
+    async def client() -> int:
+        done = 0
+        while time.perf_counter() < end:
+            status, _answer, _retry = await connections.ask(request)
+            done += status == 200
+        return done
+
+    counts = await asyncio.gather(*(client() for _ in range(clients)))
+    await connections.close()
+    return sum(counts) / seconds
+
+
 class Background:
     """A load in a thread of its own, for as long as a `with` block runs.
 

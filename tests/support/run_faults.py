@@ -38,7 +38,7 @@ def put(server: Any, model: Path, name: str = "flow", **functions: Callable[...,
 class Ledger:
     """A running `run_ledger.py`."""
 
-    def __init__(self, server: Any, rate: float, seconds: float, patience_s: float = 60.0) -> None:
+    def __init__(self, server: Any, rate: float, seconds: float, patience_s: float = 300.0) -> None:
         command = [sys.executable, str(LEDGER), server.url, "default/flow", server.keys["predict"]]
         self._process = subprocess.Popen(
             [*command, str(rate), str(seconds), str(patience_s)],

@@ -22,6 +22,7 @@ PROMISED = {
     "memory",
     "model_api_request",
     "model_type",
+    "run_folder",
     "save",
     "start",
     "upload",

@@ -53,6 +53,7 @@ def deploy(
     max_replicas: int | None = None,
     cooldown: float | None = None,
     memory_limit: int | None = None,
+    concurrency: int | None = None,
     timeout_s: float = 180.0,
     max_batch: int = 256,
     max_queue: int = 1024,
@@ -89,6 +90,9 @@ def deploy(
         max_replicas: Most worker processes.
         cooldown: Seconds after the last call until there are `min_replicas` again.
         memory_limit: Bytes of private memory at which a worker is replaced.
+        concurrency: Runs that one worker process has under way at once, 1 to 1024, because its
+            functions wait for something; models are still called one at a time. 1 by default, 64
+            for a flow with `async def` functions.
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call.
         max_queue: Calls that may wait for a free worker.
@@ -122,6 +126,7 @@ def deploy(
         max_replicas=max_replicas,
         cooldown=cooldown,
         memory_limit=memory_limit,
+        concurrency=concurrency,
         timeout_s=timeout_s,
         max_batch=max_batch,
         max_queue=max_queue,

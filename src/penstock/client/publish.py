@@ -30,6 +30,9 @@ from penstock.environments.describe import EnvironmentInfo
 #: Longest example that the curl line shows.
 SHOWN_EXAMPLE = 300
 
+#: Runs at once in one worker, for a flow with `async` functions when no number is given.
+ASYNC_CONCURRENCY = 64
+
 
 class Given(TypedDict, total=False):
     """The options as keyword arguments, for type checkers; see `Options`."""
@@ -42,6 +45,7 @@ class Given(TypedDict, total=False):
     max_replicas: int | None
     cooldown: float | None
     memory_limit: int | None
+    concurrency: int | None
     timeout_s: float
     max_batch: int
     max_queue: int
@@ -65,6 +69,7 @@ class Options:
     max_replicas: int | None = None
     cooldown: float | None = None
     memory_limit: int | None = None
+    concurrency: int | None = None
     timeout_s: float = 180.0
     max_batch: int = 256
     max_queue: int = 1024
@@ -80,11 +85,16 @@ class Options:
         """Whether there is an example to try."""
         return self.example is not None or bool(self.example_files)
 
-    def settings(self) -> dict[str, Any]:
-        """Return what the server keeps with the version."""
+    def settings(self, flow: Flow) -> dict[str, Any]:
+        """Return what the server keeps with a version of `flow`."""
         names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads", "auto_rollback")
         kept = {name: getattr(self, name) for name in names}
-        return {**kept, "memory_limit_bytes": self.memory_limit}
+        concurrency = self.concurrency or (ASYNC_CONCURRENCY if flow.waits else 1)
+        return {
+            **kept,
+            "memory_limit_bytes": self.memory_limit,
+            "concurrency": concurrency,
+        }
 
     def scaling(self) -> dict[str, Any]:
         """Return what the server keeps with the deployment: the limits that were given."""
@@ -124,7 +134,7 @@ def publish(
     _upload(session, project, prepared, reporter)
     body = {
         "manifest": msgspec.to_builtins(prepared.manifest),
-        "settings": options.settings(),
+        "settings": options.settings(flow),
         "scaling": options.scaling(),
         "activate": options.activate and not checked,
     }

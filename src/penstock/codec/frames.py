@@ -269,6 +269,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     threads: int
     max_batch: int
     memory: bool = True
+    concurrency: int = 1
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):

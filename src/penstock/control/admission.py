@@ -28,6 +28,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "max_batch": (1, 65536),
     "threads": (1, 256),
     "max_queue": (1, 1_000_000),
+    "concurrency": (1, 1024),
 }
 
 #: Libraries that may be imported before the fork: importing them starts no thread that a forked

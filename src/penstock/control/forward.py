@@ -119,7 +119,7 @@ class ForwardPredictor(Predictor):
         self._last_id += 1
         call = PredictCall(
             run_id or self.run_ids.take(),
-            b"%b %b\n%b" % (record.digest.hex().encode("ascii"), route.path, media_type),
+            route.told(record) + media_type,
             body,
             arrived_ns or time.monotonic_ns(),
             0,
@@ -156,11 +156,20 @@ class ForwardPredictor(Predictor):
 class _RouteElsewhere(Route):
     """A route that knows its path, which the server process looks up when a call arrives."""
 
-    __slots__ = ("path",)
+    __slots__ = ("_by_key", "path")
 
     def __init__(self, told: AddPath) -> None:
         super().__init__(told.project, told.deployment, _ELSEWHERE, 0, told.max_body, Tally())
         self.path = told.path
+        self._by_key: dict[bytes, bytes] = {}
+
+    def told(self, record: KeyRecord) -> bytes:
+        """Return what stands before the media type of a forwarded call: key and path."""
+        known = self._by_key.get(record.digest)
+        if known is None:
+            known = b"%b %b\n" % (record.digest.hex().encode("ascii"), self.path)
+            self._by_key[record.digest] = known
+        return known
 
 
 def _answer(reply: Reply, body: bytes | memoryview) -> Answer:

@@ -33,6 +33,9 @@ from penstock.core.records import KeyRecord
 from penstock.engine.base import Answer, Body, Call
 from penstock.engine.local.frame_socket import FrameSocket
 
+#: Different combinations of key, path and media type remembered.
+_ADDRESSES = 1024
+
 MakeRun = Callable[[Route, KeyRecord, bytes, Body], Awaitable[Answer]]
 
 _encode_error = msgspec.json.Encoder(enc_hook=str).encode
@@ -61,6 +64,7 @@ class ForwardedCalls(FrameSocket):
     ) -> None:
         super().__init__(loop, sock, on_end)
         self._make_run = make_run
+        self._addresses: dict[str, tuple[bytes, bytes, bytes]] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._predictor = predictor
         self._key_of = key_of
@@ -103,19 +107,19 @@ class ForwardedCalls(FrameSocket):
             self._unwanted.discard(call_id)
             _drop(body)
             return
-        address, _, media_type = frame.media_type.partition("\n")
-        digest, _, path = address.partition(" ")
+        told = self._addresses.get(frame.media_type) or self._learn(frame.media_type)
+        digest, path, media_type = told
         try:
-            record = self._key_of(bytes.fromhex(digest))
+            record = self._key_of(digest)
             if record is None:
                 raise unknown_key()
-            route = self._predictor.route_for(path.encode("latin-1"), record)
+            route = self._predictor.route_for(path, record)
         except PenstockError as error:
             _drop(body)
             self._reply(call_id, Answer(error.code, error=error))
             return
         if frame.flags & AS_RUN:
-            work = self._take_run(call_id, route, record, media_type.encode("latin-1"), body)
+            work = self._take_run(call_id, route, record, media_type, body)
             task = self._loop.create_task(work)
             self._runs.add(task)
             task.add_done_callback(self._runs.discard)
@@ -124,7 +128,7 @@ class ForwardedCalls(FrameSocket):
         call = self._predictor.start(
             route,
             record,
-            media_type.encode("latin-1"),
+            media_type,
             body,
             partial(self._answered, call_id),
             frame.flags & ~(HAS_FD | SHOW_TRACEBACK),
@@ -133,6 +137,16 @@ class ForwardedCalls(FrameSocket):
         )
         if call_id in self._waiting:  # else it was answered at once
             self._waiting[call_id] = call
+
+    def _learn(self, text: str) -> tuple[bytes, bytes, bytes]:
+        """Return key, path and media type of a call; the same few come again and again."""
+        address, _, media_type = text.partition("\n")
+        digest, _, path = address.partition(" ")
+        told = bytes.fromhex(digest), path.encode("latin-1"), media_type.encode("latin-1")
+        if len(self._addresses) >= _ADDRESSES:
+            self._addresses.clear()
+        self._addresses[text] = told
+        return told
 
     async def _take_run(
         self, call_id: int, route: Route, record: KeyRecord, media_type: bytes, body: Body

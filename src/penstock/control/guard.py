@@ -1,9 +1,10 @@
 """Takes a new version out of service when it starts failing within its first minutes.
 
 `Serving` tells of every switch; a version that took over from one with a lower number is watched
-until its first minutes are over. When its workers keep dying, or its calls keep failing, the version
-before it serves again: started first, switched to like in any activation, so that no request fails
-because of the return itself. The failed version becomes `withdrawn` and keeps the reason.
+until its first minutes are over. When its workers keep dying, or its calls keep failing, the
+version before it serves again: started first, then switched to like in any activation, so that no
+request fails because of the return itself. The failed version becomes `withdrawn` and keeps the
+reason.
 """
 
 from __future__ import annotations
@@ -243,13 +244,6 @@ class Guard:
             at=self._serving.now(),
             failure=error.to_dict(),
         )
-
-    async def close(self) -> None:
-        """Watch nothing any more."""
-        tasks = [watch.task for watch in self._watched.values() if watch.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def withdrawn(

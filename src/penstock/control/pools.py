@@ -137,6 +137,7 @@ class Pools:
             replicas=scale.low,
             threads=settings.threads,
             max_batch=settings.max_batch,
+            concurrency=settings.concurrency,
             max_queue=settings.max_queue,
             timeout_s=settings.timeout_s,
             scale=scale,

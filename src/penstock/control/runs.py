@@ -231,10 +231,11 @@ class Runs:
         before = await self.get(project, run_id)
         if before.state in TERMINAL_RUN_STATES:
             return before
-        after = await self._database.call(self._database.records.runs.cancel, run_id, self._now())
+        now = self._now()
+        after = await self._database.call(self._database.records.runs.cancel, run_id, now)
         if after is None:
             raise _no_run(project, run_id)
-        if after.state is RunState.CANCELLED:
+        if after.state is RunState.CANCELLED and after.finished_at == now:
             self.executor.cancel(run_id)
             self._ended(run_id, after.webhook_url is not None)
         return after

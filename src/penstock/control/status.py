@@ -200,6 +200,7 @@ def deployment_view(
         problem: Error object of the last failed start of the active version.
         health: How the replicas of the active version fare, when it runs.
     """
+    asleep = scaling is not None and scaling.wanted == 0
     live = [v for v in record.versions if v.state is not VersionState.DELETED]
     return DeploymentView(
         project=record.project,
@@ -209,7 +210,7 @@ def deployment_view(
             has_active=record.active is not None,
             deploying=any(v.state is VersionState.DEPLOYING for v in live),
             ready=any(r.state == "ready" for r in replicas),
-            starting=starting or health is not None,
+            starting=starting or (health is not None and not asleep),
         ),
         active=record.active,
         created_at=record.created_at,

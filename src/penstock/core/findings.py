@@ -1,4 +1,4 @@
-"""What an examination of a server, its data or its machine found. Made by the checks of `doctor`."""
+"""What an examination of a server, its data or its machine found: the checks of `doctor`."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from penstock.core.signatures import (
     PRE_FORMS,
     check_python_model,
     positional_count,
+    waits,
 )
 
 Function = Callable[..., Any]
@@ -85,6 +86,14 @@ class Stage:
             return self.source.name
         return str(getattr(self.source, "__name__", type(self.source).__name__))
 
+    @property
+    def waits(self) -> bool:
+        """Whether one of its functions is `async def`, that of a `PYTHON` model included."""
+        model = self.source
+        if isinstance(model, type):
+            model = getattr(model, "predict", None) or model.__dict__["__call__"]
+        return any(map(waits, (model, self.pre, self.post)))
+
     def functions(self) -> dict[str, Function]:
         """Return the stage's functions by role, `"pre"` before `"post"`."""
         both = {"pre": self.pre, "post": self.post}
@@ -116,6 +125,11 @@ class Flow:
             return given
         stages = _as_list(given)
         return cls(tuple(_parse_stage(number, item) for number, item in enumerate(stages, 1)))
+
+    @property
+    def waits(self) -> bool:
+        """Whether any function of the flow, or of a `PYTHON` stage, is `async def`."""
+        return any(stage.waits for stage in self.stages)
 
     @property
     def uses_files(self) -> bool:

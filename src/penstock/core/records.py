@@ -73,6 +73,7 @@ class VersionSettings:
         auto_rollback: Whether the version before it takes over when this one fails in its first
             minutes.
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
+        concurrency: Runs at once in one worker process, for functions that wait.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -82,6 +83,7 @@ class VersionSettings:
     max_queue: int = 1024
     auto_rollback: bool = True
     memory_limit_bytes: int | None = None
+    concurrency: int = 1
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,14 @@ MODEL_FORMS: dict[int, str] = {1: "model(value)"}
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
+def waits(function: object) -> bool:
+    """Whether a function is `async def`, or an object whose `__call__` is."""
+    if isinstance(function, type):
+        return False
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked, too
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(call)
+
+
 def positional_count(
     stage: int, role: str, function: Callable[..., Any], forms: dict[int, str]
 ) -> int:
@@ -43,6 +51,9 @@ def positional_count(
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         raise _refuse(stage, role, function, "its signature cannot be read", forms) from None
+    if inspect.isasyncgenfunction(function):
+        reason = "it is an async generator (async def with yield); return one value instead"
+        raise _refuse(stage, role, function, reason, forms)
     named = [p for p in parameters if p.kind in _POSITIONAL]
     required = sum(p.default is p.empty for p in named)
     keyword = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
@@ -80,6 +91,13 @@ def check_python_model(stage: int, model: Callable[..., Any]) -> None:
             hint="Give it one; a setup(self) method, if there is one, loads what it needs.",
         )
     positional_count(stage, "model", partial(predict, None), MODEL_FORMS)
+    if inspect.iscoroutinefunction(getattr(model, "setup", None)):
+        raise InvalidSignature(
+            f"The setup of the class {model.__name__} of stage {stage} is async def.",
+            stage=stage,
+            function="model",
+            hint="Make it a plain method; open what needs an event loop in the first predict.",
+        )
     try:
         inspect.signature(model).bind()
     except TypeError as error:

@@ -52,6 +52,7 @@ class VersionSpec:
     """All an engine needs to run a version. Blob paths were verified by the caller.
 
     Attributes:
+        concurrency: Runs at once in one replica, whose functions wait; at most 1024.
         replicas: Replicas to begin with, and for good where `scale` is None.
         scale: How many it may have later.
         find_blobs: For a version that starts asleep: returns the blob paths, verified. Called in a
@@ -71,6 +72,7 @@ class VersionSpec:
     scale: Scale | None = None
     find_blobs: Callable[[], Mapping[str, Path]] | None = None
     memory_limit_bytes: int | None = None
+    concurrency: int = 1
 
 
 class Body:

@@ -16,10 +16,10 @@ from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest
 from penstock.codec.functions import check_interpreter, install_modules, unpack_function
 from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
 from penstock.core.flow import Flow, ModelType
+from penstock.flow.async_function import processing
 from penstock.flow.coerce import converter
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.mismatch import REQUEST, Origin, Taker
-from penstock.flow.processing import Processing
 from penstock.flow.python_stage import PythonStage
 from penstock.flow.sources import show_lines
 from penstock.flow.stage import LoadedStage
@@ -146,7 +146,7 @@ def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
     for number, part in enumerate(parts, 1):
         # Everyone but the last who sees the request's data gets a copy of it.
         functions = {
-            role: Processing(f, role, number, arguments, (number, role) in readers[:-1])
+            role: processing(f, role, number, arguments, (number, role) in readers[:-1])
             for role, (f, arguments) in part.functions.items()
         }
         pre, post = functions.get("pre"), functions.get("post")

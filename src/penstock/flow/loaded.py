@@ -16,6 +16,7 @@ from penstock.core.errors import (
     InputMismatch,
     PenstockError,
 )
+from penstock.flow.async_function import AsyncProcessing
 from penstock.flow.batch import UNPROVEN, Joiner
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
@@ -49,6 +50,17 @@ class LoadedFlow:
             (stage, Joiner(stage, max_batch, _hands_on(stage, follower)))
             for stage, follower in zip(stages, followers, strict=True)
         ]
+
+    @property
+    def pairs(self) -> list[tuple[LoadedStage, Joiner]]:
+        """The stages in order, each with what joins its calls."""
+        return self._pairs
+
+    @property
+    def waits(self) -> bool:
+        """Whether a function of it is `async def`."""
+        functions = (function for stage in self.stages for function in stage.functions())
+        return any(isinstance(function, AsyncProcessing) for function in functions)
 
     def stop_watching(self) -> bool:
         """Stop watching the functions' calls if nothing in this flow needs it; say whether.

@@ -96,6 +96,11 @@ class RunMemory:
         self.save(name, new, scope, ttl)
         return new
 
+    @property
+    def has_writes(self) -> bool:
+        """Whether anything was saved or deleted."""
+        return bool(self._own)
+
     def writes(self) -> list[Write]:
         """Return what is to be published, pickled, in the order first written."""
         found: list[Write] = []

@@ -10,6 +10,7 @@ import os
 import sysconfig
 import traceback
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from types import TracebackType
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
 from penstock.flow.context import CURRENT, Run, own_copy
 from penstock.flow.desk import Desk
+from penstock.flow.folders import folder_of
 from penstock.flow.harmless import is_harmless
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -136,7 +138,7 @@ class Processing:
     @staticmethod
     def _files(run: Run) -> list[Any]:
         for file in run.files:
-            file.directory = os.getcwd
+            file.directory = partial(folder_of, run)
             file.rewind()
         return run.files.copy()
 

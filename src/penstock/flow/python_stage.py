@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from penstock.flow.async_function import processing
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.processing import Processing
@@ -16,18 +17,22 @@ from penstock.loaders.python import PythonModel
 
 
 class PythonStage(LoadedStage):
-    """A loaded `PYTHON` stage; see `LoadedStage` for the arguments."""
+    """A loaded `PYTHON` stage; see `LoadedStage` for the arguments.
 
-    __slots__ = ("_function",)
+    Attributes:
+        function: What calls the model.
+    """
+
+    __slots__ = ("function",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         assert isinstance(self.model, PythonModel)
-        self._function = Processing(self.model.call, "model", self.number, 1, copies=False)
+        self.function = processing(self.model.call, "model", self.number, 1, copies=False)
 
     def functions(self) -> list[Processing]:
         """Return the user's functions of this stage, the model's own among them."""
-        return [f for f in (self.pre, self._function, self.post) if f is not None]
+        return [f for f in (self.pre, self.function, self.post) if f is not None]
 
     def is_harmless(self) -> bool:
         """Whether it is proven that none of them can touch files or a run's memory."""
@@ -35,8 +40,8 @@ class PythonStage(LoadedStage):
 
     def answer_each(self, runs: list[Run], desk: Desk) -> None:
         """Call the function for each run by itself."""
-        self._function.answer(runs, desk)
+        self.function.answer(runs, desk)
 
     def answer_alone(self, run: Run, desk: Desk) -> None:
         """Call the function for this run."""
-        self._function.answer([run], desk)
+        self.function.answer([run], desk)

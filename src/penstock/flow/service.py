@@ -133,7 +133,7 @@ class FlowService:
             except PenstockError as error:
                 run = _refused(call, space, error)
             except Exception:  # noqa: BLE001 - a defect in decoding one call must not harm others
-                run = _refused(call, space, _defect(call.run_id))
+                run = _refused(call, space, defect(call.run_id))
             runs.append(run)
             now = monotonic_ns()
             run.spent_ns.append(now - at)
@@ -146,7 +146,7 @@ class FlowService:
         except Exception:  # noqa: BLE001 - a defect of ours: every call gets an answer all the same
             for run in runs:
                 if run.error is None:
-                    run.error = _defect(run.id)
+                    run.error = defect(run.id)
 
     def _encode(self, calls: list[CallFrame], runs: list[Run], began: int) -> list[Answer]:
         """Return the answer of each run; that of a run that failed is not used."""
@@ -171,7 +171,7 @@ class FlowService:
                 except PenstockError as error:
                     run.error = self._flow.blame(error)
                 except Exception:  # noqa: BLE001 - a defect in encoding one result
-                    run.error = _defect(run.id)
+                    run.error = defect(run.id)
             answers.append(answer)
             if run.folder is not None:
                 self._desk.finish(run)
@@ -206,7 +206,7 @@ def _too_late(call: CallFrame, began: int) -> DeadlineExceeded:
     )
 
 
-def _defect(run_id: str) -> InternalError:
+def defect(run_id: str) -> InternalError:
     """Print the traceback to the log and return the error the caller gets."""
     print(f"penstock: run {run_id} met a defect:", file=sys.stderr)  # noqa: T201
     traceback.print_exc()

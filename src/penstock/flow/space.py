@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -53,12 +54,13 @@ class _Held(NamedTuple):
 
 
 class MemorySpace:
-    """The memory of one deployment and its project, as one process sees it."""
+    """The memory of one deployment and its project, as one process sees it; for any thread."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self._held: dict[tuple[str, str], _Held] = {}
         self._held_bytes = 0
+        self._keeping = threading.Lock()
 
     def read(self, scope: str, name: str) -> Any:
         """Return the value, a fresh object each time, or `MISSING`."""
@@ -161,14 +163,20 @@ class MemorySpace:
         size = len(held.value or b"")
         if size > _CACHE_ITEM_BYTES:
             return
-        if self._held_bytes + size > _CACHE_BYTES or len(self._held) > 10_000:
-            self._held.clear()
-            self._held_bytes = 0
-        self._held[key] = held
-        self._held_bytes += size
+        with self._keeping:
+            if self._held_bytes + size > _CACHE_BYTES or len(self._held) > 10_000:
+                self._held.clear()
+                self._held_bytes = 0
+            self._drop(key)
+            self._held[key] = held
+            self._held_bytes += size
 
     def _forget(self, scope: str, name: str) -> None:
-        held = self._held.pop((scope, name), None)
+        with self._keeping:
+            self._drop((scope, name))
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        held = self._held.pop(key, None)
         if held is not None:
             self._held_bytes -= len(held.value or b"")
 

@@ -29,6 +29,8 @@ from penstock.loaders.base import (
 )
 from penstock.loaders.xgboost_direct import DirectCall
 
+_ONE = np.ones(1, np.float32)
+
 _NOT_CLASSES = ("reg:", "rank:", "count:", "survival:")
 
 
@@ -64,7 +66,11 @@ class XGBoostModel:
         try:
             direct = DirectCall(self._booster, features, self._margin, self._range, self._missing)
             probe = np.linspace(-3.0, 3.0, 3 * features, dtype=np.float32).reshape(3, features)
-            same = direct(probe).tobytes() == np.ascontiguousarray(self._library(probe)).tobytes()
+            tables = (probe, probe[1:2], probe[::-1].copy(), probe[:2])
+            same = all(
+                direct(table).tobytes() == np.ascontiguousarray(self._library(table)).tobytes()
+                for table in tables
+            )
         except (AttributeError, TypeError, ValueError, KeyError, ctypes.ArgumentError):
             return None
         return direct if same else None
@@ -94,7 +100,7 @@ class XGBoostModel:
         if raw.ndim == 1:
             both = np.empty((raw.shape[0], 2), np.float32)
             both[:, 1] = raw
-            np.subtract(1.0, raw, out=both[:, 0])
+            np.subtract(_ONE, raw, both[:, 0])
             return both
         return raw if self._softmax is None else self._softmax(raw, axis=1)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 
 _BUFFER_ROWS = 256
 _BUFFER_BYTES = 4 * 1024 * 1024
+
+#: Answers of up to so many numbers are read through a type of their own, which is kept.
+_KEPT_KINDS = 1024
 
 
 class DirectCall:
@@ -52,7 +56,8 @@ class DirectCall:
         rows = max(1, min(_BUFFER_ROWS, _BUFFER_BYTES // (4 * max(1, features))))
         self._buffer = np.zeros((rows, features), np.float32)
         self._views: dict[int, tuple[NDArray[np.float32], bytes]] = {}
-        self._no_proxy = ctypes.c_void_p()
+        self._kinds: dict[int, Any] = {}
+        self._proxy = _make_proxy(library)
         self._shape = ctypes.POINTER(ctypes.c_uint64)()
         self._dims = ctypes.c_uint64()
         self._output = ctypes.c_void_p()
@@ -66,9 +71,7 @@ class DirectCall:
             view = self._view(rows)
         held, interface = view
         np.copyto(held, table, casting="unsafe")
-        code = self._function(
-            self._handle, interface, self._config, self._no_proxy, *self._references
-        )
+        code = self._function(self._handle, interface, self._config, self._proxy, *self._references)
         if code:
             raise self._error(self._failure().decode("utf-8", "replace"))
         return self._answer()
@@ -83,12 +86,33 @@ class DirectCall:
 
     def _answer(self) -> NDArray[np.float32]:
         dims = self._dims.value
-        shape = tuple(self._shape[axis] for axis in range(dims))
-        count = shape[0] if dims == 1 else int(np.prod(shape))
+        shape = tuple(self._shape[:dims])
+        count = prod(shape)
+        if not count:
+            return np.empty(shape, np.float32)
         # The memory belongs to the booster until its next call: take a copy that may be changed.
-        raw = bytearray(ctypes.string_at(self._output.value or 0, 4 * count) if count else b"")
-        out = np.frombuffer(raw, np.float32)
+        out = np.frombuffer(self._held(count), np.float32).copy()
         return out if dims == 1 else out.reshape(shape)
+
+    def _held(self, count: int) -> Any:
+        address = self._output.value or 0
+        if count > _KEPT_KINDS:
+            return ctypes.string_at(address, 4 * count)
+        kind = self._kinds.get(count)
+        if kind is None:
+            kind = self._kinds[count] = ctypes.c_float * count
+        return kind.from_address(address)
+
+
+def _make_proxy(library: Any) -> Any:
+    """Return the handle XGBoost puts each table into. Without one it makes one for every call.
+
+    That takes longer than walking fifty trees. It lives as long as the process, as models do.
+    """
+    handle = ctypes.c_void_p()
+    if library.XGProxyDMatrixCreate(ctypes.byref(handle)):
+        return ctypes.c_void_p()
+    return handle
 
 
 def _interface(array: NDArray[np.float32]) -> bytes:

@@ -15,10 +15,11 @@ from typing import NoReturn
 from penstock.codec.bundle import read_manifest
 from penstock.codec.frames import Load
 from penstock.engine.local import lifeline, template_process, worker
-from penstock.engine.local.loader import Loader, Service, Tools
+from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.flow.assemble import assemble
 from penstock.flow.loaded import LoadedFlow
+from penstock.flow.overlap import OverlapService
 from penstock.flow.service import FlowService
 
 
@@ -35,9 +36,11 @@ def prepare(message: Load) -> LoadedFlow:
     )
 
 
-def serve(flow: LoadedFlow, message: Load, tools: Tools) -> Service:
+def serve(flow: LoadedFlow, message: Load, tools: Tools) -> Service | Overlapping:
     """Return the service of this process that answers calls with `flow`."""
     scratch = Path(message.scratch)
+    if flow.waits or message.concurrency > 1:
+        return OverlapService(flow, tools.ask, scratch, message.concurrency, notice=tools.notice)
     return FlowService(flow, tools.ask, scratch, at=tools.at, notice=tools.notice)
 
 

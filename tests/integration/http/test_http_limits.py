@@ -1,6 +1,7 @@
 """Sizes, slow clients, clients that go away, and the end of the server."""
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -342,3 +343,28 @@ def test_an_app_answer_in_the_making_is_finished_while_closing(front):
     assert client.read().status == 200
     assert client.is_closed()
     closing.result(5)
+
+
+# --- connections of one address ---
+
+
+def test_one_address_holds_so_many_connections_and_no_more(front, corpus):
+    front.gateway.limits = dataclasses.replace(front.limits, connections_per_address=3)
+    held = [front.connect() for _ in range(3)]
+    assert [client.ask(corpus.post()).status for client in held] == [200, 200, 200]
+    refused = front.connect()
+    reply = refused.read()
+    assert (reply.status, reply.error()) == (429, "overloaded")
+    assert "max_connections_per_address" in json.loads(reply.body)["error"]["hint"]
+    assert refused.is_closed()
+    assert [client.ask(corpus.post()).status for client in held] == [200, 200, 200]
+
+
+def test_a_connection_that_ends_makes_room_for_another(front, corpus):
+    front.gateway.limits = dataclasses.replace(front.limits, connections_per_address=1)
+    for _ in range(3):
+        client = front.connect()
+        assert client.ask(corpus.post(b"[1]", b"Connection: close")).status == 200
+        assert client.is_closed()
+        while front.connections():
+            pass

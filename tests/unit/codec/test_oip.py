@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from penstock.codec.oip import InferForm, media_type, write_infer
+from penstock.codec.oip_types import DATATYPES
 from penstock.codec.payload import Request, decode
 from penstock.core.errors import InputMismatch, MalformedBody, UnsupportedMedia
 
@@ -26,10 +27,7 @@ def tensor(name: str, shape: list[int], datatype: str, data: Any = None, size: i
     return {**told, "data": data}
 
 
-@pytest.mark.parametrize(
-    "dtype",
-    "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64".split(),
-)
+@pytest.mark.parametrize("dtype", DATATYPES)
 def test_every_datatype_travels_both_ways(dtype: str) -> None:
     array = np.array([[0, 1], [2, 3]]).astype(dtype)
     form = InferForm("m", "", "", {}, binary=True)

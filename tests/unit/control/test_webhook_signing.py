@@ -69,7 +69,10 @@ def test_pauses_are_spread_by_a_tenth() -> None:
     assert len(set(found)) > 250
 
 
-RUN = b'{"run_id":"r","state":"succeeded","run_time_ms":1.5,"result":[1e400, {"b":2}],"prediction_ids":["r-0"]}'
+RUN = (
+    b'{"run_id":"r","state":"succeeded","run_time_ms":1.5,"result":[1e400, {"b":2}],'
+    b'"prediction_ids":["r-0"]}'
+)
 
 
 def test_the_body_is_flat_and_the_result_is_not_touched() -> None:

@@ -14,7 +14,16 @@ import pytest
 
 from penstock.codec.bundle import Blob, Example, Interpreter, Manifest, StageEntry, as_plain
 from penstock.core.errors import LoadFailed
-from penstock.engine.base import Answer, Call, Pool, ReplicaStatus, VersionKey, VersionSpec
+from penstock.engine.base import (
+    Answer,
+    Call,
+    Pool,
+    PoolHealth,
+    ReplicaStatus,
+    Scale,
+    VersionKey,
+    VersionSpec,
+)
 from penstock.server.settings import Settings
 from penstock.wiring.assembly import House, build_house, open_database
 from penstock.wiring.data_folder import DataFolder
@@ -33,6 +42,21 @@ class EchoPool:
     def submit(self, call: Call) -> None:
         self._calls += 1
         call.on_done(call, Answer(body=b'{"result":%b}' % (call.body.data or b"null")))
+
+    def health(self) -> PoolHealth:
+        return PoolHealth()
+
+    def keep_waiting(self, wanted: bool) -> None:
+        """Nothing dies here."""
+
+    def release(self) -> list[Call]:
+        return []
+
+    def scale(self, scale: Scale) -> None:
+        """It is one replica, whatever is allowed."""
+
+    def facts(self) -> dict[str, Any]:
+        return {"wanted": 1}
 
     def cancel(self, call: Call) -> None:
         """Every call is answered already."""

@@ -97,7 +97,7 @@ def test_a_version_that_is_not_active_answers_at_its_own_address(on_site: Run) -
         ("GET", "/v1/projects", "deploy", 403),
         ("GET", "/v1/projects", "admin", 200),
         ("GET", "/v1/default/flow", "deploy", 404),
-        ("PATCH", "/v1/default/flow", "deploy", 405),
+        ("PUT", "/v1/default/flow", "deploy", 405),
         ("GET", "/v1/default/flow/versions/one", "deploy", 404),
         ("GET", "/nowhere", "", 404),
         ("GET", "/healthz", "", 200),
@@ -114,7 +114,7 @@ def test_who_may_ask_for_what(on_site: Run, method: str, path: str, key: str, st
             error = answer.json()["error"]
             assert {"code", "message", "stage", "function", "type", "hint"} <= set(error)
         if status == 405:
-            assert answer.headers["allow"] == "DELETE, GET, HEAD"
+            assert answer.headers["allow"] == "DELETE, GET, HEAD, PATCH"
 
     on_site(story)
 
@@ -200,5 +200,27 @@ def test_readiness_names_what_does_not_serve(on_site: Run) -> None:
         site.house.pools.stop(record)
         answer = await site.call("GET", "/readyz", "")
         assert (answer.status_code, answer.json()["not_serving"]) == (503, ["default/flow"])
+
+    on_site(story)
+
+
+def test_the_limits_of_a_deployment_change_without_a_deploy(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        path = "/v1/default/flow"
+        fresh = (await site.call("GET", path)).json()["scaling"]
+        assert (fresh["min_replicas"], fresh["max_replicas"], fresh["cooldown_s"]) == (1, None, 60)
+        body = {"min_replicas": 0, "cooldown_s": 5}
+        changed = (await site.call("PATCH", path, json=body)).json()["scaling"]
+        assert (changed["min_replicas"], changed["cooldown_s"]) == (0, 5)
+        await site.deploy()
+        kept = (await site.call("PATCH", path, json={"cooldown_s": None})).json()["scaling"]
+        assert (kept["min_replicas"], kept["cooldown_s"]) == (0, 60)
+        wrong = await site.call("PATCH", path, json={"max_replicas": 0})
+        assert (wrong.status_code, wrong.json()["error"]["code"]) == (422, "invalid_setting")
+        unknown = await site.call("PATCH", path, json={"replicas": 1})
+        assert unknown.status_code == 400
+        assert (await site.call("PATCH", path, "predict", json={})).status_code == 403
+        assert (await site.call("PATCH", "/v1/default/none", json={})).status_code == 404
 
     on_site(story)

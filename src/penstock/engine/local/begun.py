@@ -11,9 +11,13 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from penstock.codec import memfile
+from penstock.engine.local import seats
+from penstock.engine.local.seats import Seats
 
 _PAGE = struct.Struct("<QII")
 _ID = struct.Struct("<Q")
@@ -29,12 +33,20 @@ class Place(NamedTuple):
     last_begun: int
     stage: int
     part: str
+    seats: Mapping[int, tuple[int, int]] = MappingProxyType({})
+
+    def of(self, call_id: int) -> Place:
+        """Return the place of one call: its seat's, where the worker has seats."""
+        if not self.seats:
+            return self
+        stage, part = self.seats.get(call_id, (0, 0))
+        return Place(self.last_begun, stage, _name(part))
 
 
 def create() -> int:
     """Return the descriptor of a new page of zeros, sealed against shortening."""
     fd = memfile.open_empty("penstock-begun")
-    os.ftruncate(fd, mmap.PAGESIZE)
+    os.ftruncate(fd, seats.PAGE_BYTES)
     memfile.seal(fd)
     return fd
 
@@ -45,18 +57,32 @@ def read(fd: int) -> Place:
     if len(raw) < _PAGE.size:
         return Place(0, 0, "")
     last, stage, part = _PAGE.unpack(raw)
-    return Place(last, stage, PARTS[part] if part < len(PARTS) else "")
+    return Place(last, stage, _name(part), seats.read(fd))
+
+
+def _name(part: int) -> str:
+    return PARTS[part] if part < len(PARTS) else ""
 
 
 class BegunPage:
     """The worker's side of the page."""
 
     def __init__(self, fd: int) -> None:
-        self._page = mmap.mmap(fd, mmap.PAGESIZE)
+        self._page = mmap.mmap(fd, seats.PAGE_BYTES)
+
+    @property
+    def last_begun(self) -> int:
+        """The last call that was begun; 0 before the first."""
+        last: int = _ID.unpack_from(self._page, 0)[0]
+        return last
 
     def begin(self, call_id: int) -> None:
         """Say that every call up to `call_id` is begun."""
         _ID.pack_into(self._page, 0, call_id)
+
+    def seats(self, count: int) -> Seats:
+        """Return the seats of a worker that holds up to `count` calls at once."""
+        return Seats(self._page, count)
 
     def at(self, stage: int, part: int) -> None:
         """Say where the run is: stage from 1, `part` an index into `PARTS`."""

@@ -20,12 +20,14 @@ from penstock.engine.local import failures
 from penstock.engine.local.begun import Place
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.replica import Replica
+from penstock.engine.local.window import bytes_ahead, calls_ahead
 
 _log = logging.getLogger(__name__)
 
-#: Calls handed to a worker ahead, at most; and bytes of their bodies in its socket.
-_MAX_AHEAD = 256
-_MAX_AHEAD_BYTES = 4 * 1024 * 1024
+#: A queue longer than this takes no more while its oldest call has waited this long: whoever comes
+#: later would wait longer still, and the queue would take as long to empty when the rush is over.
+_SHORT_QUEUE = 64
+_LONG_WAIT_NS = 1_000_000_000
 
 _NEVER = 1 << 62
 
@@ -37,10 +39,12 @@ class Dispatcher:
     """Takes calls, hands them to replicas, answers those that no replica can.
 
     Attributes:
+        concurrency: Calls that one replica works on at once.
         held: Calls taken and not answered.
         idle: Set while `held` is 0.
         finished: Calls that came to their end here, answered or not.
         ready: Replicas that take calls.
+        on_worn: Called with a replica that asks to be replaced.
         leaving: Replicas that take no more and still have some; set when they have none.
     """
 
@@ -51,15 +55,20 @@ class Dispatcher:
         self._spec = spec
         self._tick_s = options.tick_s
         self._grace_ns = int(options.overdue_grace_s * 1e9)
-        self._ahead = min(_MAX_AHEAD, max(8, 2 * spec.max_batch))
+        self._ahead = calls_ahead(spec)
+        self._ahead_bytes = bytes_ahead(spec)
         self._queue: deque[Call] = deque()
         self._next_deadline = _NEVER
         self._ticking = False
         self._finished_before = 0
         self._rate = 0.0
+        self._refused = 0
+        self._full = False
         self._refusal: Callable[[], PenstockError] | None = None
         self._stopping = False
         self._on_busy: Callable[[], None] = _nothing
+        self.on_worn: Callable[[Replica], object] = _nothing
+        self.concurrency = spec.concurrency
         self.held = 0
         self.finished = 0
         self.idle = asyncio.Event()
@@ -75,7 +84,7 @@ class Dispatcher:
 
     def submit(self, call: Call) -> None:
         """Take a call; see `engine.base.Pool.submit`."""
-        if self._refusal is not None or self.held >= self._spec.max_queue:
+        if self._refusal is not None or self._full or self.held >= self._spec.max_queue:
             self._refuse(call)
             return
         self.held += 1
@@ -106,6 +115,7 @@ class Dispatcher:
             error = self._refusal()
         else:
             error = failures.queue_full(self._spec.key, self.held, self._retry_after_s())
+        self._refused += 1
         self.held += 1
         self._fail(call, error)
 
@@ -124,7 +134,7 @@ class Dispatcher:
             if (
                 replica.weight < least
                 and len(replica.outstanding) < self._ahead
-                and replica.inline_bytes < _MAX_AHEAD_BYTES
+                and replica.inline_bytes < self._ahead_bytes
                 and not replica.suspect
             ):
                 best, least = replica, replica.weight
@@ -187,6 +197,10 @@ class Dispatcher:
         for replica in [r for r in self.leaving if not r.outstanding]:
             self.leaving.pop(replica).set()
 
+    def worn(self, replica: Replica) -> None:
+        """A replica asks to be replaced."""
+        self.on_worn(replica)
+
     def has_room(self) -> None:
         """Replies came: hand over more."""
         if self._queue:
@@ -211,7 +225,7 @@ class Dispatcher:
             self._fail(
                 call,
                 failures.worker_died(
-                    self._spec.key, call, replica.exit, replica.killed_because, place
+                    self._spec.key, call, replica.exit, replica.killed_because, place.of(call_id)
                 ),
             )
         for call in back:
@@ -257,12 +271,16 @@ class Dispatcher:
         self._loop.call_later(self._tick_s, self._tick)
 
     def _tick(self) -> None:
-        finished = self.finished - self._finished_before
-        self._finished_before = self.finished
+        served = self.finished - self._refused
+        finished = served - self._finished_before
+        self._finished_before = served
         self._rate += 0.2 * (finished / self._tick_s - self._rate)
         now = time.monotonic_ns()
         if now >= self._next_deadline:
             self._look_at_deadlines(now)
+        queue = self._queue
+        waits = len(queue) > _SHORT_QUEUE and bool(self.ready)
+        self._full = waits and now - queue[0].arrived_ns > _LONG_WAIT_NS
         if self.held or any(replica.outstanding for replica in self._all()):
             self._loop.call_later(self._tick_s, self._tick)
         else:
@@ -307,8 +325,10 @@ class Dispatcher:
             place = place or replica.place()
             inside = call_id <= place.last_begun
             if call.state is replica:
-                error = failures.overdue(self._spec.key, call, place if inside else None)
-                self._fail(call, error)
+                where = place.of(call_id) if inside else None
+                self._fail(call, failures.overdue(self._spec.key, call, where))
+            if inside:
+                replica.forget(call)  # one that holds several calls may let go of this one
             replica.suspect = replica.suspect or inside
             if inside and now > call.deadline_ns + self._grace_ns:
                 replica.kill(f"run {call.run_id} did not finish within its time limit")
@@ -316,5 +336,5 @@ class Dispatcher:
         return following
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     """Nobody wants to know."""

@@ -56,19 +56,20 @@ def fork_twice(server: int, child: Callable[[], NoReturn]) -> int:
 def _leave_child(writer: int, server: int, child: Callable[[], NoReturn]) -> NoReturn:
     """In the first child: fork the second, tell its process id, end."""
     try:
+        between = os.getpid()
         pid = os.fork()
         if not pid:
-            _become(writer, server, child)
+            _become(writer, server, between, child)
         os.write(writer, _PID.pack(pid))
     finally:
         os._exit(0)
 
 
-def _become(writer: int, server: int, child: Callable[[], NoReturn]) -> NoReturn:
+def _become(writer: int, server: int, between: int, child: Callable[[], NoReturn]) -> NoReturn:
     try:
         os.close(writer)
         os.setsid()
-        lifeline.wait_for_adoption(server)
+        lifeline.wait_for_adoption(server, between)
         lifeline.die_with(server)
         reseed()
         child()

@@ -15,6 +15,7 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _PR_SET_CHILD_SUBREAPER = 36
 
 #: How long a new worker waits to become the server's child, in seconds.
@@ -48,11 +49,20 @@ def die_with(parent: int) -> None:
         os._exit(0)
 
 
-def wait_for_adoption(parent: int) -> None:
-    """Return when `parent` has become this process's parent; end the process if it never does."""
+def name_process(name: str) -> None:
+    """Have `ps` and `top` show this process as `name`, 15 letters at most. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode("ascii")[:15], 0, 0, 0)
+
+
+def wait_for_adoption(parent: int, before: int) -> None:
+    """Return when `parent` has become this process's parent; end the process if it never does.
+
+    `before` is the parent it was forked by. Any other parent means that `parent` is gone.
+    """
     deadline = time.monotonic() + _ADOPTION_S
-    while os.getppid() != parent:
-        if time.monotonic() > deadline:
+    while (now := os.getppid()) != parent:
+        if now != before or time.monotonic() > deadline:
             os._exit(0)
         time.sleep(0.0002)
 

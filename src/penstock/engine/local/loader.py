@@ -7,7 +7,7 @@ and may be done before a fork, `serve` makes what belongs to one process.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from penstock.codec.frames import CallFrame, Load, ReplyFrame
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
@@ -23,6 +23,49 @@ class Service(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """Return what people may want to know about the loaded version."""
+
+
+class Seat(Protocol):
+    """One call inside a worker that holds several at once."""
+
+    @property
+    def call(self) -> CallFrame:
+        """The call."""
+
+    def at(self, stage: int, part: int) -> None:
+        """Say where the call is: stage from 1, `part` an index into `begun.PARTS`."""
+
+    def answer(self, reply: ReplyFrame) -> None:
+        """Answer the call, from any thread. Only the first answer counts."""
+
+    def leave(self) -> None:
+        """Answer a call that nobody waits for any more."""
+
+
+@runtime_checkable
+class Overlapping(Protocol):
+    """A service that holds several calls at once, because its functions wait for something.
+
+    Attributes:
+        concurrency: How many it holds at once, 1 to `seats.MOST_SEATS`.
+    """
+
+    concurrency: int
+
+    def facts(self) -> dict[str, Any]:
+        """Return what people may want to know about the loaded version."""
+
+    def begin(self, seat: Seat) -> None:
+        """Begin a call and return; it is answered through its seat."""
+
+    def cancel(self, seat: Seat) -> None:
+        """Let go of a call that nobody waits for, if that is possible. Any thread calls it."""
+
+    def work(self) -> None:
+        """Lend the service the main thread; return after `end`."""
+
+    def end(self) -> None:
+        """Have `work` return: no call is inside, and none will come."""
 
 
 class Tools:
@@ -49,4 +92,4 @@ class Loader(NamedTuple):
     """
 
     prepare: Callable[[Load], Any]
-    serve: Callable[[Any, Load, Tools], Service]
+    serve: Callable[[Any, Load, Tools], Service | Overlapping]

@@ -19,4 +19,5 @@ def load_message(spec: VersionSpec, scratch: Path) -> Load:
         scratch=str(scratch),
         threads=spec.threads,
         max_batch=spec.max_batch,
+        concurrency=spec.concurrency,
     )

@@ -58,6 +58,7 @@ class LocalPool:
         self._tail = LogTail(on_line)
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
+        self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
         if zygote is not None:
             self._template = TemplateLauncher(around, zygote, self._tail, self._folder("template"))

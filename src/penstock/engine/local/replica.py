@@ -69,6 +69,9 @@ class Owner(Protocol):
     def has_room(self) -> None:
         """Replies came: a replica can take more calls."""
 
+    def worn(self, replica: Replica) -> None:
+        """The worker asks to be replaced; it answers what it can."""
+
     def lost(self, replica: Replica, place: Place) -> None:
         """The replica's process ended; `replica.outstanding` are the calls it had."""
 
@@ -254,6 +257,8 @@ class Replica:
     def _heard(self, message: FromWorker) -> None:
         if isinstance(message, Notice):
             self.facts.update(message.facts)
+            if "worn" in message.facts:
+                self._owner.worn(self)
         elif not self._answer_to_load.done():
             self._answer_to_load.set_result(message)
 

@@ -147,7 +147,9 @@ class Scaler:
         self._timer = None
         dispatcher = self._dispatcher
         before, now = self.wanted, time.monotonic()
-        ready, held = len(dispatcher.ready), dispatcher.held
+        ready = len(dispatcher.ready)
+        # A replica that works on several calls at once is busy when it has them all.
+        held = -(-dispatcher.held // dispatcher.concurrency)
         oldest = dispatcher.oldest_ns() if held else 0
         sample = Sample(
             at=now,

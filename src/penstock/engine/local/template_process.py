@@ -43,6 +43,7 @@ from penstock.engine.local.template_messages import (
 def run(ends: TemplateEnds, loader: Loader) -> NoReturn:
     """Load what the server says, then fork workers until it is gone."""
     try:
+        lifeline.name_process("penstock-templ")
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         output.redirect(ends.log)
         with socket.socket(fileno=ends.control) as sock:

@@ -36,10 +36,10 @@ from penstock.codec.frames import (
 )
 from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import InternalError
-from penstock.engine.local import forking, output
+from penstock.engine.local import forking, lifeline, output, overlap
 from penstock.engine.local.begun import BegunPage
 from penstock.engine.local.intake import Intake, Outbox
-from penstock.engine.local.loader import Loader, Service, Tools
+from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds
 
 #: Calls handed to the service at once, at most.
@@ -119,6 +119,7 @@ def run(ends: ChildEnds, loader: Loader, prepared: Any = None) -> NoReturn:
         prepared: What the loader prepared in the process we were forked from, if it did.
     """
     try:
+        lifeline.name_process("penstock-worker")
         output.redirect(ends.log)
         _work(ends, loader, prepared)
     except BaseException:  # noqa: BLE001 - nothing above us may go on with this process
@@ -135,12 +136,15 @@ def _work(ends: ChildEnds, loader: Loader, prepared: Any) -> None:
     service = _load(control, loader, tools, prepared)
     data = socket.socket(fileno=ends.data)
     data.setblocking(True)
+    if isinstance(service, Overlapping):
+        overlap.serve(data, service, page, control)
+        return
     thread = _Control(control, data)
     thread.start()
     _serve(data, service, page, thread.cancelled)
 
 
-def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Service:
+def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Service | Overlapping:
     message = control.receive(Load)
     begun = time.perf_counter()
     try:

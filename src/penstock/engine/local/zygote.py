@@ -51,6 +51,7 @@ def serve(control: int, server: int, roles: Roles) -> NoReturn:
         roles: What a forked child runs.
     """
     lifeline.die_with(server)
+    lifeline.name_process("penstock-zygote")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     decoder = msgspec.msgpack.Decoder(ToZygote)

@@ -18,7 +18,7 @@ from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.head import Head
 from penstock.server.gateway.respond import refusal, refusal_closes
-from penstock.server.gateway.run_desk import FIELD, Ask, RunDesk, discard, may_name_webhook
+from penstock.server.gateway.run_desk import Ask, RunDesk, discard, worth_a_look
 
 if TYPE_CHECKING:
     from penstock.control.predict import Route
@@ -172,8 +172,7 @@ class GatewayProtocol(Connection):
 
     def _start(self, head: Head, route: Route, record: KeyRecord, body: Body) -> None:
         exchange = self._place(head)
-        data = body.data
-        if FIELD in data if data is not None else may_name_webhook(head.media_type):
+        if worth_a_look(head.media_type, body):
             desk = self._gateway.desk
             if desk is not None:
                 self._gateway.spawn(self._look(desk, exchange, head, route, record, body))

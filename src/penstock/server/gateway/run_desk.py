@@ -8,7 +8,7 @@ body; the first two never come to the protocol's own predict path.
 from __future__ import annotations
 
 import asyncio
-import mmap
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,10 +25,16 @@ from penstock.core.records import KeyRecord
 from penstock.core.states import TERMINAL_RUN_STATES
 from penstock.server.gateway.respond import RUN_ID_FIELD, Rendered
 
-__all__ = ["FIELD", "Ask", "RunDesk", "ask_of", "discard", "may_name_webhook"]
+__all__ = ["Ask", "RunDesk", "ask_of", "discard", "webhook_of", "worth_a_look"]
 
 #: Bodies over this many bytes are searched in a thread.
 _LARGE = 1024 * 1024
+
+#: Bytes of a large body that are searched at a time.
+_PIECE = 256 * 1024
+
+#: Bodies up to this many bytes are searched before their media type is looked at.
+SMALL_BYTES = 4096
 
 _TRUE = frozenset({"true", "1", "yes", ""})
 
@@ -84,14 +90,23 @@ def may_name_webhook(media_type: bytes) -> bool:
     return not kind or b"json" in kind or kind.startswith((b"text/", b"multipart/"))
 
 
+def worth_a_look(media_type: bytes, body: Body) -> bool:
+    """Whether a body may name a webhook: all that the hot path does about it."""
+    data = body.data
+    if data is not None and len(data) <= SMALL_BYTES:
+        return FIELD in data
+    return may_name_webhook(media_type) and (data is None or FIELD in data)
+
+
 def mentions_webhook(body: Body) -> bool:
     """Whether the word is anywhere in the body: the quick look on the hot path."""
     if body.data is not None:
         return FIELD in body.data
-    if not body.size:
-        return False
-    with mmap.mmap(body.fd, body.size, prot=mmap.PROT_READ) as view:
-        return view.find(FIELD) >= 0
+    overlap = len(FIELD) - 1
+    # In pieces, so that a thread that searches lets the event loop have its turn.
+    return any(
+        FIELD in os.pread(body.fd, _PIECE + overlap, start) for start in range(0, body.size, _PIECE)
+    )
 
 
 class RunDesk:

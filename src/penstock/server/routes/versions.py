@@ -43,6 +43,7 @@ class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_queue: int = VersionSettings.max_queue
     auto_rollback: bool = VersionSettings.auto_rollback
     memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
+    concurrency: int = VersionSettings.concurrency
 
 
 class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

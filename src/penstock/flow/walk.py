@@ -1,0 +1,108 @@
+"""One run on its own way through a worker that overlaps its runs.
+
+`penstock.flow.overlap` makes a `Walk` for each call. The run's thread or task works on it; any
+thread may say that nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from penstock.codec.frames import CallFrame, ReplyFrame
+from penstock.flow.context import Run
+from penstock.flow.function_threads import Job
+from penstock.flow.model_queue import ModelQueue, Visit
+from penstock.flow.steps import ModelStep
+
+
+class Seat(Protocol):
+    """Where a call sits in the worker; see `penstock.engine.local.loader.Seat`."""
+
+    @property
+    def call(self) -> CallFrame:
+        """The call."""
+
+    def at(self, stage: int, part: int) -> None:
+        """Say where the call is."""
+
+    def answer(self, reply: ReplyFrame) -> None:
+        """Answer the call; only the first answer counts."""
+
+    def leave(self) -> None:
+        """Answer a call that nobody waits for any more."""
+
+
+class Walk:
+    """A call on its way.
+
+    Attributes:
+        seat: Where its answer goes.
+        call: The call.
+        began_ns: `time.monotonic_ns()` when its way began.
+        unwanted: Whether nobody waits for its answer any more. Whoever works on it stops before
+            the next step.
+        visit: Its visit to the model, while it is on one. Set `unwanted` before looking here; look
+            at `unwanted` after clearing it.
+        job: What a thread does for it, while one does.
+        task: The task that works on it, if a task does.
+        is_cancelled: Whether its task was cancelled.
+        is_lost: Whether it was answered although its task still runs.
+    """
+
+    __slots__ = (
+        "began_ns", "call", "is_cancelled", "is_lost", "job", "seat", "task", "unwanted", "visit",
+    )  # fmt: skip
+
+    def __init__(self, seat: Seat) -> None:
+        self.seat = seat
+        self.call = seat.call
+        self.began_ns = 0
+        self.unwanted = False
+        self.visit: Visit | None = None
+        self.job: Job | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.is_cancelled = False
+        self.is_lost = False
+
+    def is_late(self) -> bool:
+        """Whether its time limit has passed."""
+        return 0 < self.call.deadline_ns <= time.monotonic_ns()
+
+    def visit_model(self, models: ModelQueue, step: ModelStep, run: Run) -> None:
+        """Have the model's thread answer a step; block until it did, or the run is given up."""
+        gate = threading.Lock()
+        gate.acquire()
+        self._visit(models, step, run, gate.release)
+        gate.acquire()
+        self.visit = None
+
+    async def await_model(self, models: ModelQueue, step: ModelStep, run: Run) -> None:
+        """Have the model's thread answer a step; wait until it did, or the run is given up."""
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        self._visit(models, step, run, lambda: _tell(loop, answered))
+        await answered.wait()
+        self.visit = None
+
+    def _visit(
+        self, models: ModelQueue, step: ModelStep, run: Run, done: Callable[[], None]
+    ) -> None:
+        self.visit = Visit(step, run, done)
+        models.put(self.visit)
+
+    def leave_model(self, models: ModelQueue) -> bool:
+        """Return whether it is with the model; if it only waits there, have it go on at once."""
+        visit = self.visit
+        if visit is None:
+            return False
+        if models.drop(visit):
+            visit.done()
+        return True
+
+
+def _tell(loop: asyncio.AbstractEventLoop, answered: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(answered.set)

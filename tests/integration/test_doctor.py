@@ -1,0 +1,106 @@
+"""`penstock doctor`: what it finds, what it says to do, and its exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from versioned import put
+
+from penstock import model_type
+
+Start = Callable[..., Any]
+
+
+def doctor(*arguments: str, **environment: str) -> tuple[int, list[dict[str, str]]]:
+    """Return the exit status and the findings."""
+    done = subprocess.run(
+        [sys.executable, "-m", "penstock.cli.main", "doctor", "--json", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    findings = json.loads(done.stdout)["findings"] if done.stdout else []
+    return done.returncode, findings
+
+
+def problems(findings: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [f for f in findings if f["level"] == "problem"]
+
+
+def identity() -> list[Any]:
+    def model(value: Any) -> Any:
+        return value
+
+    return [(model_type.PYTHON, model)]
+
+
+def test_a_folder_that_is_well_has_no_problem(start_server: Start) -> None:
+    live = start_server()
+    put(live, identity(), "well")
+    assert live.stop() == 0
+    status, findings = doctor(f"--data={live.data}")
+    assert (status, problems(findings)) == (0, [])
+    subjects = {f["subject"] for f in findings}
+    assert {"records", "memory", "versions", "files", "permissions", "disk"} <= subjects
+    assert {"sqlite", "kernel", "python", "libraries"} <= subjects
+
+
+def test_each_thing_that_is_wrong_is_named_with_what_to_do(start_server: Start) -> None:
+    live = start_server()
+    put(live, identity(), "unwell")
+    assert live.stop() == 0
+    first, second, *_ = sorted((live.data / "blobs").glob("??/*"))
+    first.chmod(0o644)
+    first.write_bytes(b"something else")
+    second.unlink()
+    (live.data / "memory.sqlite").chmod(0o644)
+    status, findings = doctor(f"--data={live.data}")
+    found = problems(findings)
+    assert status == 1
+    assert all(f["advice"] for f in found)
+    text = "\n".join(f["message"] for f in found)
+    assert f"{first.name} has changed on the disk" in text
+    assert f"{second.name} is missing" in text
+    assert "default/unwell version 1" in text
+    assert "memory.sqlite can be used by others" in text
+
+
+def test_a_damaged_database_is_a_problem(start_server: Start) -> None:
+    live = start_server()
+    assert live.stop() == 0
+    path = live.data / "records.sqlite"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    status, findings = doctor(f"--data={live.data}")
+    assert status == 1
+    assert "records" in {f["subject"] for f in problems(findings)}
+
+
+def test_a_folder_in_use_is_examined_as_far_as_can_be(server: Any) -> None:
+    status, findings = doctor(f"--data={server.data}")
+    (said,) = (f for f in findings if f["subject"] == "folder")
+    assert said["level"] == "warning"
+    assert f"process {server.pid}" in said["message"]
+    assert "files" in {f["subject"] for f in findings}
+    assert status == 0
+
+
+def test_a_running_server_is_asked(server: Any) -> None:
+    put(server, identity(), "asked")
+    status, findings = doctor(f"--server={server.url}", PENSTOCK_API_KEY=server.keys["deploy"])
+    assert status in {0, 1}
+    assert any("default/asked is active" in f["message"] for f in findings)
+
+
+def test_nothing_to_examine_is_status_2(tmp_path: Path) -> None:
+    assert doctor(f"--data={tmp_path / 'nowhere'}")[0] == 2
+    assert doctor("--server=http://127.0.0.1:9")[0] == 2
