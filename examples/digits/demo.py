@@ -49,7 +49,9 @@ def main(folder: Path) -> None:
         print(f"   deployed in {time.perf_counter() - began:.2f} s")
         began = time.perf_counter()
         endpoint = deploy(digits.flow(folder / "models"), "digits", quiet=True)
-        print(f"   and again, as version {endpoint.version}, in {time.perf_counter() - began:.2f} s")
+        print(
+            f"   and again, as version {endpoint.version}, in {time.perf_counter() - began:.2f} s"
+        )
 
         print("4. Calling it with pictures as files and their names as data")
         names = [file.stem for file in files[:FIRST]]
@@ -57,7 +59,9 @@ def main(folder: Path) -> None:
         print("   answer:", json.dumps(answer.result))
         print("   really:", json.dumps(dict(zip(names, labels[:FIRST], strict=True))))
         print("   Server-Timing:", answer.server_timing)
-        print(f"   accuracy on {len(files)} held-out digits: {accuracy(endpoint, files, labels):.1%}")
+        print(
+            f"   accuracy on {len(files)} held-out digits: {accuracy(endpoint, files, labels):.1%}"
+        )
         print(f"5. Dashboard: {server.url}/  (while the server runs; `make serve` keeps one)")
 
 

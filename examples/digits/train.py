@@ -1,4 +1,4 @@
-"""Train the two models of the digits flow on scikit-learn's digits and write the held-out ones as PNG.
+"""Train the two models of the digits flow on scikit-learn's digits; write held-out ones as PNG.
 
 Takes some seconds on one core. Stage 1 is a small convolutional network whose last hidden layer
 gives 32 features; stage 2 is a gradient-boosted classifier on those features.
@@ -38,6 +38,7 @@ class Features(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the features of `x`."""
         return self.layers(x)  # type: ignore[no-any-return]
 
 

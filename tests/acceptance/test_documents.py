@@ -38,8 +38,9 @@ BLOCK = re.compile(
 #: What stands before the first block: the names that pages take as given.
 PREAMBLE = """
 import json, os, subprocess
-from penstock import Endpoint
+from penstock import Endpoint, deploy, model_type
 
+flow = [(model_type.TORCH, "features.pt"), (model_type.XGBOOST_CLASSIFIER, "xgb.json")]
 endpoint = Endpoint(os.environ["PENSTOCK_TEST_ENDPOINT"])
 rows = [[5.1, 3.5, 1.4, 0.2], [6.2, 2.9, 4.3, 1.3]]
 
@@ -146,6 +147,8 @@ def test_every_block_of_the_page_runs(page: Path, folder: Path, server: Any, iri
             "PENSTOCK_API_KEY": server.keys["deploy"],
             "PENSTOCK_PROFILE": str(folder / "profile.json"),
             "PENSTOCK_TEST_ENDPOINT": iris,
+            "SERVER": server.url,
+            "KEY": server.keys["deploy"],
         },
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -50,7 +50,9 @@ def put(server: Any, model: Path, name: str, functions: dict[str, Any] | None = 
 def crowd(tmp_path_factory: pytest.TempPathFactory, launch_server: Any) -> Iterator[Any]:
     """A server with three gateways."""
     data = tmp_path_factory.mktemp("crowd") / "data"
-    live = launch_server(data, {"PENSTOCK_GATEWAYS": str(GATEWAYS)})
+    live = launch_server(
+        data, {"PENSTOCK_GATEWAYS": str(GATEWAYS), "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1:9"}
+    )
     gateways_of(live)
     yield live
     assert live.stop() == 0, live.log
@@ -336,3 +338,20 @@ def test_two_servers_with_gateways_do_not_share_a_port(start_server: Any, tmp_pa
     )  # fmt: skip
     assert done.returncode == 1
     assert "is in use" in done.stderr
+
+
+def test_a_call_that_names_a_webhook_becomes_a_run_at_every_gateway(
+    crowd: Any, model: Path, lines: list[Line]
+) -> None:
+    put(crowd, model, "later")
+    body = b'{"data": [[2.0]], "webhook_endpoint": "http://127.0.0.1:9/hook"}'
+    for line in lines:
+        status, said = line.ask(request("later", crowd.keys["predict"], body))
+        assert (status, json.loads(said)["state"]) == (202, "queued")
+        # The word alone makes no run.
+        text = request("later", crowd.keys["predict"], b'[["webhook_endpoint"]]')
+        assert line.ask(text)[0] == 422
+    refused = body.replace(b"127.0.0.1:9", b"127.0.0.1:10")
+    assert {line.ask(request("later", crowd.keys["predict"], refused))[0] for line in lines} == {
+        422
+    }

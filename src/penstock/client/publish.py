@@ -89,7 +89,9 @@ class Options:
         """Return what the server keeps with a version of `flow`."""
         names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads", "auto_rollback")
         kept = {name: getattr(self, name) for name in names}
-        concurrency = self.concurrency or (ASYNC_CONCURRENCY if flow.waits else 1)
+        concurrency = self.concurrency
+        if concurrency is None:
+            concurrency = ASYNC_CONCURRENCY if flow.waits else 1
         return {
             **kept,
             "memory_limit_bytes": self.memory_limit,

@@ -108,7 +108,7 @@ def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
 
 
 def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
-    """Yield stage number, role (`"model"`, `"pre"`, `"post"`), and entry of every function of the bundle."""
+    """Yield stage number, role (`"model"`, `"pre"`, `"post"`) and entry of every function."""
     for number, stage in enumerate(manifest.stages, 1):
         for role, entry in stage.functions().items():
             yield number, role, entry

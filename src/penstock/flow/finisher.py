@@ -42,12 +42,15 @@ class Finisher:
 
     def _work(self) -> None:
         while True:
-            waiting = [self._done.get()]
-            while len(waiting) < _AT_ONCE and not self._done.empty():
-                waiting.append(self._done.get())
-            publish_all(self._space, [run for run, _ in waiting])
-            for _, answer in waiting:
-                _call(answer)
+            self._finish(self._done.get())
+
+    def _finish(self, first: tuple[Run, Callable[[], None]]) -> None:
+        waiting = [first]
+        while len(waiting) < _AT_ONCE and not self._done.empty():
+            waiting.append(self._done.get())
+        publish_all(self._space, [run for run, _ in waiting])
+        for _, answer in waiting:
+            _call(answer)
 
 
 def _call(answer: Callable[[], None]) -> None:

@@ -50,7 +50,7 @@ class Job:
 
     Attributes:
         work: Called with the desk of the thread that does it.
-        thread: The thread that does it; None before.
+        thread: The kernel's number of the thread that does it; None before.
         is_done: Whether it was done.
         is_lost: Whether its run was given up while it was being done.
     """
@@ -116,18 +116,20 @@ class FunctionThreads:
 
     def _work(self, name: str) -> None:
         desk = self._desk(name)
-        while True:
-            job = self._next()
-            try:
-                job.work(desk)
-            except BaseException:  # noqa: BLE001 - the thread must go on
-                traceback.print_exc()
-            with self._changed:
-                job.is_done = True
-                if job.is_lost:
-                    self.lost -= 1
-                    break
+        while self._do(self._next(), desk):
+            pass
         desk.close()
+
+    def _do(self, job: Job, desk: Desk) -> bool:
+        """Do a job; return whether the thread goes on. It keeps nothing of the job."""
+        try:
+            job.work(desk)
+        except BaseException:  # noqa: BLE001 - the thread must go on
+            traceback.print_exc()
+        with self._changed:
+            job.is_done = True
+            self.lost -= job.is_lost
+            return not job.is_lost
 
     def _next(self) -> Job:
         with self._changed:
@@ -136,7 +138,7 @@ class FunctionThreads:
                 self._changed.wait()
                 self._idle -= 1
             job = self._jobs.popleft()
-            job.thread = threading.get_ident()
+            job.thread = threading.get_native_id()
             return job
 
     def _desk(self, name: str) -> Desk:
@@ -155,6 +157,16 @@ class FunctionThreads:
         trial.start()
         trial.join()
         return found == [True]
+
+
+def cpu_seconds(thread: int) -> float:
+    """Return how long a thread has computed, by the kernel's number; 0 if it is unknown."""
+    try:
+        text = Path(f"/proc/self/task/{thread}/stat").read_text(encoding="ascii")
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def go_to(folder: Path) -> None:

@@ -80,27 +80,31 @@ class ModelQueue:
     def work(self) -> None:
         """Answer runs, until `end`."""
         while self._gather():
-            # The step that somebody has waited longest for.
-            step = next(iter(self._waiting))
-            visits = self._take(self._waiting.pop(step))
-            if not visits:
-                continue
-            if step.is_joined:
-                self._answer(step, visits)
-            else:
-                for visit in visits:
-                    visit.context.run(self._answer, step, [visit])
+            self._answer_one_step()
+
+    def _answer_one_step(self) -> None:
+        """Answer the runs that wait for the step that somebody has waited longest for."""
+        step = next(iter(self._waiting))
+        visits = self._take(self._waiting.pop(step))
+        if step.is_joined and visits:
+            self._answer(step, visits)
+            return
+        for visit in visits:
+            visit.context.run(self._answer, step, [visit])
 
     def _gather(self) -> bool:
         """Sort in what has arrived; wait if there is nothing to do. False at the end."""
         try:
-            while True:
-                visit = self._arriving.get(block=not self._waiting)
-                if visit is None:
-                    return False
-                self._waiting.setdefault(visit.step, []).append(visit)
+            while self._sort_in(self._arriving.get(block=not self._waiting)):
+                pass
         except Empty:
             return True
+        return False
+
+    def _sort_in(self, visit: Visit | None) -> bool:
+        if visit is not None:
+            self._waiting.setdefault(visit.step, []).append(visit)
+        return visit is not None
 
     def _take(self, visits: list[Visit]) -> list[Visit]:
         with self._lock:

@@ -24,7 +24,13 @@ from penstock.flow.desk import Desk
 from penstock.flow.event_loop import LoopThread
 from penstock.flow.finisher import Finisher
 from penstock.flow.folders import OWN_FOLDER, Folders, remove
-from penstock.flow.function_threads import FunctionThreads, Job, SharedDesk, go_to
+from penstock.flow.function_threads import (
+    FunctionThreads,
+    Job,
+    SharedDesk,
+    cpu_seconds,
+    go_to,
+)
 from penstock.flow.loaded import LoadedFlow, plain_output
 from penstock.flow.model_queue import ModelQueue
 from penstock.flow.processing import Processing
@@ -35,6 +41,9 @@ from penstock.flow.walk import Seat, Walk
 
 #: Seconds a cancelled task gets to end before its call is answered without it.
 _PATIENCE_S = 0.25
+
+#: Seconds over which a thread that was written off is watched for whether it computes or waits.
+_IDLE_S = 1.0
 
 
 class OverlapService(FlowService):
@@ -102,8 +111,8 @@ class OverlapService(FlowService):
         walk.unwanted = True
         if self._loop is not None:
             self._loop.loop.call_soon_threadsafe(self._cancel_task, walk)
-        elif not walk.leave_model(self._models) and walk.is_late() and walk.job is not None:
-            self._threads.give_up(walk.job)
+        elif not walk.leave_model(self._models) and walk.is_late():
+            self._write_off(walk)
             self._let_go(walk)
 
     def work(self) -> None:
@@ -124,6 +133,7 @@ class OverlapService(FlowService):
         try:
             if run.error is None:
                 self._pass(walk, run, desk)
+                run.value = plain_output(run.value)
         except Exception:  # noqa: BLE001 - a defect of ours: the call gets an answer all the same
             run.error = defect(run.id)
         self._conclude(walk, run)
@@ -151,6 +161,7 @@ class OverlapService(FlowService):
         try:
             if run.error is None:
                 await self._pass_async(walk, run)
+                run.value = plain_output(run.value)
         except asyncio.CancelledError:
             run.error = run.error or defect(run.id)
         except Exception:  # noqa: BLE001 - a defect of ours: the call gets an answer all the same
@@ -189,10 +200,12 @@ class OverlapService(FlowService):
         task = walk.task
         if task is None or task.done() or walk.is_cancelled or walk.leave_model(self._models):
             return
+        if not walk.began_ns:  # it has not come to its first line; there it finds out itself
+            return
         if walk.job is not None:
             if not walk.is_late():
                 return
-            self._threads.give_up(walk.job)
+            self._write_off(walk)
         walk.is_cancelled = True
         task.cancel()
         asyncio.get_running_loop().call_later(_PATIENCE_S, self._let_go_of_task, walk)
@@ -216,6 +229,7 @@ class OverlapService(FlowService):
         """Answer the call, its memory published before, unless nobody waits for it."""
         call, folder = walk.call, run.folder
         self._walks.pop(call.call_id, None)
+        walk.job = None
         if walk.is_lost:
             self._lost_tasks -= 1
         if walk.unwanted:
@@ -223,8 +237,6 @@ class OverlapService(FlowService):
             walk.seat.leave()
             return
         run.folder = None  # the desk that finishes runs in `_encode` is the model thread's
-        if run.error is None:
-            run.value = plain_output(run.value)
         (answer,) = self._encode([call], [run], walk.began_ns)
         remove(folder)
 
@@ -235,6 +247,22 @@ class OverlapService(FlowService):
             self._finisher.put(run, send)
         else:
             send()
+
+    def _write_off(self, walk: Walk) -> None:
+        """Do without the thread of a run's function; have the worker replaced if it computes on."""
+        job = walk.job
+        if job is None:
+            return
+        self._threads.give_up(job)
+        if job.is_lost and job.thread is not None:
+            began_s = cpu_seconds(job.thread)
+            timer = threading.Timer(_IDLE_S, self._look_at, (job, job.thread, began_s))
+            timer.daemon = True
+            timer.start()
+
+    def _look_at(self, job: Job, thread: int, began_s: float) -> None:
+        if not job.is_done and cpu_seconds(thread) - began_s > _IDLE_S / 10:
+            self._tell({"worn": "a function computes on after the time limit of its call"})
 
     def _let_go(self, walk: Walk) -> None:
         """Answer for a run that goes on although nobody waits for it."""

@@ -20,7 +20,7 @@ from penstock.flow.stage import LoadedStage
 _PRE, _MODEL, _POST = 1, 2, 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FunctionStep:
     """A processing function, or a `PYTHON` model that is `async def`.
 
@@ -35,7 +35,7 @@ class FunctionStep:
     function: Processing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModelStep:
     """One model, or several that follow each other.
 

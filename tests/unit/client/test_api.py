@@ -114,6 +114,7 @@ def test_settings_go_with_the_version(server: Any, model: Path) -> None:
         threads=3,
         max_queue=9,
         memory_limit=1 << 30,
+        concurrency=8,
         min_replicas=0,
         cooldown=5,
         activate=False,
@@ -127,6 +128,7 @@ def test_settings_go_with_the_version(server: Any, model: Path) -> None:
         "max_queue": 9,
         "threads": 3,
         "memory_limit_bytes": 1 << 30,
+        "concurrency": 8,
         "auto_rollback": True,
     }
     assert body["scaling"] == {"min_replicas": 0, "cooldown_s": 5}

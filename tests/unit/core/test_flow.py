@@ -1,4 +1,4 @@
-"""What a user may write as a flow, and what each mistake is answered with (S1, S5, S8, S12, S15)."""
+"""What a user may write as a flow, and how each mistake is answered (S1, S5, S8, S12, S15)."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_what_is_no_flow_is_refused(given: object) -> None:
 
 
 def test_s24_an_empty_path_says_which_stage_and_what_is_missing(model: Path) -> None:
-    with pytest.raises(MissingModelFile, match="Stage 2 .TORCH. has an empty path") as caught:
+    with pytest.raises(MissingModelFile, match=r"Stage 2 .TORCH. has an empty path") as caught:
         Flow.parse([stage(model), (ModelType.TORCH, "")])
     assert caught.value.stage == 2
     assert isinstance(caught.value, ValueError)

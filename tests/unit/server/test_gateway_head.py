@@ -2,7 +2,7 @@ import pytest
 
 from penstock.codec.frames import ACCEPT_NPY
 from penstock.core.errors import AddressTooLong, HeadersTooLarge, RequestError
-from penstock.server.gateway.head import CHUNKED, REMEMBERED_HEADS, HeadReader
+from penstock.server.gateway.head import CHUNKED, REMEMBERED_HEADS, REMEMBERED_S, HeadReader
 from penstock.server.gateway.limits import Limits
 
 
@@ -108,3 +108,12 @@ def test_sizes_are_limited(reader):
         reader.read(_head(b"X: " + b"a" * 17_000))
     with pytest.raises(HeadersTooLarge):
         reader.read(_head(*[b"X: a"] * 100))
+
+
+def test_heads_are_forgotten_every_now_and_then_because_they_hold_keys(reader):
+    reader.sweep(0.0)
+    reader.read(_head())
+    reader.sweep(REMEMBERED_S - 1)
+    assert reader.known
+    reader.sweep(REMEMBERED_S)
+    assert not reader.known

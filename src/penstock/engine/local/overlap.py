@@ -83,16 +83,19 @@ class Overlap:
     def take_calls(self) -> None:
         """Seat calls as they come, until the server sends no more and all are answered."""
         try:
-            while calls := self._intake.wait():
-                for call in calls:
-                    self._room.acquire()
-                    self._seat(call)
+            while not self._intake.ended:
+                self._seat_all(deque(self._intake.wait()))
             for _ in range(self._service.concurrency):
                 self._room.acquire()
             self._service.end()
         except BaseException:  # noqa: BLE001 - without this thread the worker is of no use
             traceback.print_exc()
             output.end(70)
+
+    def _seat_all(self, calls: deque[CallFrame]) -> None:
+        while calls:
+            self._room.acquire()
+            self._seat(calls.popleft())
 
     def _seat(self, call: CallFrame) -> None:
         with self._seating:

@@ -126,8 +126,8 @@ class TemplateLauncher:
             self._loading = None
         template, self._template = self._template, None
         if template is not None:
-            await template.close()
-        if self._closing:
-            await asyncio.gather(*self._closing)
+            self._close_later(template)
+        while self._closing:  # a caller that gives up leaves them to the next one
+            await asyncio.wait(set(self._closing))
         self._why_not = ""
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

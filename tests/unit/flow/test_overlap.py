@@ -1,0 +1,381 @@
+"""Runs that overlap: the service that holds them, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+import penstock
+from penstock.codec.frames import CallFrame, ReplyFrame
+from penstock.core.flow import Flow, ModelType
+from penstock.core.names import new_run_id
+from penstock.flow.assemble import assemble_local
+from penstock.flow.function_threads import FunctionThreads, Job
+from penstock.flow.local_memory import LocalMemory
+from penstock.flow.overlap import OverlapService
+
+LIMIT_S = 20.0
+
+
+class Place:
+    """A seat that keeps its answer."""
+
+    def __init__(self, call: CallFrame) -> None:
+        self.call = call
+        self.places: list[tuple[int, int]] = []
+        self.reply: ReplyFrame | None = None
+        self.is_left = False
+        self._answered = threading.Event()
+
+    def at(self, stage: int, part: int) -> None:
+        self.places.append((stage, part))
+
+    def answer(self, reply: ReplyFrame) -> None:
+        if not self._answered.is_set():
+            self.reply = reply
+            self._answered.set()
+
+    def leave(self) -> None:
+        self.is_left = not self._answered.is_set()
+        self._answered.set()
+
+    def wait(self) -> Place:
+        assert self._answered.wait(LIMIT_S), "it was not answered"
+        return self
+
+    def body(self) -> dict[str, Any]:
+        self.wait()
+        assert self.reply is not None
+        return msgspec.json.decode(self.reply.body)
+
+
+class Worker:
+    """A service with a thread for its model, as a worker's main thread would be."""
+
+    def __init__(self, flow: list[Any], folder: Path, concurrency: int, max_batch: int) -> None:
+        loaded = assemble_local(Flow.parse(flow), max_batch=max_batch)
+        self.memory = LocalMemory()
+        self.notices: list[dict[str, Any]] = []
+        self.service = OverlapService(
+            loaded, self.memory.ask, folder, concurrency, notice=self.notices.append
+        )
+        self._thread = threading.Thread(target=self.service.work)
+        self._thread.start()
+        self._calls = 0
+
+    def begin(self, data: Any, limit_s: float = 60.0) -> Place:
+        self._calls += 1
+        raw = msgspec.json.encode(data)
+        now = time.monotonic_ns()
+        deadline = now + int(limit_s * 1e9)
+        call = CallFrame(
+            self._calls, new_run_id(), 0, now, deadline, "application/json", raw, len(raw)
+        )
+        place = Place(call)
+        self.service.begin(place)
+        return place
+
+    def results(self, *all_data: Any) -> list[Any]:
+        places = [self.begin(data) for data in all_data]
+        return [place.body()["result"] for place in places]
+
+    def end(self) -> None:
+        self.service.end()
+        self._thread.join(LIMIT_S)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def worker(tmp_path, monkeypatch):
+    """Return a function that makes a `Worker` of a flow."""
+    monkeypatch.chdir(tmp_path)  # put back at the end: the service moves to its desk
+    made: list[Worker] = []
+
+    def make(flow: list[Any], concurrency: int = 8, max_batch: int = 64) -> Worker:
+        made.append(Worker(flow, tmp_path / f"scratch-{len(made)}", concurrency, max_batch))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+def same(value):
+    return value
+
+
+def cancel_until_left(served: Worker, place: Place) -> None:
+    """Cancel as the server does, again and again."""
+    until = time.monotonic() + LIMIT_S
+    while not place.is_left:
+        assert time.monotonic() < until
+        served.service.cancel(place)
+        time.sleep(0.001)
+
+
+def python(**functions):
+    return [(ModelType.PYTHON, same, functions)]
+
+
+def test_plain_functions_of_several_runs_are_inside_at_once(worker):
+    barrier = threading.Barrier(8)
+
+    def pre(data):
+        barrier.wait(LIMIT_S)
+        return data
+
+    assert worker(python(pre=pre)).results(*([n] for n in range(8))) == [[n] for n in range(8)]
+
+
+def test_no_more_threads_than_runs_may_be_inside_are_started_and_they_are_used_again(worker):
+    seen = set()
+
+    def pre(data):
+        seen.add(threading.get_ident())
+        return data
+
+    served = worker(python(pre=pre), concurrency=3)
+    for number in range(30):
+        assert served.results([number]) == [[number]]
+    assert len(seen) <= 3
+
+
+def test_every_function_thread_works_in_a_folder_of_its_own(worker):
+    barrier = threading.Barrier(4)
+
+    def pre(data):
+        Path("out.txt").write_text(str(data[0]))
+        barrier.wait(LIMIT_S)
+        return data
+
+    def post(result):
+        return [int(Path("out.txt").read_text()), len(os.listdir("."))]
+
+    before = os.getcwd()
+    served = worker(python(pre=pre, post=post))
+    assert served.results(*([n] for n in range(4))) == [[n, 1] for n in range(4)]
+    assert served.results(*([n] for n in range(4))) == [[n, 1] for n in range(4)]
+    assert not list(Path(before).rglob("out.txt"))
+
+
+def test_where_threads_share_a_directory_only_the_named_folder_is_the_runs(worker, monkeypatch):
+    monkeypatch.setattr(FunctionThreads, "can_be_private", staticmethod(lambda: False))
+    barrier = threading.Barrier(4)
+
+    def pre(data):
+        Path(penstock.run_folder(), "out.txt").write_text(str(data[0]))
+        barrier.wait(LIMIT_S)
+        return data
+
+    def post(result):
+        return [int(Path(penstock.run_folder(), "out.txt").read_text())]
+
+    served = worker(python(pre=pre, post=post))
+    assert served.results(*([n] for n in range(4))) == [[n] for n in range(4)]
+    assert served.service.facts()["private_directories"] is False
+
+
+def test_models_are_called_in_one_thread_and_joined(worker, models):
+    threads = set()
+    barrier = threading.Barrier(8)
+
+    def pre(data):
+        barrier.wait(LIMIT_S)
+        return data
+
+    def post(result):
+        threads.add(threading.get_ident())
+        return result
+
+    rows = models.x[:8].tolist()
+    flow = [
+        (ModelType.SKLEARN_PREPROCESSOR, models.scaler, {"pre": pre}),
+        (ModelType.SKLEARN_CLASSIFIER, models.logistic, {"post": post}),
+    ]
+    served = worker(flow)
+    own = models.own.logistic.predict_proba(models.own.scaler.transform(models.x[:8]))
+    for _ in range(5):
+        for got, wanted in zip(served.results(*([row] for row in rows)), own, strict=True):
+            assert got[0] == pytest.approx(wanted.tolist())
+    assert len(threads) > 1
+    joined = [stage["batching"] for stage in served.service.facts()["stages"]]
+    assert [stage["state"] for stage in joined] == ["on", "on"]
+    assert any("batching" in notice for notice in served.notices)
+
+
+def test_a_run_says_where_it_is(worker):
+    served = worker(python(pre=same, post=same))
+    place = served.begin([1])
+    assert place.body()["result"] == [1]
+    assert place.places == [(1, 1), (1, 2), (1, 3)]
+
+
+@pytest.mark.parametrize("kind", ["plain", "async"])
+def test_an_error_is_the_run_s_own_and_names_the_function(worker, kind):
+    def pre(data):
+        return [1 / data[0]]
+
+    async def pre_async(data):
+        await asyncio.sleep(0)
+        return [1 / data[0]]
+
+    served = worker(python(pre=pre if kind == "plain" else pre_async))
+    good, bad = served.begin([1]), served.begin([0])
+    assert good.body()["result"] == [1.0]
+    error = bad.body()["error"]
+    assert (error["code"], error["type"]) == ("function_failed", "ZeroDivisionError")
+    assert "pre of stage 1" in error["message"]
+
+
+@pytest.mark.parametrize(
+    "how", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit]
+)
+def test_an_async_function_cannot_end_the_loop(worker, how):
+    async def pre(data):
+        if data == [0]:
+            raise how("no more")
+        return data
+
+    served = worker(python(pre=pre))
+    assert served.begin([0]).body()["error"]["type"] == how.__name__
+    assert served.results([1]) == [[1]]
+
+
+def test_an_async_function_that_returns_none_is_named(worker):
+    async def pre(data):
+        pass
+
+    assert worker(python(pre=pre)).begin([1]).body()["error"]["code"] == "returned_none"
+
+
+def test_a_run_that_nobody_waits_for_publishes_nothing_and_is_left(worker):
+    entered, leave = threading.Event(), threading.Event()
+
+    def pre(data):
+        if data == ["look"]:
+            return [penstock.memory.incr("count", 0)]
+        penstock.save("count", 5)
+        entered.set()
+        leave.wait(LIMIT_S)
+        return data
+
+    served = worker(python(pre=pre))
+    place = served.begin(["save"])
+    assert entered.wait(LIMIT_S)
+    served.service.cancel(place)  # in time: the thread is not written off
+    leave.set()
+    assert place.wait().is_left
+    assert served.results(["look"]) == [[0]]
+
+
+def test_a_run_that_waits_for_a_busy_model_is_let_go_at_once(worker):
+    entered, leave = threading.Event(), threading.Event()
+
+    def model(value):
+        entered.set()
+        leave.wait(LIMIT_S)
+        return value
+
+    served = worker([(ModelType.PYTHON, model)])
+    inside = served.begin([1])
+    assert entered.wait(LIMIT_S)
+    waiting = served.begin([2])
+    while len(waiting.places) < 1:
+        time.sleep(0.001)
+    cancel_until_left(served, waiting)
+    assert inside.reply is None
+    leave.set()
+    assert inside.body()["result"] == [1]
+
+
+def test_a_lost_thread_is_replaced_and_most_of_them_lost_asks_for_another_worker(worker):
+    leave = threading.Event()
+    entered = threading.Semaphore(0)
+
+    def pre(data):
+        if data == ["stay"]:
+            entered.release()
+            leave.wait(LIMIT_S)
+        return data
+
+    served = worker(python(pre=pre), concurrency=2)
+    for number in (1, 2):
+        place = served.begin(["stay"], limit_s=0.5)
+        assert entered.acquire(timeout=LIMIT_S)
+        cancel_until_left(served, place)
+        assert bool([n for n in served.notices if "worn" in n]) is (number > 1)
+    assert served.results(["on"], ["and on"]) == [["on"], ["and on"]]
+    leave.set()
+
+
+def test_a_thread_that_comes_back_from_a_lost_job_ends(tmp_path):
+    threads = FunctionThreads(1, tmp_path, private=True)
+    entered, leave, done = threading.Event(), threading.Event(), threading.Event()
+
+    def stay(_desk):
+        entered.set()
+        leave.wait(LIMIT_S)
+
+    lost = Job(stay)
+    threads.submit(lost)
+    assert entered.wait(LIMIT_S)
+    threads.give_up(lost)
+    threads.give_up(lost)
+    assert threads.lost == 1
+    threads.submit(Job(lambda _desk: done.set()))
+    assert done.wait(LIMIT_S)
+    leave.set()
+    until = time.monotonic() + LIMIT_S
+    while threads.lost:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_a_job_given_up_before_it_began_is_never_done(tmp_path):
+    threads = FunctionThreads(1, tmp_path, private=True)
+    entered, leave, done = threading.Event(), threading.Event(), threading.Event()
+    threads.submit(Job(lambda _desk: (entered.set(), leave.wait(LIMIT_S))))
+    assert entered.wait(LIMIT_S)
+    never, after = Job(lambda _desk: pytest.fail("it was done")), Job(lambda _desk: done.set())
+    threads.submit(never)
+    threads.submit(after)
+    threads.give_up(never)
+    leave.set()
+    assert done.wait(LIMIT_S)
+    assert not never.is_done
+
+
+def test_a_task_that_is_given_up_before_it_begins_is_answered(worker):
+    blocked, leave = threading.Event(), threading.Event()
+
+    def block():
+        blocked.set()
+        leave.wait(LIMIT_S)
+
+    async def pre(data):
+        if data == ["block"]:
+            block()
+        return data
+
+    served = worker(python(pre=pre))
+    first = served.begin(["block"])
+    assert blocked.wait(LIMIT_S)
+    second = served.begin(["late"])
+    served.service.cancel(second)
+    leave.set()
+    assert first.body()["result"] == ["block"]
+    assert second.wait().is_left
+
+
+def test_calls_that_cannot_be_decoded_are_answered(worker):
+    served = worker(python(pre=same))
+    place = Place(CallFrame(999, new_run_id(), 0, 0, 1 << 62, "application/json", b"{nonsense", 9))
+    served.service.begin(place)
+    assert place.body()["error"]["code"] == "malformed_body"
