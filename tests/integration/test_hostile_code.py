@@ -126,7 +126,7 @@ def in_session(session: int) -> list[int]:
 
 
 def test_processes_that_user_code_forked_end_with_their_worker(server: Any) -> None:
-    put(server, doing(multiplies), "harm-fork", timeout_s=1.0)
+    put(server, doing(multiplies), "harm-fork", timeout_s=3.0)
     answer = httpx2.get(
         f"{server.url}/v1/default/harm-fork", headers={"Authorization": server.keys["deploy"]}
     ).json()

@@ -199,9 +199,8 @@ numpy_values = (
     | st.floats(width=32).map(np.float32)
     | st.floats().map(np.float64)
     | st.booleans().map(np.bool_)
-    | hnp.arrays(
-        st.sampled_from(["f4", "f8", "i8", "?", "U3"]), hnp.array_shapes(min_dims=0, max_side=3)
-    )
+    | hnp.arrays(st.sampled_from(["f4", "f8", "i8", "?"]), hnp.array_shapes(min_dims=0, max_side=3))
+    | hnp.arrays("U3", hnp.array_shapes(min_dims=0, max_side=3), elements=st.text(max_size=3))
     | st.lists(st.floats(width=32), max_size=3).map(torch.tensor)
 )
 keys = (

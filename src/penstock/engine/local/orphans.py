@@ -44,7 +44,8 @@ class Orphans:
     """Looks after adopted processes that nobody follows."""
 
     def __init__(self) -> None:
-        self._followed: set[int] = set()
+        # Children of the program that the engine lives in are not ours, whatever their session.
+        self._followed: set[int] = {found.pid for found in _children()}
         self._ended: set[int] = set()
 
     def follow(self, pid: int) -> None:
