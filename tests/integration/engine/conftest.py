@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import json
 import os
 import sys
@@ -35,9 +36,19 @@ OPTIONS = EngineOptions(
 )
 
 
+#: Children of the test process that no engine started: servers of other tests.
+_strangers: set[int] = set()
+
+
 def children() -> list[int]:
     own = os.getpid()
-    return [int(p) for p in Path(f"/proc/self/task/{own}/children").read_text().split()]
+    listed = Path(f"/proc/self/task/{own}/children").read_text().split()
+    return [int(pid) for pid in listed if int(pid) not in _strangers]
+
+
+def adopt_no_more() -> None:
+    """Let orphans of later tests go to init again: an engine makes its process adopt them."""
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
 
 
 def descriptors() -> Counter[str]:
@@ -136,7 +147,10 @@ def run(tmp_path: Path) -> Run:
 
         uvloop.run(asyncio.sleep(0))  # libuv opens a signal pipe once per process
         before = descriptors()
+        _strangers.clear()
+        _strangers.update(children())
         (uvloop.run if loop == "uvloop" else asyncio.run)(main())
+        adopt_no_more()
         assert children() == []
         assert not descriptors() - before
 
