@@ -134,7 +134,7 @@ def test_large_inputs_and_results_go_to_files_and_come_back(server: Any, plain: 
     before = set((server.data / "blobs").rglob("*"))
     assert plain.submit(rows).result(30) == rows
     new = set((server.data / "blobs").rglob("*")) - before
-    assert sum(len(path.name) == 64 for path in new) >= 2
+    assert any(len(path.name) == 64 for path in new)  # one: input and result are the same bytes
 
 
 def test_files_can_be_submitted(server: Any, model: Path) -> None:
