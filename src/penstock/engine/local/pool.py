@@ -182,10 +182,13 @@ class LocalPool:
     def _have(self, count: int) -> None:
         """Have `count` replicas, from now on."""
         _log.info("%s shall have %d replicas: %s.", self.key, count, self._scaler.why)
-        if count and self._supervisor.count:
+        if not count:
+            self._supervisor.set_count(0)  # at once: a call that wakes it again must find it so
+            self._run(self._sleep())
+        elif self._supervisor.count:
             self._supervisor.set_count(count)
         else:
-            self._run(self._wake() if count else self._sleep())
+            self._run(self._wake())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -193,8 +196,7 @@ class LocalPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _sleep(self) -> None:
-        """Let every process go: the replicas when they have answered, then the template."""
-        self._supervisor.set_count(0)
+        """End the template when the replicas, which were let go, have answered and ended."""
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
@@ -218,4 +220,5 @@ class LocalPool:
                 self._dispatcher.fail_queued(lambda: reason)
                 return
             self._supervisor.set_count(self._scaler.wanted)
-            self._watch_memory()
+            if self._supervisor.count:
+                self._watch_memory()
