@@ -19,7 +19,8 @@ _NAMES = frozenset(
 )  # fmt: skip
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
 
-#: One thread while importing keeps the zygote forkable. The allocator settings keep the large
+#: One thread while importing keeps the zygote forkable (Arrow's allocator starts one when pyarrow is
+#: imported, which pandas and so scikit-learn and XGBoost do where it is installed). The allocator settings keep the large
 #: blocks of tensors and images in the heap instead of mapping and unmapping them per call.
 _TUNING = {
     "OMP_NUM_THREADS": "1",
@@ -27,6 +28,7 @@ _TUNING = {
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
