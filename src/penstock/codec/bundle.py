@@ -134,6 +134,10 @@ def write_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(manifest)
 
 
+#: Made at import: zygotes have it, and workers need not build it.
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
 def read_manifest(raw: bytes) -> Manifest:
     """Return the manifest in `raw`, checked.
 
@@ -142,7 +146,7 @@ def read_manifest(raw: bytes) -> Manifest:
             a module path leaves the bundle, or the format is newer than this version reads.
     """
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
+        manifest = _MANIFEST.decode(raw)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
     if manifest.format != FORMAT:

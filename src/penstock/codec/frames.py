@@ -20,6 +20,7 @@ Times are `CLOCK_MONOTONIC` nanoseconds, which all processes of one machine shar
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any, NamedTuple, TypeVar
 
@@ -316,6 +317,11 @@ def pack_message(message: msgspec.Struct) -> bytes:
     return _SIZE.pack(len(body)) + body
 
 
+@functools.cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
+
+
 def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
     """Return the message in `frame` as one of the types of `kind`.
 
@@ -323,6 +329,6 @@ def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
         FrameError: It is not one.
     """
     try:
-        return msgspec.msgpack.decode(frame, type=kind)
+        return _decoder(kind).decode(frame)
     except msgspec.MsgspecError as error:
         raise FrameError(f"A message cannot be read: {error}.") from None

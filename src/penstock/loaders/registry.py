@@ -24,11 +24,13 @@ _FAMILIES: dict[ModelType, str] = {
 }
 
 _LIBRARIES: dict[str, tuple[str, ...]] = {
-    "torch": ("numpy", "torch"),
-    "xgboost": ("numpy", "scipy.sparse", "scipy.special", "xgboost"),
+    "torch": ("numpy", "torch", "penstock.loaders.practice.torch"),
+    "xgboost": (
+        "numpy", "scipy.sparse", "scipy.special", "xgboost", "penstock.loaders.practice.xgboost",
+    ),
     "sklearn": ("numpy", "scipy.sparse", "joblib", "sklearn", "sklearn.pipeline"),
     "onnx": ("numpy", "onnxruntime"),
-}
+}  # fmt: skip
 
 #: Modules to import before the first model of a type is loaded, slowest last.
 PRELOAD: dict[ModelType, tuple[str, ...]] = {

@@ -86,7 +86,7 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> TorchModel:
     import torch
 
     torch.set_num_threads(threads)
-    _run_without_profiling(torch)
+    run_without_profiling(torch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module, form = _read(file, torch)
@@ -120,7 +120,7 @@ def _read(file: ModelFile, torch: Any) -> tuple[Any, str]:
         raise
 
 
-def _run_without_profiling(torch: Any) -> None:
+def run_without_profiling(torch: Any) -> None:
     """Turn TorchScript's profiling runs off for this process.
 
     They make the first call of a small network take 37 ms instead of 2, and later calls of these

@@ -33,6 +33,15 @@ def test_a_version_sleeps_after_its_cooldown_and_a_call_wakes_it(run, tools):
     run(test)
 
 
+def test_a_version_that_nobody_calls_sleeps_too(run, tools):
+    async def test(bench):
+        pool = await bench.start(scale=QUICK)
+        await tools.until(lambda: tools.children() == [bench.engine.zygote_pid])
+        assert pool.facts()["wanted"] == 0
+
+    run(test)
+
+
 def test_a_version_that_starts_asleep_has_no_process_until_it_is_called(run, tools):
     async def test(bench):
         asked = []

@@ -14,7 +14,9 @@ COUNT = "import os, {0}; print(len(os.listdir('/proc/self/task')))"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
-@pytest.mark.parametrize("module", ["torch", "xgboost", "sklearn", "pandas", "pyarrow", "PIL.Image"])
+@pytest.mark.parametrize(
+    "module", ["torch", "xgboost", "sklearn", "pandas", "pyarrow", "PIL.Image"]
+)
 def test_importing_it_starts_no_thread_in_a_zygote(module: str) -> None:
     pytest.importorskip(module)
     environment = child_environment(os.environ)

@@ -19,9 +19,10 @@ _NAMES = frozenset(
 )  # fmt: skip
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
 
-#: One thread while importing keeps the zygote forkable (Arrow's allocator starts one when pyarrow is
-#: imported, which pandas and so scikit-learn and XGBoost do where it is installed). The allocator settings keep the large
-#: blocks of tensors and images in the heap instead of mapping and unmapping them per call.
+#: One thread while importing keeps the zygote forkable; Arrow's allocator would start one wherever
+#: pyarrow is installed, for pandas imports it, and scikit-learn and XGBoost import pandas. The
+#: allocator settings keep the large blocks of tensors and images in the heap instead of mapping and
+#: unmapping them per call.
 _TUNING = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",

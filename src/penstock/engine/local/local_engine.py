@@ -14,6 +14,7 @@ from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool
 from penstock.engine.local.replica import Surroundings
+from penstock.engine.local.spare import Spare
 from penstock.engine.local.zygote_client import ZygoteClient
 
 #: How often dead orphans are reaped, in seconds.
@@ -42,10 +43,13 @@ class LocalEngine:
         self._orphans = Orphans()
         spawn = SpawnLauncher(self._options, scratch)
         self._zygote: ZygoteClient | None = None
+        self._spare: Spare | None = None
         launcher: ProcessLauncher = spawn
         if self._options.start_method == "fork":
             self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
             launcher = ForkLauncher(self._zygote, spawn)
+            if self._options.templates:
+                self._spare = Spare(self._loop, self._options, self._orphans, self._zygote)
         self._around = Surroundings(
             self._loop, self._options, launcher, launcher, self._orphans, memory
         )
@@ -53,6 +57,11 @@ class LocalEngine:
         self._warming: set[asyncio.Task[None]] = set()
         self._pools: set[LocalPool] = set()
         self._sweeper = self._loop.create_task(self._sweep())
+
+    @property
+    def spare_pid(self) -> int:
+        """The process id of the template kept ready for the next version; 0 when there is none."""
+        return self._spare.pid if self._spare is not None else 0
 
     @property
     def zygote_pid(self) -> int:
@@ -65,8 +74,9 @@ class LocalEngine:
         """Start a version; see `Engine.start`. `on_line` gets every line its workers print."""
         if self._closed:
             raise failures.stopping(spec.key)
-        zygote = self._zygote if self._options.templates else None
-        pool = LocalPool(self._around, spec, self._scratch, zygote, on_line, self._pools.discard)
+        pool = LocalPool(
+            self._around, spec, self._scratch, self._spare, on_line, self._pools.discard
+        )
         self._pools.add(pool)
         if not spec.replicas:
             self._import_later(spec.preload)
@@ -82,10 +92,12 @@ class LocalEngine:
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import libraries ahead of the first version that needs them."""
         await self._around.warm(modules)
+        if self._spare is not None:
+            self._spare.renew()
 
     def _import_later(self, modules: tuple[str, ...]) -> None:
         """Import for versions that sleep, so that the first to wake need not wait for it."""
-        task = self._loop.create_task(self._around.warm(modules))
+        task = self._loop.create_task(self.warm(modules))
         self._warming.add(task)
         task.add_done_callback(self._warming.discard)
 
@@ -96,6 +108,8 @@ class LocalEngine:
         self._sweeper.cancel()
         for task in self._warming:
             task.cancel()
+        if self._spare is not None:
+            await self._spare.close()
         if self._zygote is not None:
             await self._zygote.close()
         while self._orphans.end_all():  # noqa: ASYNC110 - nobody tells us when orphans end

@@ -68,6 +68,10 @@ class LogPipe:
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(fd, self._read)
 
+    def print_to(self, tail: LogTail) -> None:
+        """Have what is read from now on go to `tail`."""
+        self._tail = tail
+
     def close(self) -> None:
         """Read what is there already, then stop."""
         if self._fd < 0:

@@ -15,6 +15,8 @@ class EngineOptions:
         zygote_command: What to run as a zygote.
         worker_command: What to run as a spawned worker.
         templates: Whether to load a version once and fork its workers from there.
+        spare_delay_s: How long after a template was taken into use the next one is forked, to have
+            one ready when a version wakes; None: none is kept ready.
         max_replicas: Most replicas of a version that names no maximum; 0: one for each core.
         memory_check_s: How often the memory of replicas that have a limit is looked at.
         load_timeout_s: How long a version may take to load.
@@ -27,6 +29,7 @@ class EngineOptions:
     zygote_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.zygote_process")
     worker_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.worker_process")
     templates: bool = True
+    spare_delay_s: float | None = 0.3
     max_replicas: int = 0
     memory_check_s: float = 2.0
     load_timeout_s: float = 300.0

@@ -24,9 +24,9 @@ from penstock.engine.local.dispatcher import Dispatcher
 from penstock.engine.local.logs import LogTail, OnLine
 from penstock.engine.local.replica import Replica, Surroundings
 from penstock.engine.local.scaler import Scaler, core_count
+from penstock.engine.local.spare import Spare
 from penstock.engine.local.supervisor import Supervisor
 from penstock.engine.local.template_launcher import TemplateLauncher
-from penstock.engine.local.zygote_client import ZygoteClient
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class LocalPool:
         around: What every pool of the engine shares.
         spec: The version.
         scratch: The folder that the replicas' folders are made in.
-        zygote: Forks the version's template; None where there are no templates.
+        spare: Starts the version's template; None where there are no templates.
         on_line: Gets every line the replicas print.
         on_stopped: Called when everything has ended.
     """
@@ -48,7 +48,7 @@ class LocalPool:
         around: Surroundings,
         spec: VersionSpec,
         scratch: Path,
-        zygote: ZygoteClient | None,
+        spare: Spare | None,
         on_line: OnLine | None,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
@@ -60,8 +60,8 @@ class LocalPool:
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
-        if zygote is not None:
-            self._template = TemplateLauncher(around, zygote, self._tail, self._folder("template"))
+        if spare is not None:
+            self._template = TemplateLauncher(around, spare, self._tail, self._folder("template"))
             around = dataclasses.replace(around, launcher=self._template)
         self._around = around
         self._scaler = Scaler(
@@ -97,6 +97,7 @@ class LocalPool:
             self._scaler.stop()
             await self._end_template()
             raise
+        self._scaler.started()
         self._watch_memory()
 
     def status(self) -> list[ReplicaStatus]:

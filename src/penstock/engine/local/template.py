@@ -66,6 +66,12 @@ class Template:
         self.load_ms = 0.0
         self.obstacle = ""
 
+    def print_to(self, tail: LogTail) -> None:
+        """Have what it prints from now on go to `tail`."""
+        self._tail = tail
+        if self._log_pipe is not None:
+            self._log_pipe.print_to(tail)
+
     @property
     def pid(self) -> int:
         """Its process id; 0 when it has none, or not any more."""

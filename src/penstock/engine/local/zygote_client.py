@@ -81,6 +81,11 @@ class ZygoteClient:
         """The zygote's process id; 0 when there is none just now."""
         return self._child.pid if self._child is not None else 0
 
+    @property
+    def libraries(self) -> int:
+        """How many modules it was told to import so far and could."""
+        return len(self._modules)
+
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Have `modules` imported, now and by every later zygote. Never fails."""
         new = [m for m in modules if m not in self._modules and m not in self._left_out]
