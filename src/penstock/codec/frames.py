@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import FrameError
 
 #: Bodies over this many bytes travel as a memory file, not through the socket.
@@ -258,6 +259,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     """Server to worker, first message: load this version and answer `Ready` or `Failed`.
 
     `blobs` maps SHA-256 to a path the worker may read; `scratch` is a folder of its own to write.
+    `sandbox` says how it confines itself before it loads anything; None: not at all.
     """
 
     project: str
@@ -270,6 +272,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     max_batch: int
     memory: bool = True
     concurrency: int = 1
+    sandbox: Sandbox | None = None
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):

@@ -58,6 +58,7 @@ class VersionSpec:
         find_blobs: For a version that starts asleep: returns the blob paths, verified. Called in a
             thread when the first call comes; raises what stands in its way.
         memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
+        network: What its functions may reach: `"all"` or `"none"`.
     """
 
     key: VersionKey
@@ -73,6 +74,7 @@ class VersionSpec:
     find_blobs: Callable[[], Mapping[str, Path]] | None = None
     memory_limit_bytes: int | None = None
     concurrency: int = 1
+    network: str = "all"
 
 
 class Body:

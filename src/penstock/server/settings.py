@@ -183,6 +183,32 @@ class Settings:
         "auto",
         choices=("auto", "fork", "spawn"),
     )
+    sandbox: str = _option(
+        "How workers are confined, as far as the machine can: only as processes of their own; "
+        "guarded by the kernel; or isolated in namespaces of their own as well.",
+        "guarded",
+        choices=("process", "guarded", "isolated"),
+    )
+    sandbox_required: str = _option(
+        "Whether the server refuses to start, and workers to load, where they cannot be confined "
+        "as `sandbox` says.",
+        "off",
+        choices=("on", "off"),
+    )
+    sandbox_read: str = _option(
+        "Further files and folders that workers may read, with colons between: model caches, "
+        "tables that functions look into.",
+        "",
+    )
+    sandbox_write: str = _option(
+        "Further folders that workers may write, with colons between; what one writes, all read.",
+        "",
+    )
+    sandbox_users: str = _option(
+        "First and last of the user ids that projects get, one each, where the server is root; "
+        "empty: workers keep the server's user.",
+        "200000-265535",
+    )
     preload: str = _option(
         "Modules to import before the first deploy, with commas between: the first deploy is "
         "quicker, the idle server larger.",

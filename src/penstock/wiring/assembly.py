@@ -51,6 +51,7 @@ from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.run_parts import make_runs
+from penstock.wiring.sandbox_parts import sandbox_options
 
 log = logging.getLogger("penstock.server")
 
@@ -119,7 +120,9 @@ async def open_database(settings: Settings, folder: DataFolder) -> Database:
 def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequests) -> Engine:
     """Return the engine that runs versions as processes of this machine."""
     options = EngineOptions(
-        load_timeout_s=settings.load_timeout_s, max_replicas=settings.max_replicas
+        load_timeout_s=settings.load_timeout_s,
+        max_replicas=settings.max_replicas,
+        sandbox=sandbox_options(settings, folder),
     )
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)

@@ -31,6 +31,7 @@ from penstock.engine.local.zygote_messages import (
     Warm,
     Warmed,
 )
+from penstock.engine.sandbox import limits
 
 _FDS = socket.CMSG_SPACE(len(ChildEnds._fields) * 4)
 
@@ -96,6 +97,7 @@ def _fork(message: Fork, fds: list[int], roles: Roles, sock: socket.socket) -> F
 
     def child() -> NoReturn:
         sock.close()
+        limits.close_others(fds)
         if message.template:
             roles.template(TemplateEnds(*fds))
         roles.worker(ChildEnds(*fds))
