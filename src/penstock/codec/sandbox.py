@@ -7,6 +7,8 @@ is not in here.
 
 from __future__ import annotations
 
+import os
+
 import msgspec
 
 #: The tiers, the weakest first.
@@ -41,3 +43,22 @@ class Sandbox(msgspec.Struct, frozen=True):
     user: int = 0
     open_files: int = 4096
     file_bytes: int = 16 << 30
+
+
+#: Set in the environment of a confined process: its tier, and what it may reach.
+TIER_VARIABLE, NETWORK_VARIABLE = "PENSTOCK_SANDBOX", "PENSTOCK_SANDBOX_NETWORK"
+
+
+def hint_for(error: BaseException) -> str | None:
+    """Return what to do about an error that the sandbox may be the cause of; None for others."""
+    if not isinstance(error, PermissionError) or TIER_VARIABLE not in os.environ:
+        return None
+    if error.filename is None:
+        if os.environ.get(NETWORK_VARIABLE) != "none":
+            return None
+        return 'The version was deployed with network="none": it reaches no other machine.'
+    return (
+        "Workers may read their libraries and their version's files, and write to their working "
+        "directory. Send the file along with the flow or the request; or the operator names its "
+        "folder in PENSTOCK_SANDBOX_READ, or PENSTOCK_SANDBOX_WRITE."
+    )

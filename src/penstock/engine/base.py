@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
+from penstock.engine.sandbox.state import SandboxState
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,10 @@ class Pool(Protocol):
 
 class Engine(Protocol):
     """Runs versions. One per server process."""
+
+    @property
+    def sandbox(self) -> SandboxState | None:
+        """How workers are confined; None: not at all."""
 
     async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         """Start the version's replicas and return when the first is ready and the rest are begun.

@@ -180,6 +180,7 @@ async def build_house(
         desk,
         webhooks,
         uploads,
+        engine,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes())
@@ -205,6 +206,7 @@ def _parts(
     desk: RunDesk,
     webhooks: WebhookParts,
     uploads: Uploads,
+    engine: Engine,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
@@ -238,6 +240,7 @@ def _parts(
         environment=_installed,
         stores_work=lambda: _read_something(projects),
         not_serving=serving.not_serving,
+        sandbox=lambda: engine.sandbox,
     )
 
 

@@ -16,7 +16,8 @@ from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool
 from penstock.engine.local.replica import Surroundings
 from penstock.engine.local.zygote_client import ZygoteClient
-from penstock.engine.sandbox.confinement import Confinement, SandboxState
+from penstock.engine.sandbox.confinement import Confinement
+from penstock.engine.sandbox.state import SandboxState
 
 #: How often dead orphans are reaped, in seconds.
 _SWEEP_S = 5.0

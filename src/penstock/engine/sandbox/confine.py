@@ -15,7 +15,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from penstock.codec.sandbox import GUARDED, ISOLATED, PROCESS, TIERS, Sandbox
+from penstock.codec.sandbox import (
+    GUARDED,
+    ISOLATED,
+    NETWORK_VARIABLE,
+    PROCESS,
+    TIER_VARIABLE,
+    TIERS,
+    Sandbox,
+)
 from penstock.core.errors import SandboxUnavailable
 from penstock.engine.local import lifeline
 from penstock.engine.sandbox import kernel, landlock, limits, places, seccomp
@@ -190,4 +198,5 @@ def _settle_in(scratch: str, wanted: Sandbox) -> None:
         if not given or not landlock.is_below(Path(given), shared):
             os.environ[name] = str(folder / below) if below else str(folder)
     os.environ["TMPDIR"] = str(temporary)
+    os.environ[TIER_VARIABLE], os.environ[NETWORK_VARIABLE] = wanted.tier, wanted.network
     tempfile.tempdir = None

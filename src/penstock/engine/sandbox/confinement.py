@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.codec.sandbox import GUARDED, ISOLATED, PROCESS, Sandbox
@@ -16,31 +15,7 @@ from penstock.core.errors import SandboxUnavailable
 from penstock.engine.base import VersionKey
 from penstock.engine.sandbox import bubblewrap, landlock, places, seccomp
 from penstock.engine.sandbox.options import SandboxOptions
-
-
-@dataclass(frozen=True)
-class SandboxState:
-    """How workers are confined on this server.
-
-    Attributes:
-        asked: The tier of the settings.
-        tier: The tier that workers reach.
-        required: Whether workers are refused that do not reach it.
-        landlock: Version of the kernel's Landlock; 0 for none.
-        seccomp: Whether system calls are filtered.
-        users: Whether each project has a user of its own.
-        missing: Why `tier` is not `asked`, as sentences.
-        notes: What would be better still, as sentences.
-    """
-
-    asked: str
-    tier: str
-    required: bool
-    landlock: int
-    seccomp: bool
-    users: bool
-    missing: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+from penstock.engine.sandbox.state import SandboxState
 
 
 def examine(options: SandboxOptions, scratch: Path) -> SandboxState:
