@@ -26,10 +26,10 @@ _CALLS = {
 def attack(targets: dict[str, Any]) -> dict[str, str]:
     """Try everything; return "open", or how it was stopped, by name."""
     attempts: dict[str, Callable[[], Any]] = {
-        "read the records": lambda: open(targets["records"], "rb").read(1),
-        "read another project's file": lambda: open(targets["blob"], "rb").read(1),
+        "read the records": lambda: read(targets["records"]),
+        "read another project's file": lambda: read(targets["blob"]),
         "list the blobs": lambda: os.listdir(os.path.dirname(targets["blob"])),
-        "read the passwords": lambda: open("/etc/shadow", "rb").read(1),
+        "read the passwords": lambda: read("/etc/shadow"),
         "write beside the data": lambda: write(targets["outside"]),
         "write to /tmp": lambda: write("/tmp/penstock-hostile"),
         "write to /dev/shm": lambda: write("/dev/shm/penstock-hostile"),
@@ -41,7 +41,7 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
         "send by UDP": lambda: send_udp(tuple(targets["udp"])),
         "signal the server": lambda: os.kill(targets["server"], 0),
         "read the server's environment": lambda: find_secret(targets["secret"]),
-        "read the server's memory": lambda: open(f"/proc/{targets['server']}/mem", "rb").read(1),
+        "read the server's memory": lambda: read(f"/proc/{targets['server']}/mem"),
         "read the server's descriptors": lambda: follow(f"/proc/{targets['server']}/fd"),
         "become root": lambda: os.setuid(0) if os.getuid() else os.chown("/usr", 1, 1),
         "start a program that reads": lambda: run_cat(targets["records"]),
@@ -59,6 +59,11 @@ def outcome(attempt: Callable[[], Any]) -> str:
     except Exception as error:
         return f"stopped ({error})"
     return "open"
+
+
+def read(path: str) -> None:
+    with open(path, "rb") as file:
+        file.read(1)
 
 
 def write(path: str) -> None:

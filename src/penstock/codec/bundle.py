@@ -143,7 +143,7 @@ def read_manifest(raw: bytes) -> Manifest:
     """
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
     if manifest.format != FORMAT:
         raise InvalidManifest(

@@ -171,7 +171,7 @@ def read_calls(data: bytes, into: list[CallFrame]) -> int:
         if flags & HAS_FD:
             body, size = None, _read_fd_size(data, body_at, end)
         media = data[media_at:body_at].decode("latin-1")
-        run = run_id.decode("ascii")
+        run = run_id.decode("latin-1")
         # Without the named tuple's own `__new__`: this is done for every call.
         call = (call_id, run, flags, arrived, deadline, media, body, size)
         into.append(_new_tuple(CallFrame, call))
@@ -327,5 +327,5 @@ def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
     """
     try:
         return msgspec.msgpack.decode(frame, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"A message cannot be read: {error}.") from None

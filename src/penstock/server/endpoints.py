@@ -138,7 +138,7 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
     raw = await read_body(request, limit)
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"The body of {request.url.path} cannot be read: {error}.") from None
 
 

@@ -74,6 +74,23 @@ class Settings:
     public_url: str = _option(
         "Address that clients reach the server by, for endpoint URLs; empty: the listening one.", ""
     )
+    tls_cert: str = _option(
+        "File with the certificate, and those that lead to its root, for HTTPS (PEM); read again "
+        "on SIGHUP.",
+        "",
+    )
+    tls_key: str = _option("File with the certificate's private key (PEM, no password).", "")
+    allowed_hosts: str = _option(
+        "Names that requests may address the server by, with commas between, besides addresses "
+        "and localhost; empty: any, but pages of a server that listens on this machine only are "
+        "shown under its own names only.",
+        "",
+    )
+    cors_origins: str = _option(
+        "Origins whose pages may call the API from a browser, with commas between "
+        "(https://app.example.org); * for any, empty for none.",
+        "",
+    )
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
     max_control_body_bytes: int = _option(

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
@@ -43,7 +45,9 @@ from penstock.server.endpoints import Installed, Parts
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.route import predict_endpoint
 from penstock.server.gateway.run_desk import RunDesk
+from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
+from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
@@ -136,7 +140,18 @@ def gateway_limits(settings: Settings) -> Limits:
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
         connections_per_address=settings.max_connections_per_address,
+        hosts=names_in(settings.allowed_hosts),
+        cors=bool(settings.cors_origins),
     )
+
+
+def web_options(settings: Settings, url: str) -> WebOptions:
+    """Return what is said of browsers: pages have the server's own names, if it has any."""
+    hosts = names_in(settings.allowed_hosts)
+    if not hosts and is_loopback(settings.host):
+        hosts = names_in(f"{urlsplit(url).netloc},{socket.gethostname()}")
+    origins = origins_of(settings.cors_origins)
+    return WebOptions(hosts, origins, https=url.startswith("https:"))
 
 
 async def build_house(
@@ -183,7 +198,7 @@ async def build_house(
         engine,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
-    app = build_app(parts, dashboard.routes())
+    app = build_app(parts, dashboard.routes(), web_options(settings, url))
     return House(parts, database, engine, pools, predictor, desk, webhooks.sender, app)
 
 

@@ -175,7 +175,7 @@ class Template:
                 self._send(message, fds)
                 packet = await self._loop.sock_recv(self._sock, PACKET_LIMIT)
                 return self._decoder.decode(packet) if packet else None
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 return None
 
     def _send(self, message: ToTemplate, fds: tuple[int, ...]) -> None:

@@ -159,7 +159,7 @@ class ZygoteClient:
                 self._failures = 0
                 answer: FromZygote = self._decoder.decode(packet)
                 return answer
-        except (OSError, asyncio.TimeoutError, msgspec.MsgspecError) as error:
+        except (OSError, asyncio.TimeoutError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.debug("zygote: %s", error)
         finally:
             self._asking = False

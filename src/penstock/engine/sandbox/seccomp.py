@@ -23,8 +23,8 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 
 #: System calls of the x32 kind, which would go around a list of numbers.
 _X32 = 0x40000000
-#: Flags of `clone` that make namespaces: mount, cgroup, uts, ipc, user, pid, net.
-_NAMESPACES = 0x7E020000
+#: Flags that make namespaces: mount, cgroup, uts, ipc, user, pid, net; of `unshare` also time.
+_NAMESPACES, _NEW_TIME = 0x7E020000, 0x80
 #: Terminal requests that type on behalf of somebody else: TIOCSTI and TIOCLINUX.
 _TYPING = (0x5412, 0x541C)
 
@@ -38,7 +38,7 @@ _REFUSED = (
     "personality", "pidfd_getfd", "pivot_root", "process_madvise", "process_mrelease",
     "process_vm_readv", "process_vm_writev", "ptrace", "quotactl", "quotactl_fd", "reboot",
     "request_key", "setdomainname", "sethostname", "setns", "settimeofday", "swapoff", "swapon",
-    "syslog", "umount2", "unshare", "userfaultfd", "vhangup",
+    "syslog", "umount2", "userfaultfd", "vhangup",
 )  # fmt: skip
 
 
@@ -94,6 +94,9 @@ def program(machine: Machine, families: tuple[int, ...]) -> bytes:
     # Its flags lie in memory, where a filter cannot look; the C library then uses `clone`.
     out += [_step(_EQUAL, calls["clone3"], 0, 1), _step(_RETURN, _ERROR | errno.ENOSYS)]
     out += _when(calls["clone"], _AT_FIRST, [_step(_ANY_BIT, _NAMESPACES, 0, 1), refuse])
+    # Threads of functions that wait take a working directory of their own by `unshare`.
+    new = [_step(_ANY_BIT, _NAMESPACES | _NEW_TIME, 0, 1), refuse]
+    out += _when(calls["unshare"], _AT_FIRST, new)
     typing = [s for request in _TYPING for s in (_step(_EQUAL, request, 0, 1), refuse)]
     out += _when(calls["ioctl"], _AT_SECOND, typing)
     out += _when(calls["socket"], _AT_FIRST, _only(families, refuse))
