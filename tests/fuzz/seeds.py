@@ -29,7 +29,7 @@ _MANIFEST = {
     "interpreter": {"implementation": "cpython", "version": "3.11.7", "magic": "a70d0d0a",
                     "cloudpickle": "3.1.1", "platform": "linux"},
     "stages": [{"model_type": "python", "model": {"sha256": _SHA, "size": 3, "name": "m.pkl"}}],
-    "modules": [{"path": "a/b.py", "source": {"sha256": _SHA, "size": 3, "name": "b.py"}}],
+    "modules": [{"path": "a/b.py", "blob": {"sha256": _SHA, "size": 3, "name": "b.py"}}],
 }  # fmt: skip
 
 _INFER = {

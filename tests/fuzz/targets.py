@@ -61,7 +61,7 @@ def arrow_body(data: bytes) -> None:
 
 
 def infer_body(data: bytes) -> None:
-    read_infer(f"application/vnd.penstock.infer; header={len(data) // 2}", data)
+    read_infer(f"application/vnd.penstock.infer; header={data.rfind(b'}') + 1}", data)
 
 
 def webhook_field(data: bytes) -> None:

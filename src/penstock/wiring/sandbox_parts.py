@@ -33,6 +33,7 @@ def sandbox_options(settings: Settings, folder: DataFolder) -> SandboxOptions:
         read=_paths("PENSTOCK_SANDBOX_READ", settings.sandbox_read),
         write=_paths("PENSTOCK_SANDBOX_WRITE", settings.sandbox_write),
         users=users,
+        artifacts=(str(folder.blobs),),
     )
 
 

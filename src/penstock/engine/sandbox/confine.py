@@ -100,6 +100,22 @@ def confine(wanted: Sandbox, scratch: str, artifacts: list[str]) -> None:
     _reached = found
 
 
+def confine_zygote(wanted: Sandbox) -> list[str]:
+    """Confine a zygote that imports packages of a user's; its children narrow this further.
+
+    `wanted.home` is the folder that holds all their homes. Returns what is missing, as sentences.
+    """
+    found = Reached()
+    limits.apply(wanted.open_files, wanted.file_bytes, own_user=False)
+    if wanted.tier != PROCESS and sys.platform == "linux":
+        if os.geteuid() == 0:
+            kernel.drop_capabilities(kernel.CHANGE_USER if wanted.user else ())
+        kernel.no_new_privileges()
+        _apply_landlock(wanted, [], found)
+        _apply_seccomp(wanted, found)
+    return found.missing
+
+
 def narrow(wanted: Sandbox, scratch: str) -> None:
     """Let a process that is confined already write to `scratch` only."""
     if _reached is not None and _reached.landlock:

@@ -68,6 +68,7 @@ class Confinement:
 
     def __init__(self, options: SandboxOptions, scratch: Path) -> None:
         self._options = options
+        self._scratch = scratch
         self._users: dict[str, int] = {}
         self.state = examine(options, scratch)
         if options.required and self.state.missing:
@@ -89,6 +90,18 @@ class Confinement:
             read=options.read,
             write=options.write,
             user=self._user(key.project),
+        )
+
+    def for_zygote(self) -> Sandbox:
+        """Return how a zygote is confined that imports packages of a user's own choice."""
+        options = self._options
+        return Sandbox(
+            tier=min_tier(options.tier),
+            home=str(self._scratch),
+            required=options.required,
+            read=(*options.read, *options.artifacts),
+            write=options.write,
+            user=int(self.state.users),
         )
 
     def _user(self, project: str) -> int:

@@ -10,6 +10,7 @@ import ctypes
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAPBSET_DROP = 24
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
+
+#: What a process needs that gives its children users of their own.
+CHANGE_USER = (6, 7)
 
 #: Landlock's calls have the same numbers everywhere.
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -79,16 +83,19 @@ def be_dumpable() -> None:
     prctl(_PR_SET_DUMPABLE, 1)
 
 
-def drop_capabilities() -> None:
-    """Give up every capability for good, also for programs started from here."""
+def drop_capabilities(keep: Iterable[int] = ()) -> None:
+    """Give up every capability but those in `keep`, for good and for programs started from here."""
+    kept = frozenset(keep)
     with suppress(OSError):  # after the last one
         for number in range(64):
-            prctl(_PR_CAPBSET_DROP, number)
+            if number not in kept:
+                prctl(_PR_CAPBSET_DROP, number)
     with suppress(OSError):  # kernels without ambient capabilities have none to clear
         prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    nothing = (ctypes.c_uint32 * 6)()
-    if libc().capset(header, nothing) < 0:
+    bits = sum(1 << number for number in kept)  # all of them are among the first 32
+    sets = (ctypes.c_uint32 * 6)(bits, bits, 0, 0, 0, 0)
+    if libc().capset(header, sets) < 0:
         raise_errno()
 
 
