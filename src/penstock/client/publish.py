@@ -46,6 +46,7 @@ class Given(TypedDict, total=False):
     cooldown: float | None
     memory_limit: int | None
     concurrency: int | None
+    network: Literal["all", "none"]
     timeout_s: float
     max_batch: int
     max_queue: int
@@ -70,6 +71,7 @@ class Options:
     cooldown: float | None = None
     memory_limit: int | None = None
     concurrency: int | None = None
+    network: Literal["all", "none"] = "all"
     timeout_s: float = 180.0
     max_batch: int = 256
     max_queue: int = 1024
@@ -96,6 +98,7 @@ class Options:
             **kept,
             "memory_limit_bytes": self.memory_limit,
             "concurrency": concurrency,
+            "network": self.network,
         }
 
     def scaling(self) -> dict[str, Any]:

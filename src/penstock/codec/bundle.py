@@ -147,7 +147,7 @@ def read_manifest(raw: bytes) -> Manifest:
     """
     try:
         manifest = _MANIFEST.decode(raw)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
     if manifest.format != FORMAT:
         raise InvalidManifest(

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import FrameError
 
 #: Bodies over this many bytes travel as a memory file, not through the socket.
@@ -171,7 +172,7 @@ def read_calls(data: bytes, into: list[CallFrame]) -> int:
         if flags & HAS_FD:
             body, size = None, _read_fd_size(data, body_at, end)
         media = data[media_at:body_at].decode("latin-1")
-        run = run_id.decode("ascii")
+        run = run_id.decode("latin-1")
         # Without the named tuple's own `__new__`: this is done for every call.
         call = (call_id, run, flags, arrived, deadline, media, body, size)
         into.append(_new_tuple(CallFrame, call))
@@ -259,6 +260,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     """Server to worker, first message: load this version and answer `Ready` or `Failed`.
 
     `blobs` maps SHA-256 to a path the worker may read; `scratch` is a folder of its own to write.
+    `sandbox` says how it confines itself before it loads anything; None: not at all.
     """
 
     project: str
@@ -271,6 +273,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     max_batch: int
     memory: bool = True
     concurrency: int = 1
+    sandbox: Sandbox | None = None
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):
@@ -330,5 +333,5 @@ def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
     """
     try:
         return _decoder(kind).decode(frame)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"A message cannot be read: {error}.") from None

@@ -16,6 +16,10 @@ from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
 from penstock.engine.base import PoolHealth, ReplicaStatus, Scale
+from penstock.engine.sandbox.state import SandboxState
+
+#: How workers are confined on this server, for the outside.
+SandboxView = SandboxState
 
 #: Replicas that die in a row, none being ready, before the version is called quarantined.
 QUARANTINE_DEATHS = 3

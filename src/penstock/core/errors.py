@@ -18,7 +18,8 @@
     │   └── ResultNotSerialisable              MemoryQuotaExceeded
     ├── EngineError          workers
     │   ├── LoadFailed        ExampleFailed      VersionWithdrawn
-    │   └── WorkerDied        NotReady         DeadlineExceeded
+    │   ├── WorkerDied        NotReady         DeadlineExceeded
+    │   └── SandboxUnavailable
     ├── StoreError           the server's own state
     ├── ClientError          between client and server
     │   ├── ServerUnreachable                  NoKey              UnexpectedAnswer
@@ -410,6 +411,12 @@ class VersionWithdrawn(EngineError):
     """A new version failed in its first minutes and the one before it serves again."""
 
     code = "version_withdrawn"
+
+
+class SandboxUnavailable(EngineError):
+    """Workers cannot be confined as the server's settings require; none is started."""
+
+    code = "sandbox_unavailable"
 
 
 class NotReady(EngineError):

@@ -74,6 +74,7 @@ class VersionSettings:
             minutes.
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
         concurrency: Runs at once in one worker process, for functions that wait.
+        network: What the functions may reach: `"all"`, or `"none"`.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -84,6 +85,7 @@ class VersionSettings:
     auto_rollback: bool = True
     memory_limit_bytes: int | None = None
     concurrency: int = 1
+    network: Literal["all", "none"] = "all"
 
 
 @dataclass(frozen=True)

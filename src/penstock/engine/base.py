@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
+from penstock.engine.sandbox.state import SandboxState
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class VersionSpec:
         find_blobs: For a version that starts asleep: returns the blob paths, verified. Called in a
             thread when the first call comes; raises what stands in its way.
         memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
+        network: What its functions may reach: `"all"` or `"none"`.
     """
 
     key: VersionKey
@@ -73,6 +75,7 @@ class VersionSpec:
     find_blobs: Callable[[], Mapping[str, Path]] | None = None
     memory_limit_bytes: int | None = None
     concurrency: int = 1
+    network: str = "all"
 
 
 class Body:
@@ -224,6 +227,10 @@ class Pool(Protocol):
 
 class Engine(Protocol):
     """Runs versions. One per server process."""
+
+    @property
+    def sandbox(self) -> SandboxState | None:
+        """How workers are confined; None: not at all."""
 
     async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         """Start the version's replicas and return when the first is ready and the rest are begun.

@@ -15,6 +15,7 @@ from time import perf_counter_ns
 from types import TracebackType
 from typing import Any
 
+from penstock.codec.sandbox import hint_for
 from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
 from penstock.flow.context import CURRENT, Run, own_copy
 from penstock.flow.desk import Desk
@@ -171,6 +172,7 @@ class Processing:
             stage=self.stage,
             function=self.role,
             type=kind,
+            hint=hint_for(error),
             traceback="".join(traceback.format_exception(type(error), error, frames)),
         )
         failed.__cause__ = error

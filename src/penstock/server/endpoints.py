@@ -23,6 +23,7 @@ from penstock.control.deploys import Deploys
 from penstock.control.keys import Keys
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
+from penstock.control.status import SandboxView
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
 from penstock.control.webhook_secrets import WebhookSecrets
@@ -55,6 +56,7 @@ class Parts:
         environment: Returns what is installed, for `GET /v1/environment`.
         stores_work: Raises a `PenstockError` when the server's own state cannot be read.
         not_serving: Returns the deployments that should serve and do not, as `project/name`.
+        sandbox: Returns how workers are confined; None: not at all.
     """
 
     settings: Settings
@@ -74,6 +76,7 @@ class Parts:
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]
     not_serving: Callable[[], list[str]]
+    sandbox: Callable[[], SandboxView | None]
 
 
 Handler = Callable[[Request, Parts], Awaitable[Response]]
@@ -135,7 +138,7 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
     raw = await read_body(request, limit)
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"The body of {request.url.path} cannot be read: {error}.") from None
 
 

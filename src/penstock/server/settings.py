@@ -74,6 +74,23 @@ class Settings:
     public_url: str = _option(
         "Address that clients reach the server by, for endpoint URLs; empty: the listening one.", ""
     )
+    tls_cert: str = _option(
+        "File with the certificate, and those that lead to its root, for HTTPS (PEM); read again "
+        "on SIGHUP.",
+        "",
+    )
+    tls_key: str = _option("File with the certificate's private key (PEM, no password).", "")
+    allowed_hosts: str = _option(
+        "Names that requests may address the server by, with commas between, besides addresses "
+        "and localhost; empty: any, but pages of a server that listens on this machine only are "
+        "shown under its own names only.",
+        "",
+    )
+    cors_origins: str = _option(
+        "Origins whose pages may call the API from a browser, with commas between "
+        "(https://app.example.org); * for any, empty for none.",
+        "",
+    )
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
     max_control_body_bytes: int = _option(
@@ -182,6 +199,32 @@ class Settings:
         "How workers start: fork from a prepared process, spawn afresh, or chosen by platform.",
         "auto",
         choices=("auto", "fork", "spawn"),
+    )
+    sandbox: str = _option(
+        "How workers are confined, as far as the machine can: only as processes of their own; "
+        "guarded by the kernel; or isolated in namespaces of their own as well.",
+        "guarded",
+        choices=("process", "guarded", "isolated"),
+    )
+    sandbox_required: str = _option(
+        "Whether the server refuses to start, and workers to load, where they cannot be confined "
+        "as `sandbox` says.",
+        "off",
+        choices=("on", "off"),
+    )
+    sandbox_read: str = _option(
+        "Further files and folders that workers may read, with colons between: model caches, "
+        "tables that functions look into.",
+        "",
+    )
+    sandbox_write: str = _option(
+        "Further folders that workers may write, with colons between; what one writes, all read.",
+        "",
+    )
+    sandbox_users: str = _option(
+        "First and last of the user ids that projects get, one each, where the server is root; "
+        "empty: workers keep the server's user.",
+        "200000-265535",
     )
     preload: str = _option(
         "Modules to import before the first deploy, with commas between: the first deploy is "

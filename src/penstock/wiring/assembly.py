@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
@@ -43,7 +45,9 @@ from penstock.server.endpoints import Installed, Parts
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.route import predict_endpoint
 from penstock.server.gateway.run_desk import RunDesk
+from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
+from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
@@ -51,6 +55,7 @@ from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.run_parts import make_runs
+from penstock.wiring.sandbox_parts import sandbox_options
 
 log = logging.getLogger("penstock.server")
 
@@ -119,7 +124,9 @@ async def open_database(settings: Settings, folder: DataFolder) -> Database:
 def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequests) -> Engine:
     """Return the engine that runs versions as processes of this machine."""
     options = EngineOptions(
-        load_timeout_s=settings.load_timeout_s, max_replicas=settings.max_replicas
+        load_timeout_s=settings.load_timeout_s,
+        max_replicas=settings.max_replicas,
+        sandbox=sandbox_options(settings, folder),
     )
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)
@@ -133,7 +140,18 @@ def gateway_limits(settings: Settings) -> Limits:
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
         connections_per_address=settings.max_connections_per_address,
+        hosts=names_in(settings.allowed_hosts),
+        cors=bool(settings.cors_origins),
     )
+
+
+def web_options(settings: Settings, url: str) -> WebOptions:
+    """Return what is said of browsers: pages have the server's own names, if it has any."""
+    hosts = names_in(settings.allowed_hosts)
+    if not hosts and is_loopback(settings.host):
+        hosts = names_in(f"{urlsplit(url).netloc},{socket.gethostname()}")
+    origins = origins_of(settings.cors_origins)
+    return WebOptions(hosts, origins, https=url.startswith("https:"))
 
 
 async def build_house(
@@ -177,9 +195,10 @@ async def build_house(
         desk,
         webhooks,
         uploads,
+        engine,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
-    app = build_app(parts, dashboard.routes())
+    app = build_app(parts, dashboard.routes(), web_options(settings, url))
     return House(parts, database, engine, pools, predictor, desk, webhooks.sender, app)
 
 
@@ -202,6 +221,7 @@ def _parts(
     desk: RunDesk,
     webhooks: WebhookParts,
     uploads: Uploads,
+    engine: Engine,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
@@ -235,6 +255,7 @@ def _parts(
         environment=_installed,
         stores_work=lambda: _read_something(projects),
         not_serving=serving.not_serving,
+        sandbox=lambda: engine.sandbox,
     )
 
 

@@ -21,6 +21,9 @@ from penstock.server.settings import load_settings
 
 _SECRET_BYTES = 32
 
+#: What other users may go through or read, by its own permissions.
+SHARED = frozenset({"scratch", "environments"})
+
 
 class DataFolder:
     """An open, locked data folder. Use as a context manager.
@@ -118,6 +121,16 @@ class DataFolder:
         finally:
             os.close(fd)
         unfinished.replace(path)
+
+    def let_workers_through(self) -> None:
+        """Let other users reach `scratch`, and nothing else of the folder.
+
+        For workers with users of their own; they can list nothing and read no file here.
+        """
+        for entry in self.root.iterdir():
+            if entry.name not in SHARED and not entry.is_symlink():
+                entry.chmod(entry.stat().st_mode & 0o700)
+        self.root.chmod(0o711)
 
     def close(self) -> None:
         """Let another server use the folder."""

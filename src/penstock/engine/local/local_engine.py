@@ -9,6 +9,7 @@ from pathlib import Path
 
 from penstock.engine.base import MemoryHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
+from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
@@ -16,6 +17,8 @@ from penstock.engine.local.pool import LocalPool
 from penstock.engine.local.replica import Surroundings
 from penstock.engine.local.spare import Spare
 from penstock.engine.local.zygote_client import ZygoteClient
+from penstock.engine.sandbox.confinement import Confinement
+from penstock.engine.sandbox.state import SandboxState
 
 #: How often dead orphans are reaped, in seconds.
 _SWEEP_S = 5.0
@@ -38,6 +41,7 @@ class LocalEngine:
         self._scratch = scratch
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
+        scratch.chmod(0o711)  # a project's own user goes through, and lists nothing
         lifeline.become_subreaper()
         lifeline.raise_descriptor_limit()
         self._orphans = Orphans()
@@ -53,6 +57,8 @@ class LocalEngine:
         self._around = Surroundings(
             self._loop, self._options, launcher, launcher, self._orphans, memory
         )
+        sandbox = self._options.sandbox
+        self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None
         self._closed = False
         self._warming: set[asyncio.Task[None]] = set()
         self._pools: set[LocalPool] = set()
@@ -68,15 +74,19 @@ class LocalEngine:
         """The zygote's process id; 0 when there is none."""
         return self._zygote.pid if self._zygote is not None else 0
 
+    @property
+    def sandbox(self) -> SandboxState | None:
+        """How workers are confined here; None: not at all."""
+        return self._confinement.state if self._confinement is not None else None
+
     async def start(
         self, spec: VersionSpec, on_line: Callable[[str], None] | None = None
     ) -> LocalPool:
         """Start a version; see `Engine.start`. `on_line` gets every line its workers print."""
         if self._closed:
             raise failures.stopping(spec.key)
-        pool = LocalPool(
-            self._around, spec, self._scratch, self._spare, on_line, self._pools.discard
-        )
+        home = Home(self._scratch, spec, self._confinement)
+        pool = LocalPool(self._around, spec, home, self._spare, on_line, self._pools.discard)
         self._pools.add(pool)
         if not spec.replicas:
             self._import_later(spec.preload)

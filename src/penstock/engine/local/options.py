@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from penstock.engine.sandbox.options import SandboxOptions
+
 
 @dataclass(frozen=True)
 class EngineOptions:
@@ -22,6 +24,7 @@ class EngineOptions:
         load_timeout_s: How long a version may take to load.
         overdue_grace_s: How long after a call's deadline the worker that is still inside it lives.
         tick_s: How often deadlines are looked at while calls are in flight.
+        sandbox: How workers are confined; None: not at all.
         log_bytes_per_s: How much worker output the server reads; faster printers are slowed down.
     """
 
@@ -35,4 +38,5 @@ class EngineOptions:
     load_timeout_s: float = 300.0
     overdue_grace_s: float = 1.0
     tick_s: float = 0.05
+    sandbox: SandboxOptions | None = None
     log_bytes_per_s: int = 64 * 1024 * 1024

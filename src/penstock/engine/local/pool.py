@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import uuid
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
+from penstock.codec.sandbox import ISOLATED
 from penstock.core.errors import PenstockError
 from penstock.engine.base import (
     Call,
@@ -21,6 +20,8 @@ from penstock.engine.base import (
 )
 from penstock.engine.local import failures, memory_use
 from penstock.engine.local.dispatcher import Dispatcher
+from penstock.engine.local.home import Home
+from penstock.engine.local.launcher import IsolatedLauncher
 from penstock.engine.local.logs import LogTail, OnLine
 from penstock.engine.local.replica import Replica, Surroundings
 from penstock.engine.local.scaler import Scaler, core_count
@@ -37,7 +38,7 @@ class LocalPool:
     Args:
         around: What every pool of the engine shares.
         spec: The version.
-        scratch: The folder that the replicas' folders are made in.
+        home: The folder of the version's processes; removed with the pool.
         spare: Starts the version's template; None where there are no templates.
         on_line: Gets every line the replicas print.
         on_stopped: Called when everything has ended.
@@ -47,21 +48,24 @@ class LocalPool:
         self,
         around: Surroundings,
         spec: VersionSpec,
-        scratch: Path,
+        home: Home,
         spare: Spare | None,
         on_line: OnLine | None,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
         self._spec = spec
-        self._scratch = scratch
+        self._home = home
         self._on_stopped = on_stopped
         self._tail = LogTail(on_line)
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
-        if spare is not None:
-            self._template = TemplateLauncher(around, spare, self._tail, self._folder("template"))
+        if home.sandbox is not None and home.sandbox.tier == ISOLATED:
+            isolated = IsolatedLauncher(around.options, home)
+            around = dataclasses.replace(around, launcher=isolated)
+        elif spare is not None:
+            self._template = TemplateLauncher(around, spare, self._tail, home)
             around = dataclasses.replace(around, launcher=self._template)
         self._around = around
         self._scaler = Scaler(
@@ -96,6 +100,7 @@ class LocalPool:
         except BaseException:
             self._scaler.stop()
             await self._end_template()
+            await asyncio.to_thread(self._home.remove)
             raise
         self._scaler.started()
         self._watch_memory()
@@ -155,17 +160,11 @@ class LocalPool:
         await self._supervisor.stop()
         self._dispatcher.fail_queued(why)
         await self._end_template()
+        await asyncio.to_thread(self._home.remove)
         self._on_stopped(self)
 
-    def _folder(self, what: str) -> Path:
-        key = self._spec.key
-        name = f"{key.project}-{key.deployment}-{key.number}-{what}-{uuid.uuid4().hex[:12]}"
-        return self._scratch / name
-
     def _make(self) -> Replica:
-        return Replica(
-            self._around, self._spec, self._folder("worker"), self._tail, self._dispatcher
-        )
+        return Replica(self._around, self._spec, self._home, self._tail, self._dispatcher)
 
     async def _end_template(self) -> None:
         if self._template is not None:

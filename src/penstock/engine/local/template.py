@@ -18,6 +18,7 @@ from penstock.core.errors import EngineError
 from penstock.engine.base import VersionSpec
 from penstock.engine.local import failures
 from penstock.engine.local.exits import Child, Exit
+from penstock.engine.local.home import Home
 from penstock.engine.local.loading import load_message
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions
@@ -106,13 +107,13 @@ class Template:
         self._orphans.forget(child.pid)
         self._orphans.end_session(child.pid)
 
-    async def load(self, spec: VersionSpec, folder: Path) -> None:
-        """Have it load the version.
+    async def load(self, spec: VersionSpec, folder: Path, home: Home) -> None:
+        """Have it load the version; `folder` is its own, in `home`.
 
         Raises:
             LoadFailed: It did not load, died, or took too long.
         """
-        packed = msgspec.msgpack.encode(load_message(spec, folder))
+        packed = msgspec.msgpack.encode(load_message(spec, folder, home))
         fd, size = memfile.create([packed])
         limit = self._options.load_timeout_s
         because = ""
@@ -180,7 +181,7 @@ class Template:
                 self._send(message, fds)
                 packet = await self._loop.sock_recv(self._sock, PACKET_LIMIT)
                 return self._decoder.decode(packet) if packet else None
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 return None
 
     def _send(self, message: ToTemplate, fds: tuple[int, ...]) -> None:

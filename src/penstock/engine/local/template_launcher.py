@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from pathlib import Path
 from typing import Any
 
 from penstock.engine.base import VersionSpec
 from penstock.engine.local import failures
+from penstock.engine.local.home import Home
 from penstock.engine.local.logs import LogTail
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.replica import Surroundings
@@ -28,15 +28,16 @@ class TemplateLauncher:
         around: What every replica of the engine shares.
         spare: Starts the template.
         tail: Gets what the template prints.
-        folder: The template's folder; kept as long as a worker may read from it.
+        home: The version's folder. The template's own is kept as long as a worker may read it.
     """
 
-    def __init__(self, around: Surroundings, spare: Spare, tail: LogTail, folder: Path) -> None:
+    def __init__(self, around: Surroundings, spare: Spare, tail: LogTail, home: Home) -> None:
         self._around = around
         self._loop = around.loop
         self._spare = spare
         self._tail = tail
-        self._folder = folder
+        self._home = home
+        self._folder = home.folder("template")
         self._template: Template | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -77,8 +78,8 @@ class TemplateLauncher:
             self._why_not = "workers are not forked here"
             return
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            await template.load(spec, self._folder)
+            self._home.make(self._folder)
+            await template.load(spec, self._folder, self._home)
         except BaseException:
             await asyncio.shield(template.close())
             raise

@@ -38,6 +38,7 @@ from penstock.engine.local.template_messages import (
     Refused,
     ToTemplate,
 )
+from penstock.engine.sandbox import confine
 
 #: Made at import: a zygote has them, and templates need not build them.
 _LOAD = msgspec.msgpack.Decoder(Load)
@@ -94,6 +95,8 @@ def _prepare(sock: socket.socket, message: Load, loader: Loader) -> Any:
     before = _sockets()
     begun = time.perf_counter()
     try:
+        if message.sandbox is not None:
+            confine.confine(message.sandbox, message.scratch, list(message.blobs.values()))
         loaded = loader.prepare(message)
     except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
         failed = NotPrepared(output.as_load_error(error).to_dict(with_traceback=True))

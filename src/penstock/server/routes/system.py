@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
+from penstock.control.status import SandboxView
 from penstock.core.errors import Conflict, InvalidName, MalformedBody
 from penstock.core.records import ProjectRecord, Scope
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer, read_json
@@ -42,6 +43,17 @@ class Environment(msgspec.Struct, frozen=True):
     limits: Limits
 
 
+class ServerStatus(msgspec.Struct, frozen=True):
+    """The server as it runs. `sandbox` says how workers are confined; null: not at all.
+
+    `not_serving` holds the deployments that should serve and do not, as `project/deployment`.
+    """
+
+    penstock: str
+    sandbox: SandboxView | None
+    not_serving: list[str]
+
+
 class ProjectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A project to make."""
 
@@ -72,6 +84,13 @@ async def environment(_request: Request, parts: Parts) -> Response:
     )
 
 
+async def status(request: Request, parts: Parts) -> Response:
+    """Answer how the server runs; of other projects than the key's it says nothing."""
+    project = request.state.key.project
+    idle = [n for n in parts.not_serving() if project in {None, n.partition("/")[0]}]
+    return json_answer(ServerStatus(parts.version, parts.sandbox(), idle))
+
+
 async def list_projects(_request: Request, parts: Parts) -> Response:
     """Answer every project."""
     return json_answer(ProjectList(await parts.projects.list()))
@@ -92,6 +111,14 @@ ENDPOINTS = [
         "Show the interpreter, libraries and limits of the server.",
         ANY_KEY,
         gives=Environment,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/status",
+        status,
+        "Show how the server runs: how workers are confined, what does not serve.",
+        Scope.READ,
+        gives=ServerStatus,
     ),
     Endpoint(
         "GET", "/v1/projects", list_projects, "List the projects.", Scope.ADMIN, gives=ProjectList

@@ -44,6 +44,7 @@ class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_rollback: bool = VersionSettings.auto_rollback
     memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
     concurrency: int = VersionSettings.concurrency
+    network: Literal["all", "none"] = VersionSettings.network
 
 
 class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
