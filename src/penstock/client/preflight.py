@@ -142,18 +142,20 @@ class _Preflight:
         if model is None:
             assert not isinstance(stage.source, Path)
             own = self._function(number, "model", stage, stage.source)
-            return StageEntry(kind, own.pickle, **self._functions(number, stage), function=own)
-        self._blobs[model.blob.sha256] = model.path
+            return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
+        self._blobs.update(model.sources)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
-        return StageEntry(kind, model.blob, **self._functions(number, stage))
+        functions = self._functions(number, stage)
+        return StageEntry(kind, model.blob, *functions, files=model.files)
 
-    def _functions(self, number: int, stage: Stage) -> dict[str, FunctionEntry]:
-        return {
-            role: self._function(number, role, stage, function)
-            for role, function in stage.functions().items()
-        }
+    def _functions(
+        self, number: int, stage: Stage
+    ) -> tuple[FunctionEntry | None, FunctionEntry | None]:
+        given = stage.functions()
+        packed = {role: self._function(number, role, stage, f) for role, f in given.items()}
+        return packed.get("pre"), packed.get("post")
 
     def _function(
         self, number: int, role: str, stage: Stage, function: Callable[..., Any]

@@ -113,9 +113,10 @@ class Deploys:
         admission.check_settings(settings)
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
-        admission.check_model_types(parsed)
+        installed = await asyncio.to_thread(describe)
+        admission.check_model_types(parsed, installed.model_types)
         admission.check_interpreter(parsed, self._interpreter)
-        admission.check_imports(parsed, await asyncio.to_thread(describe))
+        admission.check_imports(parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
         missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
+from penstock.core.model_types import AnyType, PluginType, artifact_of
+from penstock.core.model_types import ModelType as ModelType  # noqa: PLC0414 - re-exported
 from penstock.core.signatures import (
     POST_FORMS,
     PRE_FORMS,
@@ -25,49 +26,20 @@ from penstock.core.signatures import (
 Function = Callable[..., Any]
 
 
-class ModelType(str, Enum):
-    """What kind of model a stage holds.
-
-    See `docs/reference/model-types.md` for what each accepts and returns.
-    """
-
-    TORCH = "torch"
-    XGBOOST_CLASSIFIER = "xgboost_classifier"
-    XGBOOST_REGRESSOR = "xgboost_regressor"
-    SKLEARN = "sklearn"
-    SKLEARN_CLASSIFIER = "sklearn_classifier"
-    SKLEARN_PREPROCESSOR = "sklearn_preprocessor"
-    ONNX = "onnx"
-    PYTHON = "python"
-
-
-#: File suffixes each model type loads. An empty tuple means any.
-SUFFIXES: dict[ModelType, tuple[str, ...]] = {
-    ModelType.TORCH: (),
-    ModelType.XGBOOST_CLASSIFIER: (".json", ".ubj", ".pkl"),
-    ModelType.XGBOOST_REGRESSOR: (".json", ".ubj", ".pkl"),
-    ModelType.SKLEARN: (".pkl", ".joblib"),
-    ModelType.SKLEARN_CLASSIFIER: (".pkl", ".joblib"),
-    ModelType.SKLEARN_PREPROCESSOR: (".pkl", ".joblib"),
-    ModelType.ONNX: (".onnx",),
-    ModelType.PYTHON: (),
-}
-
-
 @dataclass(frozen=True)
 class Stage:
     """One model with optional processing functions.
 
     Attributes:
         model_type: What kind of model `source` holds.
-        source: Path of the model file; for `PYTHON` the function or class itself.
+        source: Path of the model's file or folder; for `PYTHON` the function or class itself.
         pre: Applied to the model's input, or None.
         post: Applied to the model's output, or None.
         pre_arguments: Positional arguments `pre` is called with: 1 or 2 (0 without `pre`).
         post_arguments: Positional arguments `post` is called with: 1 to 3 (0 without `post`).
     """
 
-    model_type: ModelType
+    model_type: AnyType
     source: Path | Function
     pre: Function | None = None
     post: Function | None = None
@@ -76,7 +48,7 @@ class Stage:
 
     @property
     def file(self) -> Path | None:
-        """The model file; None for `PYTHON`."""
+        """The model's file or folder; None for `PYTHON`."""
         return self.source if isinstance(self.source, Path) else None
 
     @property
@@ -171,8 +143,8 @@ def _parse_stage(number: int, item: object) -> Stage:
     )
 
 
-def _parse_type(number: int, given: object) -> ModelType:
-    if isinstance(given, ModelType):
+def _parse_type(number: int, given: object) -> AnyType:
+    if isinstance(given, (ModelType, PluginType)):
         return given
     raise InvalidStage(
         f"Stage {number}: the model type is {_short(given)}; it must be a member of model_type.",
@@ -208,7 +180,7 @@ def _parse_functions(number: int, given: object) -> dict[str, Function]:
     return {role: f for role, f in given.items() if f is not None}
 
 
-def _parse_model(number: int, kind: ModelType, given: object) -> Path | Function:
+def _parse_model(number: int, kind: AnyType, given: object) -> Path | Function:
     if kind is not ModelType.PYTHON:
         return _parse_source(number, kind, given)
     if not callable(given):
@@ -221,45 +193,51 @@ def _parse_model(number: int, kind: ModelType, given: object) -> Path | Function
     return given
 
 
-def _parse_source(number: int, kind: ModelType, given: object) -> Path:
+def _parse_source(number: int, kind: AnyType, given: object) -> Path:
     if not isinstance(given, (str, os.PathLike)):
         raise InvalidStage(
             f"Stage {number} ({kind.name}): the model is {_short(given)}; give the path of its "
-            "file as str or Path.",
+            f"{_noun(kind)} as str or Path.",
             stage=number,
         )
     text = os.fspath(given)
     if not isinstance(text, str) or not text.strip():
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}) has an empty path: the model file is missing.",
+            f"Stage {number} ({kind.name}) has an empty path: the model {_noun(kind)} is missing.",
             stage=number,
-            hint=f"Give the path of the model file, {_suffix_text(kind)}.",
+            hint=f"Give the path of the model {_noun(kind)}, {_suffix_text(kind)}.",
         )
     path = Path(text).expanduser()
     if not path.exists():
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}): there is no file {text!r} (looked in {Path.cwd()}).",
+            f"Stage {number} ({kind.name}): there is no {_noun(kind)} {text!r} (looked in "
+            f"{Path.cwd()}).",
             stage=number,
         )
     _check_file(number, kind, path)
     return path
 
 
-def _check_file(number: int, kind: ModelType, path: Path) -> None:
-    if not path.is_file():
+def _check_file(number: int, kind: AnyType, path: Path) -> None:
+    artifact = artifact_of(kind)
+    if path.is_dir() is not artifact.is_folder or not (path.is_file() or path.is_dir()):
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}): {str(path)!r} is not a file.", stage=number
+            f"Stage {number} ({kind.name}): {str(path)!r} is not a {_noun(kind)}.", stage=number
         )
-    suffixes = SUFFIXES[kind]
-    if suffixes and path.suffix.lower() not in suffixes:
+    if artifact.suffixes and path.suffix.lower() not in artifact.suffixes:
         raise MissingModelFile(
             f"Stage {number} ({kind.name}): {path.name!r} does not end in {_suffix_text(kind)}.",
             stage=number,
         )
 
 
-def _suffix_text(kind: ModelType) -> str:
-    return " or ".join(SUFFIXES[kind]) or "for example model.pt"
+def _noun(kind: AnyType) -> str:
+    return "folder" if artifact_of(kind).is_folder else "file"
+
+
+def _suffix_text(kind: AnyType) -> str:
+    example = "for example models/churn" if artifact_of(kind).is_folder else "for example model.pt"
+    return " or ".join(artifact_of(kind).suffixes) or example
 
 
 def _short(value: object) -> str:

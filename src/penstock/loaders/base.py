@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from penstock.core.errors import LoadFailed
-from penstock.core.flow import ModelType
+from penstock.core.model_types import AnyType
 
 #: What a model takes: one torch tensor, one two-dimensional table, arrays by input name, or
 #: whatever comes.
@@ -22,7 +22,7 @@ Takes = Literal["tensor", "table", "feed", "any"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file: where its bytes are, and the name it had on the user's machine."""
+    """A model's file or folder: where it is, and the name it had on the user's machine."""
 
     path: Path
     name: str
@@ -117,7 +117,7 @@ def read_pickle(source: ModelFile) -> Any:
         ) from error
 
 
-def wrong_content(source: ModelFile, model_type: ModelType, found: Any, wanted: str) -> LoadFailed:
+def wrong_content(source: ModelFile, model_type: AnyType, found: Any, wanted: str) -> LoadFailed:
     """Return the error for a file that loads but does not hold what its model type needs."""
     kind = type(found)
     return LoadFailed(

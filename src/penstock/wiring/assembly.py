@@ -240,7 +240,7 @@ def _parts(
 
 async def _installed() -> Installed:
     found = await asyncio.to_thread(describe)
-    return Installed(found.interpreter, found.packages, found.modules)
+    return Installed(found.interpreter, found.packages, found.modules, found.model_types)
 
 
 async def _read_something(projects: Projects) -> None:

@@ -32,7 +32,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True):
     """What functions and models meet on this server.
 
-    `packages` maps distributions to versions; `modules` are the importable top-level modules.
+    `packages` maps distributions to versions; `modules` are the importable top-level modules;
+    `model_types` are those that installed packages add to the built-in ones.
     """
 
     penstock: str
@@ -40,6 +41,7 @@ class Environment(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     modules: list[str]
     limits: Limits
+    model_types: list[str]
 
 
 class ProjectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,7 +70,14 @@ async def environment(_request: Request, parts: Parts) -> Response:
     )
     info = await parts.environment()
     return json_answer(
-        Environment(parts.version, info.interpreter, info.packages, info.modules, limits)
+        Environment(
+            parts.version,
+            info.interpreter,
+            info.packages,
+            info.modules,
+            limits,
+            info.model_types,
+        )
     )
 
 
