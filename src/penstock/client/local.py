@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from penstock.client.live import saved
 from penstock.core.errors import FlowError, MissingFramework
 from penstock.core.flow import Flow, ModelType
 from penstock.core.model_types import AnyType
@@ -27,7 +28,13 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.SKLEARN: ("sklearn", "sklearn"),
     ModelType.SKLEARN_CLASSIFIER: ("sklearn", "sklearn"),
     ModelType.SKLEARN_PREPROCESSOR: ("sklearn", "sklearn"),
+    ModelType.SKOPS: ("skops", "skops"),
+    ModelType.LIGHTGBM: ("lightgbm", "lightgbm"),
+    ModelType.CATBOOST: ("catboost", "catboost"),
     ModelType.ONNX: ("onnxruntime", "onnx"),
+    ModelType.KERAS: ("keras", "keras"),
+    ModelType.SAFETENSORS: ("safetensors", "safetensors"),
+    ModelType.TENSORFLOW: ("tensorflow", "tensorflow"),
     ModelType.MLFLOW: ("mlflow", "mlflow"),
     ModelType.PYTHON: ("sys", ""),
 }
@@ -54,7 +61,8 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
             )
     from penstock.flow.local import LocalFlow
 
-    return LocalFlow(flow, threads=threads)
+    with saved(flow) as ready:
+        return LocalFlow(ready, threads=threads)
 
 
 def frameworks_in_use(flow: Flow) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.codec.bundle import Blob, FolderFile
+from penstock.codec.model_code import code_in_file, code_in_folder
 from penstock.codec.model_folders import files_of, listing_digest
 from penstock.codec.pickles import PickleFacts, pickle_facts
 from penstock.core.errors import MissingImports, MissingModelFile
@@ -29,6 +30,7 @@ class ModelFile:
         facts: What its pickles refer to; None when there is no pickle in it.
         files: The files of a folder; empty for a file.
         sources: Where the bytes of each blob are, by SHA-256.
+        code: Why loading it can run code; empty if it cannot.
     """
 
     path: Path
@@ -36,6 +38,7 @@ class ModelFile:
     facts: PickleFacts | None
     files: list[FolderFile]
     sources: dict[str, Path]
+    code: str
 
     @property
     def carries_code(self) -> bool:
@@ -56,7 +59,7 @@ def read_model(number: int, stage: Stage) -> ModelFile | None:
     if path is None:
         return None
     try:
-        model = _read_folder(path) if path.is_dir() else _read_file(path)
+        model = _read_folder(stage, path) if path.is_dir() else _read_file(stage, path)
     except OSError as error:
         raise MissingModelFile(
             f"Stage {number} ({stage.model_type.name}): {str(error.filename or path)!r} cannot be "
@@ -73,12 +76,15 @@ def read_model(number: int, stage: Stage) -> ModelFile | None:
     return model
 
 
-def _read_file(path: Path) -> ModelFile:
+def _read_file(stage: Stage, path: Path) -> ModelFile:
     blob = _hash(path)
-    return ModelFile(path, blob, pickle_facts(path), [], {blob.sha256: path})
+    code = code_in_file(stage.model_type.value, path.name, path, stage.build is not None)
+    # Weights that are read as numbers only refer to nothing that loading would import.
+    facts = pickle_facts(path) if code else None
+    return ModelFile(path, blob, facts, [], {blob.sha256: path}, code)
 
 
-def _read_folder(folder: Path) -> ModelFile:
+def _read_folder(stage: Stage, folder: Path) -> ModelFile:
     found = files_of(folder)
     files = [FolderFile(relative, _hash(path)) for relative, path in found.items()]
     sources = {file.blob.sha256: found[file.path] for file in files}
@@ -90,7 +96,8 @@ def _read_folder(folder: Path) -> ModelFile:
         frozenset(pair for facts in pickles for pair in facts.names),
         all(facts.complete for facts in pickles),
     )
-    return ModelFile(folder, blob, merged if pickles else None, files, sources)
+    code = code_in_folder(stage.model_type.value, found.items())
+    return ModelFile(folder, blob, merged if pickles else None, files, sources, code)
 
 
 def _hash(path: Path) -> Blob:

@@ -66,6 +66,9 @@ class FolderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stage. A `PYTHON` stage has a `function`, whose pickle is its model.
 
+    `runs_code` says whether loading the model's files can run code; None where there are none.
+    Where the model is a file of weights, `function` makes the module that they belong to.
+
     A model that is a folder has `files`. Its `model` then is no blob that is stored, but says what
     the folder is called, how large its files are together, and which folder it is: its `sha256` is
     the digest of the files' paths and digests (`penstock.codec.model_folders.listing_digest`).
@@ -77,11 +80,17 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     post: FunctionEntry | None = None
     function: FunctionEntry | None = None
     files: list[FolderFile] = []
+    runs_code: bool | None = None
 
     @property
     def title(self) -> str:
         """What people call the model: its file's name, or its function's name."""
-        return self.function.name if self.function is not None else self.model.name
+        return self.function.name if self.is_function and self.function else self.model.name
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the model is the function itself, not what it makes for a file of weights."""
+        return self.function is not None and self.function.pickle.sha256 == self.model.sha256
 
     def functions(self) -> dict[str, FunctionEntry]:
         """Return the stage's functions by role: `"model"`, `"pre"`, `"post"`."""

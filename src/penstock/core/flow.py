@@ -18,6 +18,7 @@ from penstock.core.model_types import ModelType as ModelType  # noqa: PLC0414 - 
 from penstock.core.signatures import (
     POST_FORMS,
     PRE_FORMS,
+    check_builder,
     check_python_model,
     positional_count,
     waits,
@@ -32,23 +33,31 @@ class Stage:
 
     Attributes:
         model_type: What kind of model `source` holds.
-        source: Path of the model's file or folder; for `PYTHON` the function or class itself.
+        source: Path of the model's file or folder; or a model of its library, not saved yet; for
+            `PYTHON` the function or class itself.
         pre: Applied to the model's input, or None.
         post: Applied to the model's output, or None.
+        build: Makes the module that a file of weights belongs to, or None.
         pre_arguments: Positional arguments `pre` is called with: 1 or 2 (0 without `pre`).
         post_arguments: Positional arguments `post` is called with: 1 to 3 (0 without `post`).
     """
 
     model_type: AnyType
-    source: Path | Function
+    source: Any
     pre: Function | None = None
     post: Function | None = None
     pre_arguments: int = 0
     post_arguments: int = 0
+    build: Function | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the model is an object that has to be saved before it can be loaded."""
+        return self.model_type is not ModelType.PYTHON and not isinstance(self.source, Path)
 
     @property
     def file(self) -> Path | None:
-        """The model's file or folder; None for `PYTHON`."""
+        """The model's file or folder; None for `PYTHON` and objects."""
         return self.source if isinstance(self.source, Path) else None
 
     @property
@@ -61,7 +70,7 @@ class Stage:
     @property
     def waits(self) -> bool:
         """Whether one of its functions is `async def`, that of a `PYTHON` model included."""
-        model = self.source
+        model = None if self.is_live else self.source
         if isinstance(model, type):
             model = getattr(model, "predict", None) or model.__dict__["__call__"]
         return any(map(waits, (model, self.pre, self.post)))
@@ -131,8 +140,10 @@ def _parse_stage(number: int, item: object) -> Stage:
             stage=number,
         )
     kind = _parse_type(number, item[0])
-    functions = _parse_functions(number, item[2] if len(item) == 3 else None)
-    pre, post = functions.get("pre"), functions.get("post")
+    functions = _parse_functions(number, kind, item[2] if len(item) == 3 else None)
+    pre, post, build = (functions.get(role) for role in ("pre", "post", "model"))
+    if build is not None:
+        check_builder(number, build)
     return Stage(
         model_type=kind,
         source=_parse_model(number, kind, item[1]),
@@ -140,6 +151,7 @@ def _parse_stage(number: int, item: object) -> Stage:
         post=post,
         pre_arguments=positional_count(number, "pre", pre, PRE_FORMS) if pre else 0,
         post_arguments=positional_count(number, "post", post, POST_FORMS) if post else 0,
+        build=build,
     )
 
 
@@ -153,7 +165,7 @@ def _parse_type(number: int, given: object) -> AnyType:
     )
 
 
-def _parse_functions(number: int, given: object) -> dict[str, Function]:
+def _parse_functions(number: int, kind: AnyType, given: object) -> dict[str, Function]:
     if given is None:
         return {}
     if callable(given):
@@ -164,10 +176,12 @@ def _parse_functions(number: int, given: object) -> dict[str, Function]:
             "with either or both.",
             stage=number,
         )
-    unknown = [k for k in given if k not in ("pre", "post")]
+    known = ("model", "pre", "post") if artifact_of(kind).is_built else ("pre", "post")
+    unknown = [k for k in given if k not in known]
     if unknown:
         raise InvalidStage(
-            f"Stage {number}: unknown function keys {unknown!r}; the keys are 'pre' and 'post'.",
+            f"Stage {number}: unknown function keys {unknown!r}; the keys are "
+            f"{' and '.join(map(repr, known))}.",
             stage=number,
         )
     for role, function in given.items():
@@ -180,7 +194,7 @@ def _parse_functions(number: int, given: object) -> dict[str, Function]:
     return {role: f for role, f in given.items() if f is not None}
 
 
-def _parse_model(number: int, kind: AnyType, given: object) -> Path | Function:
+def _parse_model(number: int, kind: AnyType, given: object) -> Any:
     if kind is not ModelType.PYTHON:
         return _parse_source(number, kind, given)
     if not callable(given):
@@ -193,11 +207,15 @@ def _parse_model(number: int, kind: AnyType, given: object) -> Path | Function:
     return given
 
 
-def _parse_source(number: int, kind: AnyType, given: object) -> Path:
+def _parse_source(number: int, kind: AnyType, given: object) -> Any:
     if not isinstance(given, (str, os.PathLike)):
+        artifact = artifact_of(kind)
+        if given is not None and artifact.takes_object(given):
+            return given
+        own = f", or a model of {artifact.live}" if artifact.live else ""
         raise InvalidStage(
             f"Stage {number} ({kind.name}): the model is {_short(given)}; give the path of its "
-            f"{_noun(kind)} as str or Path.",
+            f"{_noun(kind)} as str or Path{own}.",
             stage=number,
         )
     text = os.fspath(given)

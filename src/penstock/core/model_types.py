@@ -26,7 +26,13 @@ class ModelType(str, Enum):
     SKLEARN = "sklearn"
     SKLEARN_CLASSIFIER = "sklearn_classifier"
     SKLEARN_PREPROCESSOR = "sklearn_preprocessor"
+    SKOPS = "skops"
+    LIGHTGBM = "lightgbm"
+    CATBOOST = "catboost"
     ONNX = "onnx"
+    KERAS = "keras"
+    SAFETENSORS = "safetensors"
+    TENSORFLOW = "tensorflow"
     MLFLOW = "mlflow"
     PYTHON = "python"
 
@@ -38,10 +44,24 @@ class Artifact:
     Attributes:
         suffixes: Suffixes a file may have, in lower case with their dot; empty for any.
         is_folder: Whether the source is a folder, not a file.
+        live: Top-level package of the classes of which an object may stand in place of a path;
+            empty where none may.
+        is_built: Whether a file may hold weights only, for what the stage's `model` makes.
     """
 
     suffixes: tuple[str, ...] = ()
     is_folder: bool = False
+    live: str = ""
+    is_built: bool = False
+
+    def takes_object(self, given: object) -> bool:
+        """Whether `given` may stand in place of a path: an object of the type's own library."""
+        homes = {kind.__module__.partition(".")[0] for kind in type(given).__mro__}
+        return bool(self.live) and (self.live == ANY_OBJECT or self.live in homes)
+
+
+#: `Artifact.live` of types that judge their objects themselves.
+ANY_OBJECT = "*"
 
 
 @dataclass(frozen=True)
@@ -81,16 +101,23 @@ AnyType = ModelType | PluginType
 _BUILT_IN = frozenset(kind.value for kind in ModelType)
 
 _PICKLE = (".pkl", ".joblib")
+_SKLEARN = (*_PICKLE, ".skops")
 
 #: What each built-in type loads.
 ARTIFACTS: dict[ModelType, Artifact] = {
-    ModelType.TORCH: Artifact(),
-    ModelType.XGBOOST_CLASSIFIER: Artifact((".json", ".ubj", ".pkl")),
-    ModelType.XGBOOST_REGRESSOR: Artifact((".json", ".ubj", ".pkl")),
-    ModelType.SKLEARN: Artifact(_PICKLE),
-    ModelType.SKLEARN_CLASSIFIER: Artifact(_PICKLE),
-    ModelType.SKLEARN_PREPROCESSOR: Artifact(_PICKLE),
-    ModelType.ONNX: Artifact((".onnx",)),
+    ModelType.TORCH: Artifact(live="torch", is_built=True),
+    ModelType.XGBOOST_CLASSIFIER: Artifact((".json", ".ubj", ".pkl"), live="xgboost"),
+    ModelType.XGBOOST_REGRESSOR: Artifact((".json", ".ubj", ".pkl"), live="xgboost"),
+    ModelType.SKLEARN: Artifact(_SKLEARN, live="sklearn"),
+    ModelType.SKLEARN_CLASSIFIER: Artifact(_SKLEARN, live="sklearn"),
+    ModelType.SKLEARN_PREPROCESSOR: Artifact(_SKLEARN, live="sklearn"),
+    ModelType.SKOPS: Artifact((".skops",), live="sklearn"),
+    ModelType.LIGHTGBM: Artifact((".txt", ".lgb", ".model", *_PICKLE), live="lightgbm"),
+    ModelType.CATBOOST: Artifact((".cbm", ".json", *_PICKLE), live="catboost"),
+    ModelType.ONNX: Artifact((".onnx",), live="onnx"),
+    ModelType.KERAS: Artifact((".keras",), live="keras"),
+    ModelType.SAFETENSORS: Artifact((".safetensors",), live="torch", is_built=True),
+    ModelType.TENSORFLOW: Artifact(is_folder=True),
     ModelType.MLFLOW: Artifact(is_folder=True),
     ModelType.PYTHON: Artifact(),
 }
@@ -109,5 +136,5 @@ def built_in(value: str) -> ModelType | None:
 def artifact_of(kind: AnyType) -> Artifact:
     """Return what the source of a model type is."""
     if isinstance(kind, PluginType):
-        return Artifact(kind.suffixes, kind.is_folder)
+        return Artifact(kind.suffixes, kind.is_folder, live=ANY_OBJECT)
     return ARTIFACTS[kind]

@@ -30,6 +30,8 @@ class EnvironmentInfo(msgspec.Struct, frozen=True):
         packages: Versions by canonical distribution name.
         modules: Importable top-level modules, the standard library's among them, sorted.
         model_types: Values of the model types that installed packages add, sorted.
+        models_with_code: `"allow"`, or `"refuse"` where models that can run code when they are
+            loaded are refused.
     """
 
     penstock: str
@@ -37,6 +39,7 @@ class EnvironmentInfo(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     modules: list[str]
     model_types: list[str] = []
+    models_with_code: str = "allow"
 
 
 def describe(path: Sequence[str] | None = None) -> EnvironmentInfo:

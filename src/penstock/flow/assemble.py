@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,10 +74,14 @@ def assemble(
                 loaded = _unpack(manifest, function, blob_paths, number, role)
                 functions[role] = (loaded, function.arguments)
         model: ModelFile | Callable[..., Any]
-        if entry.function is not None:
-            model = _unpack(manifest, entry.function, blob_paths, number, "model")
+        own = entry.function
+        made: Callable[..., Any] | None = None
+        if own is not None:
+            made = _unpack(manifest, own, blob_paths, number, "model")
+        if made is not None and entry.is_function:
+            model = made
         else:
-            model = _model_file(entry, blob_paths, number, scratch)
+            model = replace(_model_file(entry, blob_paths, number, scratch), build=made)
         parts.append(_Part(_model_type(entry.model_type, number), model, functions))
     return _build(parts, threads, max_batch)
 
@@ -91,7 +95,7 @@ def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> Loa
     parts = [
         _Part(
             stage.model_type,
-            ModelFile(stage.source, stage.title)
+            ModelFile(stage.source, stage.title, stage.build)
             if isinstance(stage.source, Path)
             else stage.source,
             {

@@ -8,6 +8,8 @@ takes (`penstock.flow.coerce`) and then calls `predict`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -22,10 +24,14 @@ Takes = Literal["tensor", "table", "feed", "any"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model's file or folder: where it is, and the name it had on the user's machine."""
+    """A model's file or folder: where it is, and the name it had on the user's machine.
+
+    `build` makes the module that weights belong to, where a stage says so.
+    """
 
     path: Path
     name: str
+    build: Callable[[], Any] | None = None
 
     @property
     def suffix(self) -> str:
@@ -115,6 +121,26 @@ def read_pickle(source: ModelFile) -> Any:
             f"{source.name} is not a complete pickle file: {str(error) or type(error).__name__}.",
             hint='Save it with pickle.dump(model, open("model.pkl", "wb")) and close the file.',
         ) from error
+
+
+def read_any_pickle(source: ModelFile) -> Any:
+    """Return the object in a file of pickle, cloudpickle or joblib, whatever its suffix.
+
+    Raises:
+        LoadFailed: As `read_pickle`.
+    """
+    if source.suffix == ".joblib":
+        import joblib
+
+        return joblib.load(source.path)
+    try:
+        return read_pickle(source)
+    except LoadFailed:
+        with suppress(Exception):  # many people name the files of joblib.dump .pkl
+            import joblib
+
+            return joblib.load(source.path)
+        raise
 
 
 def wrong_content(source: ModelFile, model_type: AnyType, found: Any, wanted: str) -> LoadFailed:

@@ -24,7 +24,13 @@ _FAMILIES: dict[ModelType, str] = {
     ModelType.SKLEARN: "sklearn",
     ModelType.SKLEARN_CLASSIFIER: "sklearn",
     ModelType.SKLEARN_PREPROCESSOR: "sklearn",
+    ModelType.SKOPS: "skops",
+    ModelType.LIGHTGBM: "lightgbm",
+    ModelType.CATBOOST: "catboost",
     ModelType.ONNX: "onnx",
+    ModelType.KERAS: "keras",
+    ModelType.SAFETENSORS: "safetensors",
+    ModelType.TENSORFLOW: "tensorflow",
     ModelType.MLFLOW: "mlflow",
 }
 
@@ -32,7 +38,13 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "torch": ("numpy", "torch"),
     "xgboost": ("numpy", "scipy.sparse", "scipy.special", "xgboost"),
     "sklearn": ("numpy", "scipy.sparse", "joblib", "sklearn", "sklearn.pipeline"),
+    "skops": ("numpy", "scipy.sparse", "sklearn", "sklearn.pipeline", "skops.io"),
+    "lightgbm": ("numpy", "scipy.sparse", "lightgbm"),
+    "catboost": ("numpy", "catboost"),
     "onnx": ("numpy", "onnxruntime"),
+    "keras": ("numpy",),
+    "safetensors": ("numpy", "torch", "safetensors.torch"),
+    "tensorflow": ("numpy",),
     "mlflow": ("numpy", "pandas", "mlflow.pyfunc"),
 }
 

@@ -225,7 +225,9 @@ def _parts(
         projects=projects,
         blobs=Blobs(store, database),
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
-        deploys=Deploys(database, serving, store, endpoint),
+        deploys=Deploys(
+            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+        ),
         versions=versions,
         runs=runs,
         deliveries=webhooks.deliveries,

@@ -157,7 +157,7 @@ def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_refused_naming_the_right_suffixes(
     tmp_path: Path, kind: ModelType
 ) -> None:
-    path = tmp_path / "model.txt"
+    path = tmp_path / "model.doc"
     path.touch()
     with pytest.raises(MissingModelFile, match=ARTIFACTS[kind].suffixes[0]):
         Flow.parse([(kind, path)])

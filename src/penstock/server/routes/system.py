@@ -42,6 +42,7 @@ class Environment(msgspec.Struct, frozen=True):
     modules: list[str]
     limits: Limits
     model_types: list[str]
+    models_with_code: str
 
 
 class ProjectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,6 +78,7 @@ async def environment(_request: Request, parts: Parts) -> Response:
             info.modules,
             limits,
             info.model_types,
+            settings.models_with_code,
         )
     )
 
