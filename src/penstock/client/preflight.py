@@ -27,8 +27,11 @@ from penstock.codec.bundle import (
 )
 from penstock.codec.captures import WARN_BYTES, size_text
 from penstock.codec.functions import PackedFunction, check_interpreter, make_blob, pack_function
+from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
+from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
+from penstock.core.model_types import PluginType
 from penstock.environments.check import Need, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -100,11 +103,14 @@ class _Preflight:
         self._blobs: dict[str, Source] = {}
         self._warnings: list[str] = []
         self._captured: list[str] = []
+        self._requirements: list[str] = []
 
     def run(
         self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
     ) -> Prepared:
+        self._requirements = list(requirements)
         models = [read_model(n, stage) for n, stage in enumerate(self._flow.stages, 1)]
+        self._check_policy(models)
         self._check_interpreter(models)
         stages = [
             self._stage(number, stage, model)
@@ -116,7 +122,7 @@ class _Preflight:
             penstock=_version("penstock"),
             cloudpickle=_version("cloudpickle"),
             modules=self._modules(),
-            requirements=list(requirements),
+            requirements=self._requirements,
             packages=self._packages(),
             example=self._example(example, example_files),
         )
@@ -124,12 +130,31 @@ class _Preflight:
         warnings = [*self._scanner.warnings, *self._warnings]
         return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
 
+    def _check_policy(self, models: Sequence[ModelFile | None]) -> None:
+        """Refuse here what the server would refuse after the upload."""
+        info = self._environment
+        if info is None:
+            return
+        for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
+            if model is not None and model.code and info.models_with_code == "refuse":
+                raise runs_code(number, stage.title, model.code)
+            kind = stage.model_type
+            known = not isinstance(kind, PluginType) or kind.value in info.model_types
+            if not known and not self._requirements:
+                raise MissingImports(
+                    f"Stage {number} has the model type {kind.value!r}, which no package on the "
+                    "server adds.",
+                    stage=number,
+                    hint="Install the package that defines it beside the server, or add it to "
+                    "requirements.",
+                )
+
     def _check_interpreter(self, models: Sequence[ModelFile | None]) -> None:
         if self._environment is None:
             return
         here, there = Interpreter.current(), self._environment.interpreter
         for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
-            roles = [*stage.functions(), *([] if model else ["model"])]
+            roles = [*stage.functions(), *([] if model and not stage.build else ["model"])]
             for role in roles:
                 what = f"`{role}` of stage {number} is"
                 check_interpreter(here, there, what=what, stage=number, role=role)
@@ -140,20 +165,29 @@ class _Preflight:
     def _stage(self, number: int, stage: Stage, model: ModelFile | None) -> StageEntry:
         kind = stage.model_type.value
         if model is None:
-            assert not isinstance(stage.source, Path)
             own = self._function(number, "model", stage, stage.source)
-            return StageEntry(kind, own.pickle, **self._functions(number, stage), function=own)
-        self._blobs[model.blob.sha256] = model.path
+            return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
+        self._blobs.update(model.sources)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
-        return StageEntry(kind, model.blob, **self._functions(number, stage))
+        functions = self._functions(number, stage)
+        build = stage.build and self._function(number, "model", stage, stage.build)
+        return StageEntry(
+            kind,
+            model.blob,
+            *functions,
+            function=build,
+            files=model.files,
+            runs_code=bool(model.code),
+        )
 
-    def _functions(self, number: int, stage: Stage) -> dict[str, FunctionEntry]:
-        return {
-            role: self._function(number, role, stage, function)
-            for role, function in stage.functions().items()
-        }
+    def _functions(
+        self, number: int, stage: Stage
+    ) -> tuple[FunctionEntry | None, FunctionEntry | None]:
+        given = stage.functions()
+        packed = {role: self._function(number, role, stage, f) for role, f in given.items()}
+        return packed.get("pre"), packed.get("post")
 
     def _function(
         self, number: int, role: str, stage: Stage, function: Callable[..., Any]

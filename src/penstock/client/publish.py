@@ -14,8 +14,9 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from penstock.client.config import resolve
+from penstock.client.config import Target, resolve
 from penstock.client.endpoint import Endpoint
+from penstock.client.live import saved
 from penstock.client.local import difference, expected_answer, frameworks_in_use
 from penstock.client.preflight import Prepared, prepare
 from penstock.client.progress import Reporter
@@ -127,12 +128,24 @@ def publish(
     reporter = Reporter(options.quiet)
     project = options.project or _project(session, target.project)
     reporter.step(f"Server {session.server}, project {project}")
+    environment = _environment(session)
+    with saved(flow, environment.modules) as ready:
+        return _publish(ready, name, session, target, project, environment, options, reporter)
+
+
+def _publish(
+    flow: Flow,
+    name: str,
+    session: Session,
+    target: Target,
+    project: str,
+    environment: EnvironmentInfo,
+    options: Options,
+    reporter: Reporter,
+) -> Endpoint:
+    """Deploy a flow whose models are all files."""
     prepared = prepare(
-        flow,
-        options.requirements,
-        options.example,
-        options.example_files,
-        _environment(session),
+        flow, options.requirements, options.example, options.example_files, environment
     )
     _report_capture(prepared, reporter)
     checked, expected = _answer_here(flow, options, reporter)
@@ -173,7 +186,8 @@ def _project(session: Session, usual: str | None) -> str:
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
     for number, stage in enumerate(prepared.manifest.stages, 1):
         size = size_text(stage.model.size)
-        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size})")
+        code = ", runs code on load" if stage.runs_code else ""
+        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size}{code})")
     for line in prepared.captured:
         reporter.detail(line)
     for warning in prepared.warnings:

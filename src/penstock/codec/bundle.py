@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.codec.model_folders import check_paths, listing_digest
 from penstock.core.errors import InvalidManifest
 from penstock.core.interpreter import Interpreter as Interpreter  # noqa: PLC0414 - re-exported
 from penstock.core.names import is_sha256
@@ -55,19 +56,41 @@ class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imports: list[Imported] = []
 
 
+class FolderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a model that is a folder. `path` is relative, with forward slashes."""
+
+    path: str
+    blob: Blob
+
+
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One stage. A `PYTHON` stage has a `function`, whose pickle is its model."""
+    """One stage. A `PYTHON` stage has a `function`, whose pickle is its model.
+
+    `runs_code` says whether loading the model's files can run code; None where there are none.
+    Where the model is a file of weights, `function` makes the module that they belong to.
+
+    A model that is a folder has `files`. Its `model` then is no blob that is stored, but says what
+    the folder is called, how large its files are together, and which folder it is: its `sha256` is
+    the digest of the files' paths and digests (`penstock.codec.model_folders.listing_digest`).
+    """
 
     model_type: str
     model: Blob
     pre: FunctionEntry | None = None
     post: FunctionEntry | None = None
     function: FunctionEntry | None = None
+    files: list[FolderFile] = []
+    runs_code: bool | None = None
 
     @property
     def title(self) -> str:
         """What people call the model: its file's name, or its function's name."""
-        return self.function.name if self.function is not None else self.model.name
+        return self.function.name if self.is_function and self.function else self.model.name
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the model is the function itself, not what it makes for a file of weights."""
+        return self.function is not None and self.function.pickle.sha256 == self.model.sha256
 
     def functions(self) -> dict[str, FunctionEntry]:
         """Return the stage's functions by role: `"model"`, `"pre"`, `"post"`."""
@@ -106,7 +129,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return every blob of the bundle by SHA-256."""
         found: list[Blob] = []
         for stage in self.stages:
-            found.append(stage.model)
+            found.extend([file.blob for file in stage.files] or [stage.model])
             for entry in stage.functions().values():
                 found.append(entry.pickle)
                 if entry.source is not None:
@@ -161,7 +184,22 @@ def read_manifest(raw: bytes) -> Manifest:
             raise InvalidManifest(f"{sha256!r} ({blob.name!r}) is not a SHA-256 with a size.")
     for module in manifest.modules:
         check_module_path(module.path)
+    for stage in manifest.stages:
+        _check_folder(stage)
     return manifest
+
+
+def _check_folder(stage: StageEntry) -> None:
+    if not stage.files:
+        return
+    check_paths([file.path for file in stage.files])
+    digest = listing_digest((file.path, file.blob.sha256) for file in stage.files)
+    size = sum(file.blob.size for file in stage.files)
+    if stage.model.sha256 != digest or stage.model.size != size:
+        raise InvalidManifest(
+            f"The folder {stage.model.name!r} is not described by its files: their digest is "
+            f"{digest} and their size {size}."
+        )
 
 
 def check_module_path(path: str) -> str:

@@ -34,13 +34,17 @@ class FunctionView(msgspec.Struct, frozen=True):
 
 
 class StageView(msgspec.Struct, frozen=True):
-    """One stage of a version."""
+    """One stage of a version.
+
+    `runs_code` says whether loading the model's files can run code; null for a function.
+    """
 
     model_type: str
     model: str
     size_bytes: int
     pre: FunctionView | None = None
     post: FunctionView | None = None
+    runs_code: bool | None = None
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -155,6 +159,7 @@ def stage_views(manifest: Manifest) -> list[StageView]:
             size_bytes=stage.model.size,
             pre=_function_view(stage.pre),
             post=_function_view(stage.post),
+            runs_code=stage.runs_code,
         )
         for stage in manifest.stages
     ]

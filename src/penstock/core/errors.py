@@ -194,6 +194,12 @@ class InterpreterMismatch(InvalidDeploy):
     code = "interpreter_mismatch"
 
 
+class ModelRunsCode(InvalidDeploy):
+    """A model can run code when it is loaded, and the server refuses such models."""
+
+    code = "model_runs_code"
+
+
 class InvalidManifest(InvalidDeploy):
     """An uploaded bundle does not describe itself correctly."""
 

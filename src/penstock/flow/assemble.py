@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest
+from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest, StageEntry
 from penstock.codec.functions import check_interpreter, install_modules, unpack_function
+from penstock.codec.model_folders import lay_out
 from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
-from penstock.core.flow import Flow, ModelType
+from penstock.core.flow import Flow
+from penstock.core.model_types import AnyType, ModelType, PluginType, built_in, is_type_name
 from penstock.flow.async_function import processing
 from penstock.flow.coerce import converter
 from penstock.flow.loaded import LoadedFlow
@@ -32,7 +34,7 @@ from penstock.loaders.registry import load_model
 class _Part:
     """What a stage is made of, wherever it came from. Functions by role, with their arguments."""
 
-    model_type: ModelType
+    model_type: AnyType
     model: ModelFile | Callable[..., Any]
     functions: dict[str, tuple[Callable[..., Any], int]]
 
@@ -52,7 +54,8 @@ def assemble(
         blob_paths: Path of each blob by SHA-256.
         threads: Threads a model call may use.
         max_batch: Most rows of one joined model call; 1 turns joining off.
-        scratch: Folder for the bundle's local modules; by default a fresh temporary folder.
+        scratch: Folder for `modules`, the bundle's local modules, and `models`, models that are
+            folders; by default a fresh temporary folder.
 
     Raises:
         LoadFailed: A function or model does not load; `stage` and `function` say which.
@@ -61,8 +64,8 @@ def assemble(
     if manifest.has_functions():
         check_interpreter(manifest.interpreter, Interpreter.current())
     if manifest.modules:
-        folder = scratch or Path(tempfile.mkdtemp(prefix="penstock-modules-"))
-        install_modules(manifest, blob_paths, folder)
+        folder = scratch or _temporary()
+        install_modules(manifest, blob_paths, folder / "modules")
     parts = []
     for number, entry in enumerate(manifest.stages, 1):
         functions: dict[str, tuple[Callable[..., Any], int]] = {}
@@ -71,11 +74,14 @@ def assemble(
                 loaded = _unpack(manifest, function, blob_paths, number, role)
                 functions[role] = (loaded, function.arguments)
         model: ModelFile | Callable[..., Any]
-        if entry.function is not None:
-            model = _unpack(manifest, entry.function, blob_paths, number, "model")
+        own = entry.function
+        made: Callable[..., Any] | None = None
+        if own is not None:
+            made = _unpack(manifest, own, blob_paths, number, "model")
+        if made is not None and entry.is_function:
+            model = made
         else:
-            path = _blob(blob_paths, entry.model, number)
-            model = ModelFile(path, Path(entry.model.name).name)
+            model = replace(_model_file(entry, blob_paths, number, scratch), build=made)
         parts.append(_Part(_model_type(entry.model_type, number), model, functions))
     return _build(parts, threads, max_batch)
 
@@ -89,7 +95,7 @@ def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> Loa
     parts = [
         _Part(
             stage.model_type,
-            ModelFile(stage.source, stage.title)
+            ModelFile(stage.source, stage.title, stage.build)
             if isinstance(stage.source, Path)
             else stage.source,
             {
@@ -116,6 +122,20 @@ def _unpack(
     return function
 
 
+def _model_file(
+    entry: StageEntry, blob_paths: Mapping[str, str | Path], stage: int, scratch: Path | None
+) -> ModelFile:
+    name = Path(entry.model.name).name
+    if not entry.files:
+        return ModelFile(_blob(blob_paths, entry.model, stage), name)
+    files = {file.path: _blob(blob_paths, file.blob, stage) for file in entry.files}
+    return ModelFile(lay_out(files, (scratch or _temporary()) / "models", name), name)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="penstock-bundle-"))
+
+
 def _blob(blob_paths: Mapping[str, str | Path], blob: Blob, stage: int) -> Path:
     path = blob_paths.get(blob.sha256)
     if path is None:
@@ -123,15 +143,11 @@ def _blob(blob_paths: Mapping[str, str | Path], blob: Blob, stage: int) -> Path:
     return Path(path)
 
 
-def _model_type(text: str, stage: int) -> ModelType:
-    try:
-        return ModelType(text)
-    except ValueError:
-        raise InvalidManifest(
-            f"Stage {stage} has the unknown model type {text!r}.",
-            stage=stage,
-            hint="Install the same version of penstock on both sides.",
-        ) from None
+def _model_type(text: str, stage: int) -> AnyType:
+    kind = built_in(text) or (PluginType(text) if is_type_name(text) else None)
+    if kind is None:
+        raise InvalidManifest(f"Stage {stage} has the model type {text!r}.", stage=stage)
+    return kind
 
 
 def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:

@@ -38,11 +38,12 @@ ANY_KEY: Literal["any"] = "any"
 
 
 class Installed(NamedTuple):
-    """What functions and models meet on this server: interpreter, distributions, modules."""
+    """What functions and models meet on this server: interpreter, distributions, modules, types."""
 
     interpreter: Interpreter
     packages: dict[str, str]
     modules: list[str]
+    model_types: list[str]
 
 
 @dataclass(frozen=True)

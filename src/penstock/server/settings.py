@@ -231,6 +231,11 @@ class Settings:
         "quicker, the idle server larger.",
         "",
     )
+    models_with_code: str = _option(
+        "Whether models are taken that can run code when they are loaded, such as pickles.",
+        "allow",
+        choices=("allow", "refuse"),
+    )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
     )

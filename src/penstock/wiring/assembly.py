@@ -245,7 +245,9 @@ def _parts(
         projects=projects,
         blobs=Blobs(store, database),
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
-        deploys=Deploys(database, serving, store, endpoint),
+        deploys=Deploys(
+            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+        ),
         versions=versions,
         runs=runs,
         deliveries=webhooks.deliveries,
@@ -261,7 +263,7 @@ def _parts(
 
 async def _installed() -> Installed:
     found = await asyncio.to_thread(describe)
-    return Installed(found.interpreter, found.packages, found.modules)
+    return Installed(found.interpreter, found.packages, found.modules, found.model_types)
 
 
 async def _read_something(projects: Projects) -> None:

@@ -32,7 +32,7 @@ def prepare(message: Load) -> LoadedFlow:
         blobs,
         threads=message.threads,
         max_batch=message.max_batch,
-        scratch=Path(message.scratch) / "modules",
+        scratch=Path(message.scratch),
     )
 
 

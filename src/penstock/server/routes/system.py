@@ -33,7 +33,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True):
     """What functions and models meet on this server.
 
-    `packages` maps distributions to versions; `modules` are the importable top-level modules.
+    `packages` maps distributions to versions; `modules` are the importable top-level modules;
+    `model_types` are those that installed packages add to the built-in ones.
     """
 
     penstock: str
@@ -41,6 +42,8 @@ class Environment(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     modules: list[str]
     limits: Limits
+    model_types: list[str]
+    models_with_code: str
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
@@ -80,7 +83,15 @@ async def environment(_request: Request, parts: Parts) -> Response:
     )
     info = await parts.environment()
     return json_answer(
-        Environment(parts.version, info.interpreter, info.packages, info.modules, limits)
+        Environment(
+            parts.version,
+            info.interpreter,
+            info.packages,
+            info.modules,
+            limits,
+            info.model_types,
+            settings.models_with_code,
+        )
     )
 
 
