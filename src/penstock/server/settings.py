@@ -188,6 +188,38 @@ class Settings:
         "quicker, the idle server larger.",
         "",
     )
+    keep_successes: str = _option(
+        "Which calls that went well are kept as runs: none, some (a sample of each version) or "
+        "all. Calls that failed are always kept.",
+        "some",
+        choices=("none", "some", "all"),
+    )
+    keep_successes_per_minute: float = _option(
+        "With keep_successes=some: calls of one version that are kept in a minute.",
+        12.0,
+        least=0.1,
+        most=6000,
+    )
+    samples: str = _option(
+        "What is kept and shown of the inputs and results of runs: full, redacted (types instead "
+        "of values) or off.",
+        "full",
+        choices=("full", "redacted", "off"),
+    )
+    sample_bytes: int = _option(
+        "Most bytes that are kept of an input, and of a result.",
+        64 * 1024,
+        least=256,
+        most=16 * MIB,
+    )
+    insight_bytes: int = _option(
+        "Largest size of the file of kept calls, logs and figures; the oldest go first.",
+        GIB,
+        least=16 * MIB,
+    )
+    log_lines: int = _option(
+        "Lines that functions printed and logged that are kept.", 500_000, least=1000
+    )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
     )

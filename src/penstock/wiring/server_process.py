@@ -140,7 +140,7 @@ class ServerProcess:
         self.announcement = announcement
         self._gateway = gateway
         self._group = group
-        self._aside = [asyncio.create_task(work) for work in (house.keep_tidy(), house.warm())]
+        self._aside = [asyncio.create_task(work) for work in house.aside()]
 
     @classmethod
     async def start(
@@ -155,6 +155,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
+            await house.insight.recorder.start()
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.engine.base import MemoryHandler, VersionSpec
+from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
@@ -27,10 +27,15 @@ class LocalEngine:
         memory: Answers the workers' memory requests.
         scratch: A folder for the workers' working directories; emptied at start.
         options: Settings.
+        on_said: Gets every line that workers print.
     """
 
     def __init__(
-        self, memory: MemoryHandler, scratch: Path, options: EngineOptions | None = None
+        self,
+        memory: MemoryHandler,
+        scratch: Path,
+        options: EngineOptions | None = None,
+        on_said: SaidHandler = lambda _key, _said: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options or EngineOptions()
@@ -47,7 +52,7 @@ class LocalEngine:
             self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
             launcher = ForkLauncher(self._zygote, spawn)
         self._around = Surroundings(
-            self._loop, self._options, launcher, launcher, self._orphans, memory
+            self._loop, self._options, launcher, launcher, self._orphans, memory, on_said
         )
         self._closed = False
         self._warming: set[asyncio.Task[None]] = set()

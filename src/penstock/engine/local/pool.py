@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import uuid
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class LocalPool:
         self._spec = spec
         self._scratch = scratch
         self._on_stopped = on_stopped
-        self._tail = LogTail(on_line)
+        self._tail = LogTail(on_line, partial(around.on_said, spec.key))
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle
