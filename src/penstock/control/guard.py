@@ -154,7 +154,7 @@ class Guard:
     """The versions in their first minutes. Every method runs on the event loop.
 
     Args:
-        serving: Routes and pools; set its `on_switch` to `watch`.
+        serving: Routes and pools; `watch` is told of its switches.
         window_s: Length of the first minutes, in seconds.
         least_calls: Calls that must be answered before errors count.
         judge_functions: Whether functions and models that fail every call count.

@@ -55,7 +55,7 @@ class Serving:
         self._scalings: dict[Name, Scaling] = {}
         pools.scale_of = self.scale_of
         #: Told of every switch: the version that serves now, the one before it.
-        self.on_switch: Callable[[VersionRecord, VersionRecord | None], None] | None = None
+        self.on_switch: list[Callable[[VersionRecord, VersionRecord | None], None]] = []
 
     def lock(self, project: str, name: str) -> asyncio.Lock:
         """Return the lock that serialises changes of one deployment."""
@@ -131,8 +131,8 @@ class Serving:
         fault("serving.switched")
         if before is not None and before.number != record.number:
             self.withdraw_version(key_of(before))
-        if self.on_switch is not None:
-            self.on_switch(record, before)
+        for tell in self.on_switch:
+            tell(record, before)
 
     def _serve(self, record: VersionRecord, pool: Pool) -> None:
         name = (record.project, record.deployment)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from penstock.codec.log_lines import Said
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
 from penstock.engine.sandbox.state import SandboxState
@@ -252,3 +253,6 @@ class Engine(Protocol):
 
 #: Answers what a worker asks on its memory socket. A descriptor in the request stays the engine's.
 MemoryHandler = Callable[[VersionKey, WorkerRequest], Awaitable[WorkerAnswer]]
+
+#: Gets the lines that workers of a version print, each with the run that printed it.
+SaidHandler = Callable[[VersionKey, list[Said]], None]

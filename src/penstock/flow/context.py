@@ -36,9 +36,13 @@ class Run:
         memory: Values saved by this run so far, or None when it saved and read none.
         deadline_ns: `time.monotonic_ns()` by which it must be answered; 0 for no limit.
         spent_ns: Nanoseconds of each step so far, in the order of the flow's steps.
+        at: The stage and function whose code runs, for what it prints.
+        joined: For each model call that answered other runs too: the index of its time in
+            `spent_ns`, how many runs it answered and with how many rows.
     """
 
     __slots__ = (
+        "at",
         "count",
         "data",
         "deadline_ns",
@@ -47,6 +51,7 @@ class Run:
         "folder",
         "form",
         "id",
+        "joined",
         "memory",
         "space",
         "spent_ns",
@@ -74,6 +79,8 @@ class Run:
         self.form: Any = None
         self.memory: RunMemory | None = None
         self.spent_ns: list[int] = []
+        self.at: tuple[int, str] = (0, "")
+        self.joined: tuple[tuple[int, int, int], ...] = ()
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""

@@ -31,6 +31,7 @@ from penstock.flow.execute import At
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.publish import publish_all
 from penstock.flow.space import Ask, MemorySpace
+from penstock.flow.timing_texts import TimingTexts
 
 _MILLION = 1e6
 
@@ -69,8 +70,8 @@ class FlowService:
         self._desk = Desk(scratch)
         self._desk.open()
         flow.stop_watching()
-        steps = ("queue", "decode", *flow.steps, "encode")
-        self._timing = ", ".join(f"{step};dur=%b" for step in steps).encode()
+        self._texts = TimingTexts(flow.steps)
+        self._timing = self._texts.alone
         self._at = at
         self._notice = notice
         self._flow.joining_changed()  # what is known from the start is in the first facts
@@ -180,15 +181,17 @@ class FlowService:
     def _reply(self, call: CallFrame, run: Run, answer: Answer, began: int) -> ReplyFrame:
         if run.error is not None:
             error, run.error = run.error, None  # lets go of the traceback and all it holds
-            return self._refuse(call, error, began)
+            return self._refuse(call, run, error, began)
         spent = (began - call.arrived_ns, *run.spent_ns)
         media, body = answer
-        return ReplyFrame(call.call_id, b"", media, self._timing % milliseconds(spent), body)
+        text = self._texts.joined(run.joined) if run.joined else self._timing
+        return ReplyFrame(call.call_id, b"", media, text % milliseconds(spent), body)
 
-    @staticmethod
-    def _refuse(call: CallFrame, error: PenstockError, began: int) -> ReplyFrame:
+    def _refuse(self, call: CallFrame, run: Run, error: PenstockError, began: int) -> ReplyFrame:
+        """Answer with an error; its timing has the steps up to the one that failed."""
         body = error_body(error, call.run_id, bool(call.flags & SHOW_TRACEBACK))
-        timing = b"queue;dur=%.3f" % ((began - call.arrived_ns) / _MILLION)
+        spent = (began - call.arrived_ns, *run.spent_ns)
+        timing = self._texts.begun(len(spent), run.joined) % milliseconds(spent)
         return ReplyFrame(call.call_id, error.code.encode(), MEDIA_JSON, timing, body)
 
 

@@ -20,6 +20,10 @@ from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.insight.run_details import Details
+from penstock.control.insight.run_list import RunLists
+from penstock.control.insight.run_logs import Logs
+from penstock.control.insight.series import Series
 from penstock.control.keys import Keys
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
@@ -44,6 +48,16 @@ class Installed(NamedTuple):
     packages: dict[str, str]
     modules: list[str]
     model_types: list[str]
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What the handlers that show what calls did act on."""
+
+    series: Series
+    runs: RunLists
+    details: Details
+    logs: Logs
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ class Parts:
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
     uploads: Uploads
+    insight: Insight
     predict: Callable[[Request], Awaitable[Response]]
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]

@@ -1,8 +1,7 @@
 """Every option of the server, in one frozen object.
 
 An option is taken from the argument (`penstock serve --port`), else from its environment variable
-(`PENSTOCK_PORT`), else from its default. `penstock.cli.serve` calls `load_settings` once; the
-documentation is generated from `describe_settings`.
+(`PENSTOCK_PORT`), else from its default; `load_settings` does that.
 """
 
 # ruff: noqa: RUF009 - `_option` makes a dataclass field
@@ -10,16 +9,15 @@ documentation is generated from `describe_settings`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from penstock.core.errors import InvalidSetting
+from typing import Any
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+#: What the environment variables begin with.
 PREFIX = "PENSTOCK_"
 
 
@@ -236,6 +234,38 @@ class Settings:
         "allow",
         choices=("allow", "refuse"),
     )
+    keep_successes: str = _option(
+        "Which calls that went well are kept as runs: none, some (a sample of each version) or "
+        "all. Calls that failed are always kept.",
+        "some",
+        choices=("none", "some", "all"),
+    )
+    keep_successes_per_minute: float = _option(
+        "With keep_successes=some: calls of one version that are kept in a minute.",
+        12.0,
+        least=0.1,
+        most=6000,
+    )
+    samples: str = _option(
+        "What is kept and shown of the inputs and results of runs: full, redacted (types instead "
+        "of values) or off.",
+        "full",
+        choices=("full", "redacted", "off"),
+    )
+    sample_bytes: int = _option(
+        "Most bytes that are kept of an input, and of a result.",
+        64 * 1024,
+        least=256,
+        most=16 * MIB,
+    )
+    insight_bytes: int = _option(
+        "Largest size of the file of kept calls, logs and figures; the oldest go first.",
+        GIB,
+        least=16 * MIB,
+    )
+    log_lines: int = _option(
+        "Lines that functions printed and logged that are kept.", 500_000, least=1000
+    )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
     )
@@ -246,79 +276,3 @@ class Settings:
         "Most bytes of saved values in one deployment.", 256 * MIB, least=1024
     )
     memory_names: int = _option("Most saved names in one deployment.", 100_000, least=1)
-
-
-class SettingDoc(NamedTuple):
-    """One option as the documentation shows it."""
-
-    name: str
-    environment: str
-    type: str
-    default: str
-    doc: str
-
-
-def load_settings(
-    arguments: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
-) -> Settings:
-    """Return the settings: argument, else environment, else default.
-
-    Args:
-        arguments: Option name to value; None values count as not given.
-        environ: Environment variables; `os.environ` by default.
-
-    Raises:
-        InvalidSetting: A value is of the wrong kind or out of range; the message names where it
-            came from.
-    """
-    given = {k: v for k, v in (arguments or {}).items() if v is not None}
-    environ = os.environ if environ is None else environ
-    taken: dict[str, Any] = {}
-    for option in fields(Settings):
-        variable = PREFIX + option.name.upper()
-        if option.name in given:
-            where, value = f"the option {option.name}", given.pop(option.name)
-        elif environ.get(variable):
-            where, value = f"the environment variable {variable}", environ[variable]
-        else:
-            continue
-        taken[option.name] = _convert(where, str(option.type), value, option.metadata)
-    if given:
-        raise InvalidSetting(f"There is no option {min(given)!r}.")
-    return Settings(**taken)
-
-
-def describe_settings() -> list[SettingDoc]:
-    """Return every option for the documentation, in the order of `Settings`."""
-    out = []
-    defaults = Settings()
-    for option in fields(Settings):
-        shown = option.metadata["shown"]
-        default = shown if shown is not None else str(getattr(defaults, option.name))
-        choices = option.metadata["choices"]
-        doc = option.metadata["doc"] + (f" One of {', '.join(choices)}." if choices else "")
-        variable = PREFIX + option.name.upper()
-        out.append(SettingDoc(option.name, variable, str(option.type), default, doc))
-    return out
-
-
-def _convert(where: str, kind: str, value: object, facts: Mapping[str, Any]) -> Any:
-    if kind == "Path":
-        return Path(str(value)).expanduser().absolute()
-    if kind == "str":
-        text = str(value)
-        if facts["choices"] and text not in facts["choices"]:
-            raise InvalidSetting(
-                f"{where} is {text!r}; it must be one of {', '.join(facts['choices'])}."
-            )
-        return text
-    try:
-        number = int(str(value)) if kind == "int" else float(str(value))
-    except ValueError:
-        wanted = "a whole number" if kind == "int" else "a number"
-        raise InvalidSetting(f"{where} is {value!r}; it must be {wanted}.") from None
-    least, most = facts["least"], facts["most"]
-    if not (least is None or number >= least) or not (most is None or number <= most):
-        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise InvalidSetting(f"{where} is {number}; it must be {bounds}.")
-    return number

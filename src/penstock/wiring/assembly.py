@@ -10,21 +10,23 @@ import dataclasses
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
+from penstock.codec.log_lines import Said
 from penstock.control.blobs import Blobs
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
 from penstock.control.guard import Guard
+from penstock.control.insight.run_logs import Logs
 from penstock.control.keys import Keys
 from penstock.control.memory import Memory
-from penstock.control.pools import Pools
+from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
@@ -35,7 +37,7 @@ from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
 from penstock.dashboard.pages import Dashboard
-from penstock.engine.base import Engine
+from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
 from penstock.environments.describe import describe
@@ -54,6 +56,7 @@ from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
+from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.run_parts import make_runs
 from penstock.wiring.sandbox_parts import sandbox_options
 
@@ -74,6 +77,7 @@ class House:
     predictor: Predictor
     desk: RunDesk
     webhooks: Webhooks
+    insight: InsightParts
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
@@ -84,7 +88,12 @@ class House:
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
         await self.webhooks.close()
+        await self.insight.close()
         await self.database.close()
+
+    def aside(self) -> list[Coroutine[None, None, None]]:
+        """Return what goes on beside serving, until cancelled."""
+        return [self.keep_tidy(), self.warm(), self.insight.keep_small()]
 
     async def warm(self) -> None:
         """Import the modules named by the setting `preload`; what fails is logged."""
@@ -121,7 +130,9 @@ async def open_database(settings: Settings, folder: DataFolder) -> Database:
     )
 
 
-def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequests) -> Engine:
+def local_engine(
+    settings: Settings, folder: DataFolder, requests: WorkerRequests, on_said: SaidHandler
+) -> Engine:
     """Return the engine that runs versions as processes of this machine."""
     options = EngineOptions(
         load_timeout_s=settings.load_timeout_s,
@@ -130,7 +141,7 @@ def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequest
     )
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)
-    return LocalEngine(requests.answer, folder.scratch, options)
+    return LocalEngine(requests.answer, folder.scratch, options, on_said)
 
 
 def gateway_limits(settings: Settings) -> Limits:
@@ -159,7 +170,7 @@ async def build_house(
     folder: DataFolder,
     database: Database,
     url: str,
-    engine_of: Callable[[Settings, DataFolder, WorkerRequests], Engine] | None = None,
+    engine_of: Callable[[Settings, DataFolder, WorkerRequests, SaidHandler], Engine] | None = None,
 ) -> House:
     """Join the parts over an open database.
 
@@ -176,10 +187,19 @@ async def build_house(
     store = FileBlobs(folder.blobs)
     uploads = make_uploads(settings, folder, database, url)
     requests = WorkerRequests(Memory(database), uploads)
-    engine = (engine_of or local_engine)(settings, folder, requests)
+    thread = await open_insight(folder)
+    taken: list[Logs] = []  # the engine comes before the logs it is to write to
+
+    def on_said(key: VersionKey, said: list[Said]) -> None:
+        for logs in taken:
+            logs.take(key, said)
+
+    engine = (engine_of or local_engine)(settings, folder, requests, on_said)
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
+    insight = make_insight(settings, database, thread, predictor, runs.payloads)
+    taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
     parts = _parts(
@@ -196,10 +216,11 @@ async def build_house(
         webhooks,
         uploads,
         engine,
+        insight,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
-    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, app)
+    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, insight, app)
 
 
 def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:
@@ -222,11 +243,13 @@ def _parts(
     webhooks: WebhookParts,
     uploads: Uploads,
     engine: Engine,
+    insight: InsightParts,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
 
     serving = Serving(database, pools, predictor)
+    serving.on_switch.append(lambda record, _before: insight.recorder.switched(key_of(record)))
     if settings.auto_rollback_s:
         guard = Guard(
             serving,
@@ -234,7 +257,7 @@ def _parts(
             least_calls=settings.auto_rollback_calls,
             judge_functions=settings.auto_rollback_functions == "on",
         )
-        serving.on_switch = guard.watch
+        serving.on_switch.append(guard.watch)
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     return Parts(
@@ -253,6 +276,7 @@ def _parts(
         deliveries=webhooks.deliveries,
         webhook_secrets=webhooks.secrets,
         uploads=uploads,
+        insight=insight.insight,
         predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),
         environment=_installed,
         stores_work=lambda: _read_something(projects),

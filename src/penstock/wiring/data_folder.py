@@ -1,6 +1,7 @@
 """The server's data folder: what lies where in it, and that one server at a time uses it.
 
 records.sqlite   projects, keys, deployments, versions
+insight.sqlite   calls that were kept, logs, figures over time
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
@@ -17,7 +18,7 @@ import secrets
 from pathlib import Path
 
 from penstock.core.errors import StoreError
-from penstock.server.settings import load_settings
+from penstock.server.load_settings import load_settings
 
 _SECRET_BYTES = 32
 
@@ -73,6 +74,11 @@ class DataFolder:
     def memory(self) -> Path:
         """Path of the memory's database file."""
         return self.root / "memory.sqlite"
+
+    @property
+    def insight(self) -> Path:
+        """Path of the database file of kept calls, logs and figures."""
+        return self.root / "insight.sqlite"
 
     @property
     def blobs(self) -> Path:

@@ -23,7 +23,8 @@ from pathlib import Path
 from penstock.core.errors import InvalidSetting, PenstockError
 from penstock.server.gateway.forward_desk import ForwardedRuns
 from penstock.server.gateway.listen import Gateway, create_server
-from penstock.server.settings import Settings, load_settings
+from penstock.server.load_settings import load_settings
+from penstock.server.settings import Settings
 from penstock.wiring import pickle_guard
 from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
 from penstock.wiring.data_folder import DataFolder
@@ -147,7 +148,7 @@ class ServerProcess:
         self.announcement = announcement
         self._gateway = gateway
         self._group = group
-        self._aside = [asyncio.create_task(work) for work in (house.keep_tidy(), house.warm())]
+        self._aside = [asyncio.create_task(work) for work in house.aside()]
 
     @classmethod
     async def start(
@@ -167,6 +168,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
+            await house.insight.recorder.start()
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()

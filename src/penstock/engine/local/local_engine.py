@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.engine.base import MemoryHandler, VersionSpec
+from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
 from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
@@ -31,10 +31,15 @@ class LocalEngine:
         memory: Answers the workers' memory requests.
         scratch: A folder for the workers' working directories; emptied at start.
         options: Settings.
+        on_said: Gets every line that workers print.
     """
 
     def __init__(
-        self, memory: MemoryHandler, scratch: Path, options: EngineOptions | None = None
+        self,
+        memory: MemoryHandler,
+        scratch: Path,
+        options: EngineOptions | None = None,
+        on_said: SaidHandler = lambda _key, _said: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options or EngineOptions()
@@ -55,7 +60,7 @@ class LocalEngine:
             if self._options.templates:
                 self._spare = Spare(self._loop, self._options, self._orphans, self._zygote)
         self._around = Surroundings(
-            self._loop, self._options, launcher, launcher, self._orphans, memory
+            self._loop, self._options, launcher, launcher, self._orphans, memory, on_said
         )
         sandbox = self._options.sandbox
         self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None

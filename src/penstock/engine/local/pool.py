@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from penstock.codec.sandbox import ISOLATED
@@ -56,7 +57,7 @@ class LocalPool:
         self._spec = spec
         self._home = home
         self._on_stopped = on_stopped
-        self._tail = LogTail(on_line)
+        self._tail = LogTail(on_line, partial(around.on_said, spec.key))
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle

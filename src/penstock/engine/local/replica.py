@@ -22,7 +22,14 @@ from penstock.codec.frames import (
     Stop,
 )
 from penstock.core.errors import EngineError, FrameError, LoadFailed
-from penstock.engine.base import Answer, Call, MemoryHandler, ReplicaStatus, VersionSpec
+from penstock.engine.base import (
+    Answer,
+    Call,
+    MemoryHandler,
+    ReplicaStatus,
+    SaidHandler,
+    VersionSpec,
+)
 from penstock.engine.local import begun, failures, pipes, talk
 from penstock.engine.local.begun import Place
 from penstock.engine.local.channel import Channel
@@ -51,6 +58,7 @@ class Surroundings:
     direct: ProcessLauncher
     orphans: Orphans
     memory: MemoryHandler
+    on_said: SaidHandler
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import modules ahead of the workers that need them."""
