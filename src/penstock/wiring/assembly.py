@@ -258,6 +258,7 @@ def _parts(
             judge_functions=settings.auto_rollback_functions == "on",
         )
         serving.on_switch.append(guard.watch)
+        serving.on_return.append(guard.resume)
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     return Parts(
