@@ -53,8 +53,8 @@ def errors_page() -> str:
 def settings_page() -> str:
     """The table of all server options."""
     rows = [
-        f"| `--{s.name.replace('_', '-')}` | `{s.environment}` | {s.type} | {s.default or '–'} "
-        f"| {s.doc} |"
+        f"| {f'`{s.flag}`' if s.flag else '–'} | `{s.environment}` | {s.type} "
+        f"| {s.default or '–'} | {s.doc} |"
         for s in describe_settings()
     ]
     head = ["| option | environment | type | default | meaning |", "|---|---|---|---|---|"]

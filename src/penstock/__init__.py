@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from penstock.client import secrets
     from penstock.client.api import deploy
     from penstock.client.conduit import Conduit
     from penstock.client.endpoint import Endpoint
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
     from penstock.client.start import start
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
+    from penstock.core.hardware import Hardware as hardware  # noqa: N813
     from penstock.core.model_types import PluginType
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
+    from penstock.flow.secrets import get_secret
     from penstock.flow.upload import upload
 
     __version__: str
@@ -33,16 +36,19 @@ __all__ = [
     "delete",
     "deploy",
     "get",
+    "get_secret",
+    "hardware",
     "memory",
     "model_api_request",
     "model_type",
     "run_folder",
     "save",
+    "secrets",
     "start",
     "upload",
 ]
 
-#: Where each public name lives and what it is called there.
+#: Where each public name lives and what it is called there; empty for the module itself.
 _HOMES: dict[str, tuple[str, str]] = {
     "Conduit": ("penstock.client.conduit", "Conduit"),
     "Endpoint": ("penstock.client.endpoint", "Endpoint"),
@@ -51,11 +57,14 @@ _HOMES: dict[str, tuple[str, str]] = {
     "delete": ("penstock.flow.memory", "delete"),
     "deploy": ("penstock.client.api", "deploy"),
     "get": ("penstock.flow.memory", "get"),
+    "get_secret": ("penstock.flow.secrets", "get_secret"),
+    "hardware": ("penstock.core.hardware", "Hardware"),
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),
     "run_folder": ("penstock.flow.folders", "run_folder"),
     "save": ("penstock.flow.memory", "save"),
+    "secrets": ("penstock.client.secrets", ""),
     "start": ("penstock.client.start", "start"),
     "upload": ("penstock.flow.upload", "upload"),
 }
@@ -66,7 +75,8 @@ def __getattr__(name: str) -> Any:
         value: Any = _version()
     elif name in _HOMES:
         module, attribute = _HOMES[name]
-        value = getattr(import_module(module), attribute)
+        home = import_module(module)
+        value = getattr(home, attribute) if attribute else home
     else:
         raise AttributeError(f"module 'penstock' has no attribute {name!r}")
     globals()[name] = value

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 
 import typer
 
@@ -20,11 +21,22 @@ COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("login", "penstock.cli.login", ()),
+    ("audit", "penstock.cli.audit", ()),
+]
+
+#: Groups of commands: name and module, whose `app` holds them.
+GROUPS: list[tuple[str, str]] = [
+    ("keys", "penstock.cli.keys"),
+    ("secrets", "penstock.cli.secrets"),
 ]
 
 
-def build() -> typer.Typer:
-    """Return the application with the commands of every module that can be imported here."""
+def build(only: str | None = None) -> typer.Typer:
+    """Return the application with the commands of every module that can be imported here.
+
+    Args:
+        only: The one command or group that is wanted, if that is known: the others stay unread.
+    """
     app = typer.Typer(
         help="Serve flows of models with your own processing functions.",
         no_args_is_help=True,
@@ -37,15 +49,27 @@ def build() -> typer.Typer:
         """Serve flows of models with your own processing functions."""
 
     for name, module, needs in COMMANDS:
+        if only not in {None, name}:
+            continue
         if all(importlib.util.find_spec(library) is not None for library in needs):
             app.command(name)(getattr(importlib.import_module(module), name))
+    for name, module in GROUPS:
+        if only not in {None, name}:
+            continue
+        app.add_typer(importlib.import_module(module).app, name=name, no_args_is_help=True)
     return app
+
+
+def _named() -> str | None:
+    """Return the command that the command line begins with, or None."""
+    first = sys.argv[1] if len(sys.argv) > 1 else ""
+    return first if first in {name for name, *_ in [*COMMANDS, *GROUPS]} else None
 
 
 def main() -> None:
     """Run the command line; an error of ours is printed as a sentence, without a traceback."""
     try:
-        build()()
+        build(_named())()
     except PenstockError as error:
         raise SystemExit(fail(error)) from None
 

@@ -2,49 +2,57 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import typer
 
 from penstock.cli.output import say, warn
 from penstock.client.config import profile_path, read_profile, same_server, write_profile
 from penstock.core.errors import PenstockError
-from penstock.wiring.server_process import Announcement, serve_forever
+from penstock.wiring.server_process import (
+    Announcement,
+    SettingDoc,
+    describe_settings,
+    serve_forever,
+)
+
+#: Types of options as typer takes them.
+_KINDS: dict[str, Any] = {
+    "Path": Path | None,
+    "str": str | None,
+    "int": int | None,
+    "float": float | None,
+}
+
+#: Shorter names of flags.
+_SHORT = {"data_dir": ("--data",)}
 
 
-def serve(
-    data: Annotated[Path | None, typer.Option(help="Folder for records, files, memory.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.")] = None,
-    public_url: Annotated[
-        str | None, typer.Option(help="Address that clients reach the server by.")
-    ] = None,
-    drain_s: Annotated[
-        float | None, typer.Option(help="Seconds that calls in hand get at the end.")
-    ] = None,
-    gateways: Annotated[
-        int | None, typer.Option(help="Processes that read requests on the port.")
-    ] = None,
-    tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate for HTTPS (PEM), with those above it.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
-) -> None:
-    """Start a server. Further options are read from the environment (PENSTOCK_...)."""
-    arguments = {
-        "data_dir": data,
-        "host": host,
-        "port": port,
-        "public_url": public_url,
-        "drain_s": drain_s,
-        "gateways": gateways,
-        "tls_cert": tls_cert,
-        "tls_key": tls_key,
-        "log_level": log_level,
-    }
+def serve(**arguments: object) -> None:
+    """Start a server. Every option can also be given in the environment (PENSTOCK_...)."""
     raise typer.Exit(serve_forever(arguments, announce))
+
+
+def _flag(setting: SettingDoc) -> inspect.Parameter:
+    """Return the parameter that makes typer offer an option of the server."""
+    names = [setting.flag, *_SHORT.get(setting.name, ())]
+    shown = f" Default: {setting.default}." if setting.default else ""
+    value = typer.Option(None, *names, help=setting.doc + shown)
+    return inspect.Parameter(
+        setting.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=value,
+        annotation=_KINDS[setting.type],
+    )
+
+
+_FLAGS = [_flag(setting) for setting in describe_settings() if setting.flag]
+
+# Typer reads a command's options from its signature and its annotations.
+serve.__signature__ = inspect.Signature(_FLAGS)  # type: ignore[attr-defined]
+serve.__annotations__ = {flag.name: flag.annotation for flag in _FLAGS}
 
 
 def announce(ready: Announcement) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from penstock.client.publish import Given
+    from penstock.core.hardware import Hardware
 
 
 @overload
@@ -58,7 +59,12 @@ def deploy(
     timeout_s: float = 180.0,
     max_batch: int = 256,
     max_queue: int = 1024,
-    threads: int = 1,
+    threads: int | None = None,
+    hardware: Hardware | str | None = None,
+    cpu: int | None = None,
+    memory: float | None = None,
+    gpu: int = 1,
+    secrets: Sequence[str] = (),
     auto_rollback: bool = True,
     activate: bool = True,
     check_locally: bool | None = None,
@@ -99,7 +105,14 @@ def deploy(
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call.
         max_queue: Calls that may wait for a free worker.
-        threads: Threads a model call may use.
+        threads: Threads a model call may use; as many as `cpu` by default, else 1.
+        hardware: `penstock.hardware.CPU`, or a GPU by any name. By default a GPU is used where the
+            server has one and a model can use it. Without a GPU everything runs on the CPU.
+        cpu: Cores that one worker may keep busy: threads of torch, OpenMP, XGBoost and ONNX.
+        memory: GiB of private memory that one worker may take, as `memory_limit` in bytes.
+        gpu: GPUs of one worker. A version has no more workers than there are GPUs for.
+        secrets: Names of the project's secrets that the functions may read with `get_secret`.
+            Names that are written out in a call of it need not be repeated here.
         auto_rollback: Whether the version before takes over again when this one fails in its
             first minutes.
         activate: Whether the new version shall serve.
@@ -135,6 +148,11 @@ def deploy(
         max_batch=max_batch,
         max_queue=max_queue,
         threads=threads,
+        hardware=hardware,
+        cpu=cpu,
+        memory=memory,
+        gpu=gpu,
+        secrets=secrets,
         auto_rollback=auto_rollback,
         activate=activate,
         check_locally=check_locally,

@@ -113,7 +113,9 @@ class Conduit:
         stages = self.flow
         if directory is not None and not direct_from_flow:
             stages = [_moved(stage, Path(directory)) for stage in stages]
-        self._loaded = load_here(_parsed(stages), self._options.threads)
+        self._loaded = load_here(
+            _parsed(stages), self._options.model_threads, on_gpu=self._options.on_gpu
+        )
         return self
 
     def run(
@@ -193,7 +195,9 @@ def _options(given: Given) -> Options:
             raise InvalidCall(
                 f"There is no argument {name!r}.", hint=f"The options are {', '.join(known)}."
             )
-    return Options(**given)
+    options = Options(**given)
+    options.check()
+    return options
 
 
 def _stages(flow: Sequence[Any] | None) -> list[Any]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.client.live import saved
-from penstock.core.errors import FlowError, MissingFramework
+from penstock.core.errors import FlowError, MissingFramework, SecretMissing
 from penstock.core.flow import Flow, ModelType
 from penstock.core.model_types import AnyType
 
@@ -43,8 +43,8 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 
 
-def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
-    """Return `flow` with its models loaded in this process.
+def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlow:
+    """Return `flow` with its models loaded in this process, on a GPU if that is asked for.
 
     Raises:
         MissingFramework: A model's library is not installed here.
@@ -62,7 +62,7 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
     from penstock.flow.local import LocalFlow
 
     with saved(flow) as ready:
-        return LocalFlow(ready, threads=threads)
+        return LocalFlow(ready, threads=threads, on_gpu=on_gpu)
 
 
 def frameworks_in_use(flow: Flow) -> bool:
@@ -85,8 +85,8 @@ def expected_answer(
         example: The request's data.
         files: The request's files.
         threads: Threads a model call may use.
-        required: Whether a function's import that fails here is an error; when False the example
-            is left to the server then.
+        required: Whether a function's import or secret that is missing here is an error; when
+            False the example is left to the server then.
 
     Returns:
         Whether there is an answer, and the answer as JSON values.
@@ -96,6 +96,10 @@ def expected_answer(
     """
     try:
         return True, load_here(flow, threads).run(example, files)
+    except SecretMissing:
+        if required:
+            raise
+        return False, None
     except FlowError as error:
         if required or error.type not in {"ImportError", "ModuleNotFoundError"}:
             raise

@@ -55,12 +55,14 @@ class Prepared:
         blobs: Contents by SHA-256; model files as paths, everything else as bytes.
         warnings: Sentences for the user; nothing in them stops the deploy.
         captured: A line per function: what it takes along and what it uses.
+        secrets: Names that the functions give to `get_secret`.
     """
 
     manifest: Manifest
     blobs: dict[str, Source] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     captured: list[str] = field(default_factory=list)
+    secrets: tuple[str, ...] = ()
 
 
 def prepare(
@@ -104,6 +106,7 @@ class _Preflight:
         self._warnings: list[str] = []
         self._captured: list[str] = []
         self._requirements: list[str] = []
+        self._secrets: dict[str, None] = {}
 
     def run(
         self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
@@ -128,7 +131,8 @@ class _Preflight:
         )
         self._check_environment(manifest)
         warnings = [*self._scanner.warnings, *self._warnings]
-        return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
+        warnings = list(dict.fromkeys(warnings))
+        return Prepared(manifest, self._blobs, warnings, self._captured, tuple(self._secrets))
 
     def _check_policy(self, models: Sequence[ModelFile | None]) -> None:
         """Refuse here what the server would refuse after the upload."""
@@ -207,12 +211,23 @@ class _Preflight:
         )
         self._needs += _needs(number, role, libraries)
         self._notice(number, role, stage, function, packed)
+        self._note_secrets(number, role, scan.secrets)
         entry = msgspec.structs.replace(
             packed.entry,
             imports=[Imported(lib.module, lib.distribution, lib.version) for lib in libraries],
         )
         self._captured.append(_summary(number, role, entry, scan.local))
         return entry
+
+    def _note_secrets(self, number: int, role: str, names: Sequence[str | None]) -> None:
+        for name in names:
+            if name is not None:
+                self._secrets[name] = None
+            else:
+                self._warnings.append(
+                    f"`{role}` of stage {number} computes the name of a secret; declare those it "
+                    "may ask for with secrets=[...]."
+                )
 
     def _notice(
         self,

@@ -6,6 +6,7 @@ nothing is activated before the new version answered its example as this process
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 from collections.abc import Sequence
@@ -21,11 +22,14 @@ from penstock.client.local import difference, expected_answer, frameworks_in_use
 from penstock.client.preflight import Prepared, prepare
 from penstock.client.progress import Reporter
 from penstock.client.session import Session, session_for
+from penstock.client.targets import project_of
 from penstock.client.upload import upload
 from penstock.codec.captures import size_text
 from penstock.codec.request import encode_request
 from penstock.core.errors import ExampleFailed, InvalidSetting, UnexpectedAnswer, from_dict
 from penstock.core.flow import Flow
+from penstock.core.hardware import Hardware, hardware_name, wants_gpu
+from penstock.core.secret_records import check_secret_name
 from penstock.environments.describe import EnvironmentInfo
 
 #: Longest example that the curl line shows.
@@ -51,7 +55,12 @@ class Given(TypedDict, total=False):
     timeout_s: float
     max_batch: int
     max_queue: int
-    threads: int
+    threads: int | None
+    cpu: int | None
+    memory: float | None
+    hardware: Hardware | str | None
+    gpu: int
+    secrets: Sequence[str]
     auto_rollback: bool
     activate: bool
     check_locally: bool | None
@@ -76,7 +85,12 @@ class Options:
     timeout_s: float = 180.0
     max_batch: int = 256
     max_queue: int = 1024
-    threads: int = 1
+    threads: int | None = None
+    cpu: int | None = None
+    memory: float | None = None
+    hardware: Hardware | str | None = None
+    gpu: int = 1
+    secrets: Sequence[str] = ()
     auto_rollback: bool = True
     activate: bool = True
     check_locally: bool | None = None
@@ -88,18 +102,50 @@ class Options:
         """Whether there is an example to try."""
         return self.example is not None or bool(self.example_files)
 
-    def settings(self, flow: Flow) -> dict[str, Any]:
-        """Return what the server keeps with a version of `flow`."""
-        names = ("replicas", "timeout_s", "max_batch", "max_queue", "threads", "auto_rollback")
+    def check(self) -> None:
+        """Raise `InvalidSetting` for what can be known to be wrong here."""
+        hardware_name(self.hardware)
+        if isinstance(self.secrets, str):
+            raise InvalidSetting(f"secrets is the text {self.secrets!r}; give a list of names.")
+        for name in self.secrets:
+            check_secret_name(name)
+        if self.memory is not None and self.memory_limit is not None:
+            raise InvalidSetting("memory and memory_limit both limit the memory; give one of them.")
+        for what in ("cpu", "memory", "gpu"):
+            value = getattr(self, what)
+            if value is not None and not value > 0:
+                raise InvalidSetting(f"{what} is {value!r}; it must be greater than 0.")
+
+    @property
+    def model_threads(self) -> int:
+        """Threads that a model call may use."""
+        return self.threads or math.ceil(self.cpu or 1)
+
+    @property
+    def memory_limit_bytes(self) -> int | None:
+        """Bytes that a worker may take."""
+        return self.memory_limit if self.memory is None else int(self.memory * 2**30)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU is asked for by name."""
+        return wants_gpu(hardware_name(self.hardware), can_use=False)
+
+    def settings(self, flow: Flow, secrets: Sequence[str] = ()) -> dict[str, Any]:
+        """Return what the server keeps with a version of `flow` that uses `secrets`."""
+        names = ("replicas", "timeout_s", "max_batch", "max_queue", "auto_rollback", "gpu")
         kept = {name: getattr(self, name) for name in names}
         concurrency = self.concurrency
         if concurrency is None:
             concurrency = ASYNC_CONCURRENCY if flow.waits else 1
         return {
             **kept,
-            "memory_limit_bytes": self.memory_limit,
+            "threads": self.model_threads,
+            "memory_limit_bytes": self.memory_limit_bytes,
             "concurrency": concurrency,
             "network": self.network,
+            "hardware": hardware_name(self.hardware),
+            "secrets": list(dict.fromkeys([*self.secrets, *secrets])),
         }
 
     def scaling(self) -> dict[str, Any]:
@@ -126,7 +172,7 @@ def publish(
     target = resolve(api_key, server)
     session = session_for(target)
     reporter = Reporter(options.quiet)
-    project = options.project or _project(session, target.project)
+    project = options.project or project_of(session, target.project)
     reporter.step(f"Server {session.server}, project {project}")
     environment = _environment(session)
     with saved(flow, environment.modules) as ready:
@@ -148,11 +194,14 @@ def _publish(
         flow, options.requirements, options.example, options.example_files, environment
     )
     _report_capture(prepared, reporter)
+    declared = dict.fromkeys([*options.secrets, *prepared.secrets])
+    if declared:
+        reporter.step(f"Secrets: {', '.join(declared)}")
     checked, expected = _answer_here(flow, options, reporter)
     _upload(session, project, prepared, reporter)
     body = {
         "manifest": msgspec.to_builtins(prepared.manifest),
-        "settings": options.settings(flow),
+        "settings": options.settings(flow, prepared.secrets),
         "scaling": options.scaling(),
         "activate": options.activate and not checked,
     }
@@ -167,20 +216,6 @@ def _publish(
         _compare(endpoint, options, expected, reporter)
     reporter.endpoint(endpoint.url, curl_line(endpoint.url, flow.uses_files, options))
     return endpoint
-
-
-def _project(session: Session, usual: str | None) -> str:
-    """Return the key's project; for an admin key the profile's, or the server's only one."""
-    found = session.get("/v1/whoami").get("project") or usual
-    if found:
-        return str(found)
-    names = [str(project["name"]) for project in session.get("/v1/projects")["projects"]]
-    if len(names) == 1:
-        return names[0]
-    raise InvalidSetting(
-        f"An admin key may act in every project; this server has {', '.join(names) or 'none'}.",
-        hint="Give project=, or use a deploy key.",
-    )
 
 
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
@@ -243,7 +278,7 @@ def _answer_here(flow: Flow, options: Options, reporter: Reporter) -> tuple[bool
     if wanted is False or not options.has_example or not (wanted or frameworks_in_use(flow)):
         return False, None
     answer = expected_answer(
-        flow, options.example, options.example_files, options.threads, required=bool(wanted)
+        flow, options.example, options.example_files, options.model_threads, required=bool(wanted)
     )
     if answer[0]:
         reporter.step("The example was answered here")

@@ -93,6 +93,10 @@ class Session:
         """Return the JSON answer to a PATCH with `fields` as a JSON object."""
         return self._plain("PATCH", path, _json(fields), _JSON)
 
+    def put_json(self, path: str, fields: Mapping[str, Any]) -> Any:
+        """Return the JSON answer to a PUT of `fields`; tried again when the connection breaks."""
+        return patiently(lambda: self._plain("PUT", path, _json(fields), _JSON))
+
     def put(self, path: str, content: Callable[[], Iterable[bytes]], size: int) -> None:
         """Send `size` bytes as they are; tried again, from the start, when the connection breaks.
 

@@ -259,8 +259,14 @@ _unpack_reply = _REPLY.unpack_from
 class Load(msgspec.Struct, tag="load", frozen=True):
     """Server to worker, first message: load this version and answer `Ready` or `Failed`.
 
-    `blobs` maps SHA-256 to a path the worker may read; `scratch` is a folder of its own to write.
-    `sandbox` says how it confines itself before it loads anything; None: not at all.
+    Attributes:
+        blobs: SHA-256 to a path the worker may read.
+        scratch: A folder of its own to write.
+        sandbox: How it confines itself before it loads anything; None: not at all.
+        secrets: The secrets that the version declares.
+        devices: What `CUDA_VISIBLE_DEVICES` is set to; empty for no GPU.
+        memory_limit_bytes: Memory that the worker may take; 0 for no limit.
+        max_parts: Most parts of a multipart body.
     """
 
     project: str
@@ -274,6 +280,13 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     memory: bool = True
     concurrency: int = 1
     sandbox: Sandbox | None = None
+    secrets: dict[str, str] = {}
+    devices: str = ""
+    memory_limit_bytes: int = 0
+    max_parts: int = 10_000
+
+    def __repr__(self) -> str:
+        return f"Load({self.project}/{self.deployment} version {self.version})"
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):

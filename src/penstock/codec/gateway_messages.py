@@ -25,13 +25,15 @@ AS_RUN = 128
 
 
 class AllowKey(msgspec.Struct, tag="allow_key", frozen=True):
-    """A key is valid: its SHA-256 and what it may do (`project` None: everywhere)."""
+    """A key is valid: its SHA-256 and what it may do; see `core.records.KeyRecord`."""
 
     key_id: str
     digest: bytes
     prefix: str
     scope: str
     project: str | None
+    deployments: list[str] | None = None
+    expires_at: float | None = None
 
 
 class RefuseKey(msgspec.Struct, tag="refuse_key", frozen=True):

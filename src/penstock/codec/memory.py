@@ -72,6 +72,10 @@ class Upload(msgspec.Struct, tag="upload", frozen=True):
     fd: int = -1
 
 
+class AskSecrets(msgspec.Struct, tag="secrets", frozen=True):
+    """Ask for the secrets that the version declares, as they are now."""
+
+
 class Value(msgspec.Struct, tag="value", frozen=True):
     """The value asked for. `number` instead of `value` when it was written by `incr`."""
 
@@ -104,6 +108,12 @@ class Uploaded(msgspec.Struct, tag="uploaded", frozen=True):
     url: str
 
 
+class SecretValues(msgspec.Struct, tag="secret_values", frozen=True):
+    """The secrets that the version declares and that are set, by name."""
+
+    values: dict[str, str]
+
+
 class Refused(msgspec.Struct, tag="refused", frozen=True):
     """The store refuses; `error` is `PenstockError.to_dict()`."""
 
@@ -114,5 +124,5 @@ MemoryRequest = Read | Publish | Increment | Swap
 MemoryAnswer = Value | Missing | Unchanged | Done | Lost | Refused
 
 #: Everything that travels on a worker's memory socket.
-WorkerRequest = MemoryRequest | Upload
-WorkerAnswer = MemoryAnswer | Uploaded
+WorkerRequest = MemoryRequest | Upload | AskSecrets
+WorkerAnswer = MemoryAnswer | Uploaded | SecretValues

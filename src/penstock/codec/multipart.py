@@ -16,6 +16,9 @@ from penstock.codec.headers import extended_value, percent_decoded, split_parame
 from penstock.core.errors import MalformedBody
 
 MAX_PARTS = 10_000
+
+#: The present limit; a worker is told another one when it starts.
+_limit = [MAX_PARTS]
 MAX_HEADER_BYTES = 16 * 1024
 
 _USUAL_HEADER_BYTES = 1024
@@ -38,6 +41,11 @@ class Part(NamedTuple):
     end: int
 
 
+def limit_parts(count: int) -> None:
+    """Let bodies have `count` parts at most, from now on in this process."""
+    _limit[0] = count
+
+
 def parse_multipart(boundary: str | None, body: bytes | memoryview) -> list[Part]:
     """Return the parts of `body` in the order sent.
 
@@ -46,8 +54,8 @@ def parse_multipart(boundary: str | None, body: bytes | memoryview) -> list[Part
         body: The whole body. It is searched, never copied as a whole.
 
     Raises:
-        MalformedBody: No legal boundary, no closing delimiter, more than 10,000 parts, a part with
-            more than 16 KiB of headers, or headers that cannot be read.
+        MalformedBody: No legal boundary, no closing delimiter, more parts than allowed (10,000), a
+            part with more than 16 KiB of headers, or headers that cannot be read.
     """
     if boundary is None or not _BOUNDARY.fullmatch(boundary):
         raise MalformedBody(
@@ -57,10 +65,14 @@ def parse_multipart(boundary: str | None, body: bytes | memoryview) -> list[Part
     dashed = b"--" + boundary.encode("ascii")
     delimiter = _LINE_END + dashed
     parts: list[Part] = []
+    most = _limit[0]
     at = _after_first(body, dashed, delimiter)
     while not _is_closing(body, at):
-        if len(parts) == MAX_PARTS:
-            raise MalformedBody(f"The multipart body has more than {MAX_PARTS} parts.")
+        if len(parts) == most:
+            raise MalformedBody(
+                f"The multipart body has more than {most} parts.",
+                hint="Send fewer at once, or raise the server's setting max_parts.",
+            )
         about, start = _read_headers(body, _after_line(body, at), len(parts))
         # The line end before the content may be the one that belongs to the delimiter.
         end = _find(body, delimiter, start - 2)

@@ -15,8 +15,10 @@ from penstock.core.errors import (
     InvalidManifest,
     InvalidSetting,
 )
+from penstock.core.hardware import hardware_name
 from penstock.core.model_types import ModelType, is_type_name
 from penstock.core.records import VersionSettings
+from penstock.core.secret_records import MAX_DECLARED
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
 
@@ -29,6 +31,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "threads": (1, 256),
     "max_queue": (1, 1_000_000),
     "concurrency": (1, 1024),
+    "gpu": (1, 64),
 }
 
 #: Libraries that may be imported before the fork: importing them starts no thread that a forked
@@ -46,6 +49,9 @@ def check_settings(settings: VersionSettings) -> None:
             continue
         if not least <= value <= most:
             raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+    hardware_name(settings.hardware)
+    if len(settings.secrets) > MAX_DECLARED:
+        raise InvalidSetting(f"A deployment may declare {MAX_DECLARED} secrets at most.")
 
 
 def check_model_types(manifest: Manifest, plugins: Collection[str]) -> None:

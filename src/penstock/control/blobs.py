@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 from penstock.codec.bundle import read_manifest
 from penstock.control.database import Database
+from penstock.control.storage import Storage, storage_full
 from penstock.core.errors import BodyTooLarge
 from penstock.stores.base import BlobStore, BlobWriter
 
@@ -29,12 +30,18 @@ class Blobs:
     Args:
         store: Where the files are.
         database: Where the manifests are.
+        storage: Says how much a project may still upload.
         now: Clock, seconds since the epoch.
     """
 
     def __init__(
-        self, store: BlobStore, database: Database, now: Callable[[], float] = time.time
+        self,
+        store: BlobStore,
+        database: Database,
+        storage: Storage,
+        now: Callable[[], float] = time.time,
     ) -> None:
+        self._storage = storage
         self._store = store
         self._database = database
         self._now = now
@@ -43,12 +50,13 @@ class Blobs:
         """Return those the server does not have, in the order given. Raises `InvalidName`."""
         return await asyncio.to_thread(self._store.missing, sha256s)
 
-    async def put(self, sha256: str, chunks: AsyncIterator[bytes], limit: int) -> int:
+    async def put(self, project: str, sha256: str, chunks: AsyncIterator[bytes], limit: int) -> int:
         """Store one file as its bytes come in; return its size in bytes.
 
         Nothing is kept when this raises or is cancelled.
 
         Args:
+            project: Who uploads it.
             sha256: The announced name.
             chunks: The bytes, in pieces of any size.
             limit: Most bytes to take.
@@ -56,14 +64,22 @@ class Blobs:
         Raises:
             InvalidName: `sha256` is not a SHA-256.
             BodyTooLarge: There are more than `limit` bytes.
+            StorageFull: The project has no room for it.
             BlobCorrupt: The bytes have another SHA-256.
             StoreError: The disk failed.
         """
+        room = await self._storage.room(project, sha256)
         writer = self._store.begin(sha256)
+        written = 0
         try:
             async for piece in _pieces(sha256, chunks, limit):
+                written += len(piece)
+                if room is not None and written > room:
+                    raise storage_full(project, self._storage.limit_bytes)
                 await asyncio.to_thread(writer.write, piece)
-            return await asyncio.to_thread(writer.commit)
+            size = await asyncio.to_thread(writer.commit)
+            self._storage.uploaded(project, sha256, size)
+            return size
         except BaseException:
             await _abort(writer)
             raise

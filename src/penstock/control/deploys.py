@@ -19,8 +19,10 @@ from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, S
 from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
 from penstock.control.scaling import changed, with_deploy
+from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
+from penstock.control.storage import Storage
 from penstock.control.trial import run_example
 from penstock.core.errors import InternalError, NotFound, PenstockError
 from penstock.core.faults import fault
@@ -69,6 +71,8 @@ class Deploys:
         blobs: Where the bundles' files are.
         endpoint: URL of a deployment's predict call, by project and name.
         refuse_code: Whether models that can run code when they are loaded are refused.
+        secrets: Says whether those that a version declares are set.
+        storage: Says whether the project has room.
     """
 
     def __init__(
@@ -77,10 +81,14 @@ class Deploys:
         serving: Serving,
         blobs: BlobStore,
         endpoint: Callable[[str, str], str],
+        secrets: Secrets,
+        storage: Storage,
         *,
         refuse_code: bool = False,
     ) -> None:
         self._refuse_code = refuse_code
+        self._secrets = secrets
+        self._storage = storage
         self._database = database
         self._serving = serving
         self._blobs = blobs
@@ -113,6 +121,8 @@ class Deploys:
             BlobMissing: Files are not uploaded yet.
             ModelRunsCode: A model can run code when it is loaded, and that is not allowed here.
             NotFound: There is no such project.
+            SecretNotSet: A secret that the version declares is not set.
+            StorageFull: The project has no room for its files.
         """
         check_deployment_name(name)
         parsed = read_manifest(manifest)
@@ -125,6 +135,8 @@ class Deploys:
         admission.check_imports(parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
+        await self._secrets.check(project, settings.secrets)
+        await self._storage.check_bundle(project, parsed)
         missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))
         admission.check_blobs(parsed, missing)
         parsed = await asyncio.to_thread(self._labelled, parsed)

@@ -25,7 +25,7 @@ from penstock.codec.gateway_messages import (
     RemovePath,
 )
 from penstock.control.key_text import digest_of, key_in
-from penstock.control.keys import unknown_key
+from penstock.control.keys import expired_key, unknown_key
 from penstock.control.predict import PredictCall, Predictor, Route, Tally, flags_for
 from penstock.core.errors import from_dict
 from penstock.core.records import KeyRecord, Scope
@@ -42,7 +42,15 @@ class KeyTable:
     def allow(self, key: AllowKey) -> None:
         """Take a key."""
         self._by_digest[key.digest] = KeyRecord(
-            key.key_id, key.digest, key.prefix, Scope(key.scope), key.project, "", 0.0
+            key.key_id,
+            key.digest,
+            key.prefix,
+            Scope(key.scope),
+            key.project,
+            "",
+            0.0,
+            deployments=None if key.deployments is None else tuple(key.deployments),
+            expires_at=key.expires_at,
         )
 
     def refuse(self, digest: bytes) -> None:
@@ -54,6 +62,8 @@ class KeyTable:
         record = self._by_digest.get(digest_of(key_in(authorization)))
         if record is None:
             raise unknown_key()
+        if record.expires_at is not None and record.expires_at <= time.time():
+            raise expired_key(record)
         return record
 
 
@@ -145,11 +155,11 @@ class ForwardPredictor(Predictor):
         unwanted, self._unwanted = self._unwanted, []
         self._tell(Cancel(unwanted))
 
-    def _replied(self, replies: list[tuple[Reply, bytes | memoryview]]) -> None:
+    def _replied(self, replies: list[tuple[Reply, bytes | memoryview | None]]) -> None:
         waiting = self._waiting
         for reply, body in replies:
             call = waiting.pop(reply.call_id, None)
-            if call is not None:
+            if call is not None and body is not None:
                 call.on_done(call, _answer(reply, body))
 
 

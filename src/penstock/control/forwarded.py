@@ -26,7 +26,6 @@ from penstock.codec.frames import (
     reply_header,
 )
 from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
-from penstock.control.keys import unknown_key
 from penstock.control.predict import PredictCall, Predictor, Route
 from penstock.core.errors import PenstockError
 from penstock.core.records import KeyRecord
@@ -48,7 +47,7 @@ class ForwardedCalls(FrameSocket):
         loop: The server's loop.
         sock: Our end; closed by `close`.
         predictor: Answers the calls.
-        key_of: Returns the valid key with a SHA-256, or None.
+        key_of: Returns the key with a SHA-256 and counts a request of it, or raises why not.
         make_run: Takes a call that is to become an asynchronous run and returns the answer.
         on_end: Called once with the reason when the gateway closed its end or sent garbage.
     """
@@ -58,7 +57,7 @@ class ForwardedCalls(FrameSocket):
         loop: asyncio.AbstractEventLoop,
         sock: socket.socket,
         predictor: Predictor,
-        key_of: Callable[[bytes], KeyRecord | None],
+        key_of: Callable[[bytes], KeyRecord],
         make_run: MakeRun | None,
         on_end: Callable[[str], None],
     ) -> None:
@@ -111,8 +110,6 @@ class ForwardedCalls(FrameSocket):
         digest, path, media_type = told
         try:
             record = self._key_of(digest)
-            if record is None:
-                raise unknown_key()
             route = self._predictor.route_for(path, record)
         except PenstockError as error:
             _drop(body)

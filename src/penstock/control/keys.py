@@ -1,8 +1,8 @@
 """API keys: making, checking, revoking them, and the first ones of a new server.
 
 `check` is on the path of every predict call: one hash and one look-up in a table that lives in the
-server process and is kept equal to the records. A table of hashes needs no constant-time compare:
-what a caller could time is the hash of a guess, which says nothing about any key.
+server process and is kept equal to the records. A table of hashes needs no compare in constant
+time: what a caller could time is the SHA-256 of a guess, which says nothing about any key.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from penstock.control.database import Database
 from penstock.control.key_text import check_given, digest_of, key_in, make_key
 from penstock.control.projects import Projects
-from penstock.core.errors import Conflict, NotFound, Unauthorized
+from penstock.control.rate_limits import RateLimits
+from penstock.core.errors import Conflict, Forbidden, InvalidSetting, NotFound, Unauthorized
+from penstock.core.names import check_deployment_name
 from penstock.core.records import KeyRecord, Scope
 
 #: The project every server begins with.
@@ -27,6 +30,30 @@ GIVEN_LABEL = "PENSTOCK_ADMIN_KEY"
 
 async def _nobody_listens(_record: KeyRecord, _valid: bool) -> None:
     return
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a key is to be given besides its scope; see `KeyRecord`.
+
+    Attributes:
+        label: What it is for, in the words of whoever asked.
+        deployments: The only deployments it may act on; None for all.
+        expires_in_s: Seconds until it stops working; None for never.
+        rate_per_s: Requests a second; None for the server's limit.
+        created_by: Prefix of the key that asks for it.
+    """
+
+    label: str = ""
+    deployments: tuple[str, ...] | None = None
+    expires_in_s: float | None = None
+    rate_per_s: float | None = None
+    created_by: str = "server"
+
+
+def expired_key(record: KeyRecord) -> Unauthorized:
+    """Return the error for a key whose time is over."""
+    return Unauthorized(f"The API key {record.prefix} has expired.", hint="Ask for a new one.")
 
 
 def unknown_key() -> Unauthorized:
@@ -62,11 +89,18 @@ class Keys:
         database: Where records are kept.
         projects: Makes the first project.
         now: Clock, seconds since the epoch.
+        limits: How many requests a key may make.
     """
 
     def __init__(
-        self, database: Database, projects: Projects, now: Callable[[], float] = time.time
+        self,
+        database: Database,
+        projects: Projects,
+        now: Callable[[], float] = time.time,
+        limits: RateLimits | None = None,
     ) -> None:
+        self.limits = limits or RateLimits()
+        self._used: set[str] = set()
         self._database = database
         self._projects = projects
         self._now = now
@@ -84,10 +118,13 @@ class Keys:
     def _load(self) -> None:
         found = self._database.records.list_keys()
         self._by_digest = {key.digest: key for key in found if key.revoked_at is None}
+        for record in self._by_digest.values():
+            self.limits.know(record)
 
     def _add(self, record: KeyRecord) -> None:
         self._database.records.add_key(record)
         self._by_digest[record.digest] = record
+        self.limits.know(record)
 
     def _revoke(self, key_id: str, at: float) -> KeyRecord | None:
         record = self._database.records.revoke_key(key_id, at)
@@ -103,55 +140,126 @@ class Keys:
         """Return the key of a request, given its `Authorization` header as it came.
 
         Raises:
-            Unauthorized: There is no key in it, or one that is unknown or revoked.
+            Unauthorized: There is no key in it, or one that is unknown, revoked or expired.
+            RateLimited: It made more requests than it may.
         """
+        # As `admit` does it, without another call: this is done for every request.
         record = self._by_digest.get(digest_of(key_in(authorization)))
-        if record is None:
-            raise unknown_key()
+        if record is None or record.expires_at is not None or self.limits.is_on:
+            return self._admit(record)
+        self._used.add(record.key_id)
         return record
 
-    def known(self, digest: bytes) -> KeyRecord | None:
-        """Return the valid key whose text has this SHA-256, or None."""
-        return self._by_digest.get(digest)
+    def admit(self, digest: bytes) -> KeyRecord:
+        """Return the key whose text has this SHA-256, and count one request of it.
+
+        Raises:
+            Unauthorized: It is unknown, revoked or expired.
+            RateLimited: It made more requests than it may.
+        """
+        return self._admit(self._by_digest.get(digest))
+
+    def _admit(self, record: KeyRecord | None) -> KeyRecord:
+        if record is None:
+            raise unknown_key()
+        if record.expires_at is not None and record.expires_at <= self._now():
+            raise expired_key(record)
+        self._used.add(record.key_id)
+        if self.limits.is_on:
+            self.limits.take(record)
+        return record
+
+    def by_id(self, key_id: str) -> KeyRecord | None:
+        """Return a key by its id while it is valid; None if it is revoked, expired or unknown."""
+        found = (key for key in tuple(self._by_digest.values()) if key.key_id == key_id)
+        record = next(found, None)
+        expired = record is not None and not self._lives(record)
+        return None if expired else record
+
+    def _lives(self, record: KeyRecord) -> bool:
+        return record.expires_at is None or record.expires_at > self._now()
 
     def valid(self) -> Sequence[KeyRecord]:
         """Return the keys that are neither revoked nor forgotten."""
         return tuple(self._by_digest.values())
 
-    async def issue(self, scope: Scope, project: str | None, label: str = "") -> IssuedKey:
+    async def note_uses(self) -> int:
+        """Write down which keys were used since this was last called; return how many.
+
+        Called every minute or so: a request only puts the key's id into a set.
+        """
+        used, self._used = self._used, set()
+        if used:
+            await self._database.call(
+                self._database.records.mark_keys_used, sorted(used), self._now()
+            )
+        return len(used)
+
+    async def issue(
+        self, scope: Scope, project: str | None, label: str = "", grant: Grant | None = None
+    ) -> IssuedKey:
         """Make a key. Its text is in the answer and nowhere else.
 
         Args:
             scope: What it may do.
             project: Where; None, for all projects, exactly when `scope` is admin.
             label: What it is for, in the words of whoever asked.
+            grant: What else is said of it; with its own label.
 
         Raises:
             NotFound: There is no such project.
             Conflict: An admin key was asked for one project, or another key for all of them.
+            InvalidSetting: It would have expired already, or its limit is none.
         """
+        given = grant or Grant(label)
+        _check_grant(given)
         if (project is None) != (scope is Scope.ADMIN):
             raise Conflict(
                 "An admin key acts in every project, any other key in exactly one.",
                 hint="Ask for a deploy, predict or read key of the project.",
             )
         text, prefix = make_key(scope)
-        record = self._record(text.encode(), prefix, scope, project, label)
+        record = self._record(text.encode(), prefix, scope, project, given)
         await self._database.call(self._add, record)
         await self.on_change(record, True)
         return IssuedKey(text, record)
 
+    def no_more_than(self, maker: KeyRecord, grant: Grant) -> Grant:
+        """Return `grant` within what its maker may do: it ends with it and asks no oftener.
+
+        Raises:
+            Forbidden: It is to outlast its maker, or to make more requests a second.
+        """
+        left = None if maker.expires_at is None else maker.expires_at - self._now()
+        lasts, rate = grant.expires_in_s, grant.rate_per_s
+        if left is not None and lasts is not None and lasts > left:
+            raise Forbidden(f"The key {maker.prefix} expires in {left:.0f} s, before this one.")
+        if maker.rate_per_s is not None and rate is not None and rate > maker.rate_per_s:
+            raise Forbidden(
+                f"The key {maker.prefix} itself may make {maker.rate_per_s:g} a second."
+            )
+        return replace(
+            grant,
+            expires_in_s=left if lasts is None else lasts,
+            rate_per_s=maker.rate_per_s if rate is None else rate,
+        )
+
     def _record(
-        self, text: bytes, prefix: str, scope: Scope, project: str | None, label: str
+        self, text: bytes, prefix: str, scope: Scope, project: str | None, grant: Grant
     ) -> KeyRecord:
+        now, lasts = self._now(), grant.expires_in_s
         return KeyRecord(
             key_id=secrets.token_hex(8),
             digest=digest_of(text),
             prefix=prefix,
             scope=scope,
             project=project,
-            label=label,
-            created_at=self._now(),
+            label=grant.label,
+            created_at=now,
+            deployments=grant.deployments,
+            expires_at=None if lasts is None else now + lasts,
+            created_by=grant.created_by,
+            rate_per_s=grant.rate_per_s,
         )
 
     async def list(self, project: str | None = None) -> list[KeyRecord]:
@@ -210,10 +318,23 @@ class Keys:
             )
         if same is None:
             prefix = GIVEN_LABEL.lower()
-            record = self._record(text, prefix, Scope.ADMIN, None, GIVEN_LABEL)
+            record = self._record(text, prefix, Scope.ADMIN, None, Grant(GIVEN_LABEL))
             await self._database.call(self._add, record)
         # Forgotten and not revoked, so that going back to an earlier value works. One that a
         # person revoked stays known, and refused.
         for key in known:
             if key.label == GIVEN_LABEL and key.digest != digest and key.revoked_at is None:
                 await self._database.call(self._forget, key)
+
+
+def _check_grant(grant: Grant) -> None:
+    """Raise `InvalidSetting` or `InvalidName` if a key cannot be given this."""
+    for name in grant.deployments or ():
+        check_deployment_name(name)
+    if grant.deployments == ():
+        raise InvalidSetting(
+            "A key for no deployment can do nothing.", hint="Name some, or leave them out for all."
+        )
+    for what, value in (("expires_in_s", grant.expires_in_s), ("rate_per_s", grant.rate_per_s)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InvalidSetting(f"{what} is {value}; it must be greater than 0.")

@@ -17,6 +17,7 @@ from pathlib import Path
 from penstock.codec.bundle import read_manifest
 from penstock.control.admission import preload_modules
 from penstock.control.scaling import scale_of
+from penstock.control.secrets import Secrets
 from penstock.core.errors import NotReady, PenstockError
 from penstock.core.records import Scaling, VersionRecord
 from penstock.engine.base import Engine, Pool, Scale, VersionKey, VersionSpec
@@ -43,6 +44,8 @@ class Pools:
         preload: Model type to modules imported before its workers are forked.
         idle_s: Seconds without a call after which a version started for a while is stopped.
         drain_s: Seconds that calls in hand get when a version is stopped.
+        secrets: Gives each version those it declares.
+        gpu_types: Model types that can use a GPU.
     """
 
     def __init__(
@@ -53,7 +56,11 @@ class Pools:
         *,
         idle_s: float,
         drain_s: float,
+        secrets: Secrets,
+        gpu_types: frozenset[str] = frozenset(),
     ) -> None:
+        self._secrets = secrets
+        self._gpu_types = gpu_types
         self._engine = engine
         self._blobs = blobs
         self._preload = preload
@@ -129,11 +136,12 @@ class Pools:
         if not asleep:
             # What does not serve yet must not fall asleep; `Serving` gives it its own scale then.
             scale = replace(scale, low=max(1, scale.low))
+        manifest = read_manifest(record.manifest)
         return VersionSpec(
             key=key_of(record),
             manifest=record.manifest,
             blobs={},
-            preload=preload_modules(read_manifest(record.manifest), self._preload),
+            preload=preload_modules(manifest, self._preload),
             replicas=scale.low,
             threads=settings.threads,
             max_batch=settings.max_batch,
@@ -144,6 +152,10 @@ class Pools:
             scale=scale,
             find_blobs=partial(self._paths, record.manifest),
             memory_limit_bytes=settings.memory_limit_bytes,
+            find_secrets=self._secrets.provider(key_of(record), settings.secrets),
+            hardware=settings.hardware,
+            gpu=settings.gpu,
+            can_use_gpu=any(stage.model_type in self._gpu_types for stage in manifest.stages),
         )
 
     def _forget_start(self, key: VersionKey, task: asyncio.Task[Pool]) -> None:

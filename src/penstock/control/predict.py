@@ -236,8 +236,8 @@ class Predictor:
         if route is None:
             raise _no_route(path, record)
         if record.key_id not in route.admitted:
-            if not record.allows(Scope.PREDICT, route.project):
-                raise _forbidden(record, route.project)
+            if not record.allows(Scope.PREDICT, route.project, route.deployment):
+                raise _forbidden(record, route.project, route.deployment)
             route.admitted.add(record.key_id)
         if route.pool is None:
             raise NotReady(
@@ -325,7 +325,10 @@ def flags_for(record: KeyRecord, flags: int) -> int:
     return flags | SHOW_TRACEBACK if record.scope in _MAY_SEE_TRACEBACKS else flags
 
 
-def _forbidden(record: KeyRecord, project: str) -> Forbidden:
+def _forbidden(record: KeyRecord, project: str, deployment: str) -> Forbidden:
+    if record.allows(Scope.PREDICT, project):
+        told = f"The key {record.prefix} may not predict with deployment {deployment!r}."
+        return Forbidden(told, hint="Use a key that is granted this deployment.")
     return Forbidden(
         f"The key {record.prefix} may not predict in project {project!r}.",
         hint=f"Use a key of project {project!r} with the scope predict, deploy or admin.",
@@ -338,8 +341,8 @@ def _no_route(path: bytes, record: KeyRecord) -> Forbidden | NotFound:
     if len(parts) not in {5, 7} or parts[1] != "v1" or parts[-1] != "predict":
         return NotFound("There is no page at this address.")
     project, deployment = parts[2], parts[3]
-    if not record.allows(Scope.PREDICT, project):
-        return _forbidden(record, project)
+    if not record.allows(Scope.PREDICT, project, deployment):
+        return _forbidden(record, project, deployment)
     version = f"version {parts[5]} of " if len(parts) == 7 else ""
     return NotFound(
         f"There is no {version}deployment {deployment!r} in project {project!r}.",

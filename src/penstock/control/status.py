@@ -94,7 +94,8 @@ class ScalingView(msgspec.Struct, frozen=True):
 
     `max_replicas` null: as many as the machine has cores, while they help. `wanted` is null when
     the version does not run. `template` has the process the replicas are forked from, or why there
-    is none; `recycled` counts replicas replaced because of their memory.
+    is none; `recycled` counts replicas replaced because of their memory. `hardware` is `CPU` or
+    `GPU`.
     """
 
     min_replicas: int
@@ -104,6 +105,7 @@ class ScalingView(msgspec.Struct, frozen=True):
     why: str = ""
     recycled: int = 0
     template: dict[str, Any] = {}
+    hardware: str = "CPU"
 
 
 class DeploymentView(msgspec.Struct, frozen=True):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from penstock.control.database import Database
+from penstock.control.secrets import Secrets
 from penstock.control.webhook_signing import new_secret
 from penstock.core.delivery_records import SecretRecord
 from penstock.core.errors import Conflict
@@ -22,11 +24,15 @@ class WebhookSecrets:
 
     Args:
         database: Where secrets are kept.
+        secrets: Encrypts what is kept.
         now: Clock, seconds since the epoch.
     """
 
-    def __init__(self, database: Database, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, database: Database, secrets: Secrets, now: Callable[[], float] = time.time
+    ) -> None:
         self._database = database
+        self._secrets = secrets
         self._now = now
 
     async def signing(self, project: str) -> list[str]:
@@ -53,8 +59,9 @@ class WebhookSecrets:
         found = self._database.records.webhooks.secrets(project, now)
         present = [record for record in found if record.retired_at is None]
         if not present:
-            found = [self._replace(project, now, shown=False), *found]
-        return [record.secret for record in found]
+            self._replace(project, now, shown=False)
+            found = self._database.records.webhooks.secrets(project, now)
+        return [self._opened(record).secret for record in found]
 
     def _show(self, project: str, now: float) -> SecretRecord:
         store = self._database.records.webhooks
@@ -67,8 +74,12 @@ class WebhookSecrets:
                 hint="Make a new one with POST on the same address; for a day webhooks are signed "
                 "with both.",
             )
-        return found[0]
+        return self._opened(found[0])
+
+    def _opened(self, record: SecretRecord) -> SecretRecord:
+        return replace(record, secret=self._secrets.open_text(record.project, record.secret))
 
     def _replace(self, project: str, now: float, *, shown: bool) -> SecretRecord:
         store = self._database.records.webhooks
-        return store.replace_secret(project, new_secret(), now, now + OVERLAP_S, shown=shown)
+        text = self._secrets.seal_text(project, new_secret())
+        return self._opened(store.replace_secret(project, text, now, now + OVERLAP_S, shown=shown))

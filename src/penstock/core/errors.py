@@ -13,9 +13,11 @@
     │   ├── Unauthorized      Forbidden        NotFound           MethodNotAllowed   Conflict
     │   ├── InputMismatch     FilesNotUsed     Overloaded         InvalidSetting
     │   └── BlobCorrupt       BlobMissing
+    │   ├── RateLimited       StorageFull      SecretNotSet
     ├── FlowError            user code and models at run time
     │   ├── FunctionFailed    ReturnedNone     StageMismatch      ModelFailed
-    │   └── ResultNotSerialisable              MemoryQuotaExceeded
+    │   ├── ResultNotSerialisable              MemoryQuotaExceeded
+    │   └── ResultTooLarge    SecretMissing
     ├── EngineError          workers
     │   ├── LoadFailed        ExampleFailed      VersionWithdrawn
     │   ├── WorkerDied        NotReady         DeadlineExceeded
@@ -35,6 +37,8 @@ An error carries what happened (`message`), to which thing (`stage`, `function`)
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+from penstock.core.redaction import HIDDEN
 
 #: How many of the worker's last lines (the fact `logs`) the text of an error shows.
 SHOWN_LOG_LINES = 20
@@ -92,20 +96,28 @@ class PenstockError(Exception):
         return (_rebuild, (type(self), self.to_dict(with_traceback=True)))
 
     def to_dict(self, *, with_traceback: bool = False) -> dict[str, Any]:
-        """Return the error as the `error` object of an HTTP answer."""
+        """Return the error as the `error` object of an HTTP answer; secrets are hidden."""
         out: dict[str, Any] = {
             "code": self.code,
-            "message": self.message,
+            "message": HIDDEN.text(self.message),
             "stage": self.stage,
             "function": self.function,
             "type": self.type,
-            "hint": self.hint,
+            "hint": HIDDEN.text(self.hint) if self.hint else self.hint,
         }
         if with_traceback and self.traceback:
-            out["traceback"] = self.traceback
+            out["traceback"] = HIDDEN.text(self.traceback)
         if self.facts:
-            out["facts"] = self.facts
+            out["facts"] = {name: _hidden(fact) for name, fact in self.facts.items()}
         return out
+
+
+def _hidden(fact: Any) -> Any:
+    if isinstance(fact, str):
+        return HIDDEN.text(fact)
+    if isinstance(fact, list):
+        return [_hidden(item) for item in fact]
+    return fact
 
 
 def _rebuild(kind: type[PenstockError], fields: dict[str, Any]) -> PenstockError:
@@ -317,6 +329,24 @@ class Overloaded(RequestError):
     code = "overloaded"
 
 
+class RateLimited(Overloaded):
+    """The key made more requests than it may; try again after `retry_after_s`."""
+
+    code = "rate_limited"
+
+
+class StorageFull(RequestError):
+    """The model files of the project take all the space they may."""
+
+    code = "storage_full"
+
+
+class SecretNotSet(RequestError):
+    """A deployment declares a secret that its project does not have."""
+
+    code = "secret_not_set"
+
+
 class BlobCorrupt(RequestError):
     """A blob's bytes do not have the SHA-256 they are named by."""
 
@@ -366,6 +396,18 @@ class ResultNotSerialisable(FlowError):
     """The last result holds something that has no JSON form."""
 
     code = "result_not_serialisable"
+
+
+class ResultTooLarge(FlowError):
+    """The answer is larger than the server passes on."""
+
+    code = "result_too_large"
+
+
+class SecretMissing(FlowError, LookupError):
+    """A function asked for a secret that does not exist or that it does not declare."""
+
+    code = "secret_missing"
 
 
 class MemoryQuotaExceeded(FlowError):

@@ -18,11 +18,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 #: Words that are routes below `/v1/` and therefore cannot be project names.
-RESERVED_PROJECT_NAMES = frozenset({"environment", "projects", "whoami"})
+RESERVED_PROJECT_NAMES = frozenset(
+    {"audit", "environment", "keys", "projects", "secrets", "whoami"}
+)
 
 #: Words that are routes below `/v1/<project>/` and therefore cannot be deployment names.
 RESERVED_DEPLOYMENT_NAMES = frozenset(
-    {"blobs", "files", "keys", "memory", "runs", "secrets", "webhooks"}
+    {"audit", "blobs", "files", "keys", "memory", "runs", "secrets", "webhooks"}
 )
 
 

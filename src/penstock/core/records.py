@@ -39,7 +39,13 @@ class ProjectRecord:
 class KeyRecord:
     """An API key as the server keeps it: never the key itself, only its SHA-256.
 
-    `project` is None for an admin key, which may act in every project.
+    Attributes:
+        project: The one it acts in; None for an admin key, which may act in every project.
+        deployments: The only deployments of the project it may act on; None for all of them.
+        expires_at: When it stops working; None for never.
+        last_used_at: When it was last used, known to about a minute; None for never.
+        created_by: Prefix of the key that made it, or `"server"`.
+        rate_per_s: Requests it may make a second; None for the server's limit.
     """
 
     key_id: str
@@ -50,14 +56,24 @@ class KeyRecord:
     label: str
     created_at: float
     revoked_at: float | None = None
+    deployments: tuple[str, ...] | None = None
+    expires_at: float | None = None
+    last_used_at: float | None = None
+    created_by: str = ""
+    rate_per_s: float | None = None
 
-    def allows(self, scope: Scope, project: str) -> bool:
-        """Whether this key may act with `scope` in `project`."""
+    def allows(self, scope: Scope, project: str, deployment: str | None = None) -> bool:
+        """Whether this key may act with `scope` in `project`, or on one deployment of it."""
         return (
             self.revoked_at is None
             and scope in INCLUDED_SCOPES[self.scope]
             and (self.project is None or self.project == project)
+            and (deployment is None or self.grants(deployment))
         )
+
+    def grants(self, deployment: str) -> bool:
+        """Whether this key may act on a deployment, as far as its name goes."""
+        return self.deployments is None or deployment in self.deployments
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,9 @@ class VersionSettings:
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
         concurrency: Runs at once in one worker process, for functions that wait.
         network: What the functions may reach: `"all"`, or `"none"`.
+        secrets: Names of the project's secrets that its workers are given.
+        hardware: `"CPU"`, `"GPU"`, or `"auto"`: a GPU where there is one and a model can use it.
+        gpu: Devices that one worker gets when it runs on GPUs.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -86,6 +105,9 @@ class VersionSettings:
     memory_limit_bytes: int | None = None
     concurrency: int = 1
     network: Literal["all", "none"] = "all"
+    secrets: tuple[str, ...] = ()
+    hardware: str = "auto"
+    gpu: int = 1
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ class Dashboard:
 
     async def _rows(self, key: KeyRecord) -> list[Any]:
         found = await self._deployments.list(key.project)
-        return [row_of(d) for d in found]
+        return [row_of(d) for d in found if key.grants(d.name)]
 
     async def sign_in(self, request: Request) -> Response:
         """Take the key of the form and begin a session."""

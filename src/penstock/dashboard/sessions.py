@@ -73,15 +73,12 @@ class Sessions:
         )
 
     async def key_of(self, request: Request) -> KeyRecord | None:
-        """Return the key of a signed-in request, or None."""
+        """Return the key of a signed-in request, or None; a revoked or expired key has none."""
         token = request.cookies.get(COOKIE)
         session = self._by_digest.get(_digest(token)) if token else None
         if session is None or session.ends_at < self._now():
             return None
-        for record in await self._keys.list():
-            if record.key_id == session.key_id and record.revoked_at is None:
-                return record
-        return None
+        return self._keys.by_id(session.key_id)
 
     def sign_out(self, request: Request, response: Response) -> None:
         """End the request's session, if it has one."""

@@ -61,6 +61,11 @@ class VersionSpec:
             thread when the first call comes; raises what stands in its way.
         memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
         network: What its functions may reach: `"all"` or `"none"`.
+        find_secrets: Returns the secrets that the version declares, by name; asked for at every
+            start of a replica. None if it declares none.
+        hardware: `"CPU"`, `"GPU"`, or `"auto"`: a GPU where there is one and a model can use it.
+        gpu: Devices that a replica gets when it runs on GPUs.
+        can_use_gpu: Whether one of its models can.
     """
 
     key: VersionKey
@@ -77,6 +82,10 @@ class VersionSpec:
     memory_limit_bytes: int | None = None
     concurrency: int = 1
     network: str = "all"
+    find_secrets: Callable[[], Awaitable[Mapping[str, str]]] | None = None
+    hardware: str = "auto"
+    gpu: int = 1
+    can_use_gpu: bool = False
 
 
 class Body:

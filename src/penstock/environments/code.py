@@ -18,6 +18,15 @@ _OPTIMIZED = 0x01
 
 _LOADS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
 _STORES = frozenset({"STORE_GLOBAL"})
+#: The function whose argument names a secret, how code loads it, and what may stand before the
+#: argument.
+_ASKING = "get_secret"
+_USES = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_DEREF", "LOAD_CLASSDEREF",
+     "LOAD_ATTR", "LOAD_METHOD", "LOAD_FROM_DICT_OR_GLOBALS", "LOAD_FAST_BORROW"}
+)  # fmt: skip
+_CALLS = frozenset({"CALL", "CALL_FUNCTION", "CALL_METHOD"})
+_FILLERS = frozenset({"PUSH_NULL", "CACHE", "EXTENDED_ARG", "PRECALL", "NOP"})
 _CONSTANTS = frozenset({"LOAD_CONST", "LOAD_SMALL_INT"})
 
 
@@ -41,6 +50,7 @@ class CodeFacts:
         stores: Global names the code assigns through `global`.
         attributes: Every attribute name used, for following `module.name`.
         handles_name_error: Whether some part catches `NameError`, as feature tests do.
+        secrets: Names given to `get_secret`; None stands for one that is computed.
     """
 
     imports: list[CodeImport] = field(default_factory=list)
@@ -48,6 +58,7 @@ class CodeFacts:
     stores: set[str] = field(default_factory=set)
     attributes: set[str] = field(default_factory=set)
     handles_name_error: bool = False
+    secrets: dict[str | None, None] = field(default_factory=dict)
 
 
 def facts_of(code: CodeType) -> CodeFacts:
@@ -80,8 +91,18 @@ def _read(code: CodeType, facts: CodeFacts) -> None:
         elif instruction.opname == "IMPORT_NAME":
             guarded = instruction.offset in optional
             facts.imports.append(_import(instructions, index, optional=guarded))
+        if name == _ASKING and instruction.opname in _USES:
+            facts.secrets[_first_argument(instructions, index)] = None
     facts.attributes.update(code.co_names)
     facts.handles_name_error |= "NameError" in code.co_names
+
+
+def _first_argument(instructions: list[dis.Instruction], index: int) -> str | None:
+    """Return the text that is given to the function loaded at `index`, if it is written out."""
+    after = [i for i in instructions[index + 1 : index + 8] if i.opname not in _FILLERS][:2]
+    if len(after) < 2 or after[0].opname not in _CONSTANTS or after[1].opname not in _CALLS:
+        return None
+    return after[0].argval if isinstance(after[0].argval, str) else None
 
 
 def _import(instructions: list[dis.Instruction], index: int, *, optional: bool) -> CodeImport:

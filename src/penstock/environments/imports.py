@@ -35,11 +35,13 @@ class Scan:
         libraries: Modules that must be installed on the server, sorted by name.
         values: Values that travel with the function.
         local: Dotted names of the local modules it uses directly or through others, sorted.
+        secrets: Names it gives to `get_secret`; None stands for one that is computed.
     """
 
     libraries: list[Library] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     local: list[str] = field(default_factory=list)
+    secrets: tuple[str | None, ...] = ()
 
 
 class Scanner:
@@ -83,7 +85,7 @@ class Scanner:
             if origin_of(module) is Origin.LOCAL:
                 self._local.add(module)
         local = sorted(set(self._local.modules) - before | self._known(needed))
-        return Scan(libraries, reach.values, local)
+        return Scan(libraries, reach.values, local, tuple(reach.secrets))
 
     def resolve(self, modules: Iterable[str]) -> list[Library]:
         """Return the libraries behind dotted `modules`; local ones are noted for shipping."""

@@ -53,11 +53,13 @@ class Reach:
     Attributes:
         imports: Dotted modules needed; True when the code copes without the module.
         values: Values that travel with the function, each once.
+        secrets: Names given to `get_secret`; None stands for one that is computed.
     """
 
     def __init__(self, homes: Homes) -> None:
         self.imports: dict[str, bool] = {}
         self.values: list[Value] = []
+        self.secrets: dict[str | None, None] = {}
         self._homes = homes
         self._seen: set[tuple[int, bool]] = set()
         self._keep: list[Any] = []
@@ -124,6 +126,7 @@ class Reach:
         facts = facts_of(function.__code__)
         space = function.__globals__
         own = function.__qualname__
+        self.secrets.update(facts.secrets)
         self._stored.update((name, id(space)) for name in facts.stores)
         self._imports(facts, str(space.get("__package__") or ""))
         for name in facts.loads:

@@ -30,9 +30,10 @@ Converter = Callable[[Any], Any]
 def converter(model: Model, taker: Taker) -> Converter:
     """Return the function that converts a value for `model` or raises a mismatch error."""
     if model.takes == "tensor":
-        from penstock.flow.tensors import TensorConverter
+        from penstock.flow.tensors import DeviceConverter, TensorConverter
 
-        return TensorConverter(model, taker)
+        on_cpu = getattr(model, "device", None) is None
+        return (TensorConverter if on_cpu else DeviceConverter)(model, taker)
     if model.takes == "any":
         return _as_it_is
     if model.takes == "feed":

@@ -25,6 +25,8 @@ from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.memory import process_space
 from penstock.flow.publish import publish_all
+from penstock.flow.secrets import run_from
+from penstock.loaders import device
 
 
 class LocalFlow:
@@ -33,12 +35,14 @@ class LocalFlow:
     Args:
         flow: The flow as the user wrote it.
         threads: Threads a model call may use.
+        on_gpu: Whether models are put on a GPU, where there is one.
 
     Raises:
         LoadFailed: A model does not load; `stage` says which.
     """
 
-    def __init__(self, flow: Flow, *, threads: int = 1) -> None:
+    def __init__(self, flow: Flow, *, threads: int = 1, on_gpu: bool = False) -> None:
+        device.use(os.environ.get("CUDA_VISIBLE_DEVICES", "all") if on_gpu else "")
         self._loaded = assemble_local(flow, threads=threads)
 
     def facts(self) -> dict[str, Any]:
@@ -92,8 +96,10 @@ def _own_desk() -> Iterator[Desk]:
     desk = Desk(Path(scratch))
     try:
         desk.open()
+        run_from(home)
         yield desk
     finally:
+        run_from(None)
         os.chdir(home)
         desk.close()
         sys.path[:] = path

@@ -11,6 +11,7 @@ import time
 from typing import NamedTuple
 
 from penstock.codec.memory import (
+    AskSecrets,
     Done,
     Increment,
     Lost,
@@ -45,8 +46,8 @@ class LocalMemory:
         self._lock = threading.Lock()
 
     def ask(self, request: WorkerRequest) -> MemoryAnswer:
-        """Answer one request. Files are not stored here: an upload is `Missing`."""
-        if isinstance(request, Upload):
+        """Answer one request. Files and secrets are not kept here: those are `Missing`."""
+        if isinstance(request, (Upload, AskSecrets)):
             return Missing()
         with self._lock:
             if isinstance(request, Read):

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from penstock.codec.sandbox import hint_for
 from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
+from penstock.core.memory_limit import memory_hint
 from penstock.flow.context import CURRENT, Run, own_copy
 from penstock.flow.desk import Desk
 from penstock.flow.folders import folder_of
@@ -175,7 +176,7 @@ class Processing:
             stage=self.stage,
             function=self.role,
             type=kind,
-            hint=hint_for(error),
+            hint=hint_for(error) or memory_hint(error),
             traceback="".join(traceback.format_exception(type(error), error, frames)),
         )
         failed.__cause__ = error

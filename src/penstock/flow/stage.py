@@ -10,6 +10,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from penstock.core.errors import ModelFailed, PenstockError
+from penstock.core.memory_limit import memory_hint
 from penstock.core.model_types import AnyType
 from penstock.flow.coerce import Converter
 from penstock.flow.context import Run
@@ -95,7 +96,7 @@ class LoadedStage:
         found = _text_in(value)
         if found is not None and isinstance(error, (TypeError, ValueError)):
             return self._taker.refuse("numbers", f"{found}: {error}")
-        hint = None
+        hint = memory_hint(error)
         if self.model.takes == "tensor" and any(words in str(error) for words in _WANTS_INTEGERS):
             hint = "Give the stage a pre that returns an integer array."
         failed = ModelFailed(

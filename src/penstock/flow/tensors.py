@@ -113,3 +113,15 @@ class TensorConverter:
         while tensor.dim() < 2:
             tensor = tensor.unsqueeze(0)
         return tensor
+
+
+class DeviceConverter(TensorConverter):
+    """Makes one tensor on the device of a model that is not on the CPU."""
+
+    def __init__(self, model: Model, taker: Taker) -> None:
+        super().__init__(model, taker)
+        self._device: Any = getattr(model, "device", None)
+
+    def __call__(self, value: Any) -> Any:
+        """Return `value` as a tensor on the model's device; see `TensorConverter`."""
+        return super().__call__(value).to(self._device)

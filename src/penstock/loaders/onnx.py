@@ -13,6 +13,7 @@ import numpy as np
 from penstock.core.errors import LoadFailed
 from penstock.core.flow import ModelType
 from penstock.loaders.base import ModelFile, Takes, TensorSpec, library_text
+from penstock.loaders.device import onnx_providers
 
 #: Names of element types in onnxruntime's `tensor(...)` texts and their NumPy names.
 _DTYPES: dict[str, str] = {
@@ -67,7 +68,7 @@ class OnnxModel:
 
 
 def load(file: ModelFile, model_type: ModelType, threads: int) -> OnnxModel:
-    """Return a session on the CPU with `threads` threads inside an operator.
+    """Return a session with `threads` threads inside an operator, on the GPU if it may use one.
 
     Raises:
         LoadFailed: Not an ONNX model, or one of a newer opset than onnxruntime knows.
@@ -80,7 +81,7 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> OnnxModel:
     options.log_severity_level = 3
     try:
         session = onnxruntime.InferenceSession(
-            str(file.path), sess_options=options, providers=["CPUExecutionProvider"]
+            str(file.path), sess_options=options, providers=onnx_providers()
         )
     except Exception as error:  # onnxruntime's classes are private; all of them mean the file
         raise LoadFailed(

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from penstock.core.errors import LoadFailed
+from penstock.core.memory_limit import memory_hint
 from penstock.core.model_types import PLUGIN_GROUP, AnyType, ModelType, PluginType
 from penstock.loaders.base import Model, ModelFile
 
@@ -83,6 +84,7 @@ def load_model(file: ModelFile, model_type: AnyType, threads: int) -> Model:
             f"{file.name} cannot be loaded as {model_type.name}: "
             f"{type(error).__name__}: {_first_lines(str(error))}",
             type=type(error).__name__,
+            hint=memory_hint(error),
         ) from error
 
 

@@ -24,6 +24,7 @@ from penstock.loaders.base import (
     read_pickle,
     wrong_content,
 )
+from penstock.loaders.device import torch_device
 
 _STATE_DICT_HINT = (
     'Give the stage {"model": Net}, what makes the module for these weights, or save the whole '
@@ -51,6 +52,8 @@ class TorchModel:
         self._inference: Any = _inference_guard(torch)
         self._call = _fastest_call(module, torch)
         self._parameters = list(module.parameters())
+        #: Where its inputs must be; None for the CPU, where they are anyway.
+        self.device: Any = _device_of(self._parameters)
         floats = [p.dtype for p in self._parameters if p.dtype.is_floating_point]
         self.float_dtype: Any = floats[0] if floats else torch.float32
         self.inputs = (TensorSpec(dtype=str(self.float_dtype).removeprefix("torch."), shape=shape),)
@@ -61,9 +64,9 @@ class TorchModel:
             return self._call(value)
 
     def hand_out(self, output: Any) -> Any:
-        """Return ordinary tensors: inference tensors may not be changed in place."""
+        """Return ordinary tensors on the CPU: inference tensors may not be changed in place."""
         if isinstance(output, self._tensor):
-            return output.clone()
+            return output.clone() if self.device is None else output.cpu().clone()
         if isinstance(output, dict):
             return {key: self.hand_out(value) for key, value in output.items()}
         if type(output) in (list, tuple):
@@ -76,6 +79,7 @@ class TorchModel:
             "library": library_text("torch"),
             "form": self._form,
             "parameters": sum(p.numel() for p in self._parameters),
+            "device": "cpu" if self.device is None else str(self.device),
             "inputs": [spec.facts() for spec in self.inputs],
         }
 
@@ -116,7 +120,17 @@ def ready(module: Any, form: str, threads: int) -> TorchModel:
 
     torch.set_num_threads(threads)
     module.eval()
+    if torch_device() != "cpu":
+        module.to(torch_device())
     return TorchModel(module, form)
+
+
+def _device_of(parameters: list[Any]) -> Any:
+    """Return the GPU that a module is on, or None."""
+    if parameters:
+        device = parameters[0].device
+        return None if device.type == "cpu" else device
+    return None if torch_device() == "cpu" else torch_device()
 
 
 def _read(file: ModelFile, torch: Any) -> tuple[Any, str]:

@@ -27,6 +27,7 @@ from penstock.loaders.base import (
     read_pickle,
     wrong_content,
 )
+from penstock.loaders.device import xgboost_device
 from penstock.loaders.xgboost_direct import DirectCall
 
 _ONE = np.ones(1, np.float32)
@@ -142,7 +143,7 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> XGBoostModel:
         booster = xgboost.Booster()
         booster.load_model(bytearray(file.path.read_bytes()))
         declared = json.loads(booster.attr("scikit_learn") or "{}").get("_estimator_type")
-    booster.set_param({"nthread": threads, "device": "cpu"})
+    booster.set_param({"nthread": threads, "device": xgboost_device()})
     _check_kind(file, classifier, declared, booster)
     return XGBoostModel(booster, classifier, missing)
 

@@ -6,6 +6,7 @@ the gateway serves them and hands everything else to this application.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -21,6 +22,7 @@ from penstock.core.names import new_run_id
 from penstock.core.records import Scope
 from penstock.server.auth import require
 from penstock.server.endpoints import Endpoint, Parts
+from penstock.server.errors import status_of
 from penstock.server.gateway.respond import refusal, render
 from penstock.server.openapi import describe_api
 from penstock.server.routes import ENDPOINTS
@@ -99,8 +101,38 @@ class _Dispatch:
         if endpoint is None:
             raise _wrong_method(request, self._by_method)
         if endpoint.scope is not None and not endpoint.checks_key:
-            request.state.key = require(request, self._parts.keys, endpoint.scope)
-        return await endpoint.handler(request, self._parts)
+            request.state.key = require(
+                request, self._parts.keys, endpoint.scope, checks_grant=endpoint.checks_grant
+            )
+        if not endpoint.is_audited:
+            return await endpoint.handler(request, self._parts)
+        return await self._audited(request, endpoint)
+
+    async def _audited(self, request: Request, endpoint: Endpoint) -> Response:
+        """Answer a request that may change something, and write down what became of it."""
+        status = 500
+        try:
+            response = await endpoint.handler(request, self._parts)
+            status = response.status_code
+        except PenstockError as error:
+            status = status_of(error)
+            raise
+        finally:
+            # Shielded: a client that goes away must not keep a change out of the log.
+            await asyncio.shield(self._note(request, endpoint, status))
+        return response
+
+    async def _note(self, request: Request, endpoint: Endpoint, status: int) -> None:
+        path = request.url.path
+        await self._parts.audit.note(
+            request.state.key,
+            request.path_params.get("project"),
+            request.client.host if request.client is not None else "",
+            endpoint.handler.__name__,
+            path.removeprefix("/v1/"),
+            status,
+            getattr(request.state, "audit", None),
+        )
 
 
 def _wrong_method(request: Request, known: Iterable[str]) -> MethodNotAllowed:

@@ -23,11 +23,20 @@ def authorization_of(request: Request) -> bytes:
     return b""
 
 
-def require(request: Request, keys: Keys, scope: Scope | Literal["any"]) -> KeyRecord:
+def require(
+    request: Request, keys: Keys, scope: Scope | Literal["any"], *, checks_grant: bool = False
+) -> KeyRecord:
     """Return the key of a request, which may act with `scope` in the path's project.
 
     The scope `"any"` is what every key has in its own project. A path without a project needs a
-    key with the scope, of whatever project.
+    key with the scope, of whatever project. A key that is granted some deployments only may act on
+    a path that names one of them, and on no path that is about the whole project.
+
+    Args:
+        request: The request.
+        keys: The keys.
+        scope: What the endpoint needs.
+        checks_grant: Whether the endpoint looks itself at which deployments the key is granted.
 
     Raises:
         Unauthorized: No key, or an unknown or revoked one.
@@ -46,4 +55,17 @@ def require(request: Request, keys: Keys, scope: Scope | Literal["any"]) -> KeyR
             f"The key {record.prefix} is of another project than {project!r}.",
             hint=f"Use a key of project {project!r}, or an admin key.",
         )
+    if project is not None and record.deployments is not None and not checks_grant:
+        check_grant(record, request.path_params.get("name"))
     return record
+
+
+def check_grant(record: KeyRecord, deployment: str | None) -> None:
+    """Raise `Forbidden` unless a key may act on a deployment (None: on the whole project)."""
+    if record.deployments is None or (deployment is not None and record.grants(deployment)):
+        return
+    what = "the whole project" if deployment is None else f"deployment {deployment!r}"
+    raise Forbidden(
+        f"The key {record.prefix} is granted {', '.join(record.deployments)} only, not {what}.",
+        hint="Use a key that is not limited to some deployments.",
+    )

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
+from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
@@ -27,6 +28,7 @@ from penstock.control.insight.series import Series
 from penstock.control.keys import Keys
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
+from penstock.control.secrets import Secrets
 from penstock.control.status import SandboxView
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
@@ -88,6 +90,8 @@ class Parts:
     webhook_secrets: WebhookSecrets
     uploads: Uploads
     insight: Insight
+    secrets: Secrets
+    audit: Audit
     predict: Callable[[Request], Awaitable[Response]]
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]
@@ -113,6 +117,8 @@ class Endpoint:
         status: Status of a good answer.
         errors: Errors that this endpoint answers besides those any endpoint may.
         checks_key: Whether the handler checks the key itself.
+        checks_grant: Whether the handler checks itself which deployments the key is granted.
+        audited: Whether calls are written to the audit log; None: those that change something.
     """
 
     method: str
@@ -125,6 +131,15 @@ class Endpoint:
     status: int = 200
     errors: tuple[type[PenstockError], ...] = ()
     checks_key: bool = False
+    checks_grant: bool = False
+    audited: bool | None = None
+
+    @property
+    def is_audited(self) -> bool:
+        """Whether calls are written to the audit log."""
+        if self.audited is not None:
+            return self.audited
+        return self.method != "GET" and self.scope in {Scope.DEPLOY, Scope.ADMIN}
 
 
 async def read_body(request: Request, limit: int) -> bytes:

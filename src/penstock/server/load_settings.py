@@ -17,13 +17,17 @@ from penstock.server.settings import PREFIX, Settings
 
 
 class SettingDoc(NamedTuple):
-    """One option as the documentation shows it."""
+    """One option as the documentation and the command line show it.
+
+    `flag` is empty for an option that only the environment may give.
+    """
 
     name: str
     environment: str
     type: str
     default: str
     doc: str
+    flag: str
 
 
 def load_settings(
@@ -66,7 +70,8 @@ def describe_settings() -> list[SettingDoc]:
         choices = option.metadata["choices"]
         doc = option.metadata["doc"] + (f" One of {', '.join(choices)}." if choices else "")
         variable = PREFIX + option.name.upper()
-        out.append(SettingDoc(option.name, variable, str(option.type), default, doc))
+        flag = "" if option.metadata["secret"] else "--" + option.name.replace("_", "-")
+        out.append(SettingDoc(option.name, variable, str(option.type), default, doc, flag))
     return out
 
 

@@ -4,7 +4,7 @@ An option is taken from the argument (`penstock serve --port`), else from its en
 (`PENSTOCK_PORT`), else from its default; `load_settings` does that.
 """
 
-# ruff: noqa: RUF009 - `_option` makes a dataclass field
+# ruff: noqa: RUF009 - `option` makes a dataclass field
 
 from __future__ import annotations
 
@@ -35,8 +35,16 @@ def _option(
     least: float | None = None,
     most: float | None = None,
     choices: tuple[str, ...] = (),
+    secret: bool = False,
 ) -> Any:
-    facts = {"doc": doc, "shown": shown, "least": least, "most": most, "choices": choices}
+    facts = {
+        "doc": doc,
+        "shown": shown,
+        "least": least,
+        "most": most,
+        "choices": choices,
+        "secret": secret,  # only the environment may give it: everybody can read a command line
+    }
     if factory is not None:
         return field(default_factory=factory, metadata=facts)
     return field(default=default, metadata=facts)
@@ -67,7 +75,22 @@ class Settings:
         least=1,
     )
     admin_key: str = _option(
-        "Key with admin scope, made known to the server at every start.", "", shown="made up once"
+        "Key with admin scope, made known to the server at every start.",
+        "",
+        shown="made up once",
+        secret=True,
+    )
+    secrets_key: str = _option(
+        "Key that secrets are encrypted with, 32 bytes in base64; empty: the one in "
+        "secrets_key_file.",
+        "",
+        shown="",
+        secret=True,
+    )
+    secrets_key_file: str = _option(
+        "File of the keys that secrets are encrypted with, made when missing; keep it away from "
+        "the backups of the data folder. Empty: secrets.keys in the data folder.",
+        "",
     )
     public_url: str = _option(
         "Address that clients reach the server by, for endpoint URLs; empty: the listening one.", ""
@@ -89,10 +112,40 @@ class Settings:
         "(https://app.example.org); * for any, empty for none.",
         "",
     )
+    max_address_bytes: int = _option(
+        "Longest address (path and query) of a request.", 8192, least=256, most=65536
+    )
+    max_header_bytes: int = _option(
+        "Most bytes of a request line and its header fields.", 16384, least=1024, most=MIB
+    )
+    max_header_fields: int = _option("Most header fields of a request.", 100, least=10, most=10_000)
+    max_parts: int = _option("Most parts of a multipart body.", 10_000, least=1, most=1_000_000)
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
     max_control_body_bytes: int = _option(
         "Largest body of a control request (manifests).", 8 * MIB, least=1024, most=GIB
+    )
+    max_result_bytes: int = _option(
+        "Largest answer of a predict call.", GIB, least=256 * 1024, most=64 * GIB
+    )
+    project_storage_bytes: int = _option(
+        "Most bytes of model files and functions of one project; 0: no limit.", 0, least=0
+    )
+    rate_limit_per_s: float = _option(
+        "Requests that one key may make a second, over some time; 0: no limit. A key may have a "
+        "limit of its own.",
+        0.0,
+        least=0,
+        most=1_000_000,
+    )
+    rate_limit_burst: int = _option(
+        "Requests that one key may make at once before the rate counts; 0: those of a second.",
+        0,
+        least=0,
+        most=1_000_000,
+    )
+    audit_retention_s: float = _option(
+        "Seconds that the audit log remembers; 0: for ever.", 365 * 86400.0, least=0
     )
     header_timeout_s: float = _option(
         "Seconds a client may take to send a request's headers.", 10.0, least=0.1, most=3600
@@ -186,6 +239,11 @@ class Settings:
     file_bytes: int = _option("Largest file that functions may upload.", GIB, least=1024)
     files_total_bytes: int = _option(
         "Most bytes of uploaded files in one project.", 10 * GIB, least=1024
+    )
+    gpus: str = _option(
+        "GPUs that replicas may use: auto for all that CUDA_VISIBLE_DEVICES leaves, none, or their "
+        "numbers with commas between.",
+        "auto",
     )
     max_replicas: int = _option(
         "Most worker processes of a deployment that names no number; 0: one for each core.",

@@ -20,6 +20,7 @@ from penstock.core.records import (
     VersionSettings,
 )
 from penstock.core.states import VersionState
+from penstock.stores.guard_base import AuditStore, SecretStore
 from penstock.stores.runs_base import RunStore
 from penstock.stores.webhooks_base import UploadStore, WebhookStore
 
@@ -43,6 +44,14 @@ class RecordStore(Protocol):
     def uploads(self) -> UploadStore:
         """The list of uploaded files, in the same database."""
 
+    @property
+    def secrets(self) -> SecretStore:
+        """The projects' secrets, sealed, in the same database."""
+
+    @property
+    def audit(self) -> AuditStore:
+        """Who changed what, in the same database."""
+
     def add_project(self, project: ProjectRecord) -> None:
         """Add a project. Raises `Conflict` if the name is taken."""
 
@@ -60,6 +69,9 @@ class RecordStore(Protocol):
 
     def revoke_key(self, key_id: str, at: float) -> KeyRecord | None:
         """Mark a key as revoked and return it; None if there is no such key."""
+
+    def mark_keys_used(self, key_ids: Sequence[str], at: float) -> None:
+        """Note when keys were last used; unknown ones are passed over."""
 
     def delete_key(self, key_id: str) -> bool:
         """Forget a key, so that its digest may be used again. False if there was none."""
@@ -118,6 +130,9 @@ class RecordStore(Protocol):
 
         The name may be used again; its version numbers go on where they stopped.
         """
+
+    def project_manifests(self, project: str) -> Iterable[bytes]:
+        """Return the manifest of every version of a project that is not deleted."""
 
     def manifests(self) -> Iterable[bytes]:
         """Return the manifest of every version that is not deleted (for collecting blobs)."""

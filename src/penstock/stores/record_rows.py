@@ -42,12 +42,18 @@ def key(row: Row) -> KeyRecord:
         label=row.label,
         created_at=row.created_at,
         revoked_at=row.revoked_at,
+        deployments=None if row.deployments is None else tuple(json.loads(row.deployments)),
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+        created_by=row.created_by,
+        rate_per_s=row.rate_per_s,
     )
 
 
 def key_values(record: KeyRecord) -> dict[str, Any]:
     """Return the columns of a key."""
-    return {**asdict(record), "scope": record.scope.value}
+    granted = None if record.deployments is None else json.dumps(record.deployments)
+    return {**asdict(record), "scope": record.scope.value, "deployments": granted}
 
 
 def version(row: Row) -> VersionRecord:
@@ -58,13 +64,18 @@ def version(row: Row) -> VersionRecord:
         number=row.number,
         state=VersionState(row.state),
         manifest=bytes(row.manifest),
-        settings=VersionSettings(**json.loads(row.settings)),
+        settings=version_settings(json.loads(row.settings)),
         size_bytes=row.size_bytes,
         created_at=row.created_at,
         created_by=row.created_by,
         ready_at=row.ready_at,
         failure=None if row.failure is None else json.loads(row.failure),
     )
+
+
+def version_settings(fields: dict[str, Any]) -> VersionSettings:
+    """Return settings from their JSON form, in which tuples are lists."""
+    return VersionSettings(**{**fields, "secrets": tuple(fields.get("secrets", ()))})
 
 
 def version_values(record: VersionRecord) -> dict[str, Any]:

@@ -55,6 +55,11 @@ api_keys = Table(
     Column("label", Text, nullable=False),
     Column("created_at", Double, nullable=False),
     Column("revoked_at", Double, nullable=True),
+    Column("deployments", Text, nullable=True),
+    Column("expires_at", Double, nullable=True),
+    Column("last_used_at", Double, nullable=True),
+    Column("created_by", Text, nullable=False, server_default=""),
+    Column("rate_per_s", Double, nullable=True),
     PrimaryKeyConstraint("key_id"),
     UniqueConstraint("digest"),
     ForeignKeyConstraint(["project"], ["projects.name"]),
@@ -219,4 +224,37 @@ uploads = Table(
     ForeignKeyConstraint(["project"], ["projects.name"]),
     Index(None, "project", "created_at"),
     Index(None, "expires_at"),
+)
+
+# `sealed` is encrypted; the key is not in the database.
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("project", String(20), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("updated_at", Double, nullable=False),
+    Column("updated_by", Text, nullable=False),
+    PrimaryKeyConstraint("project", "name"),
+    ForeignKeyConstraint(["project"], ["projects.name"]),
+)
+
+# Without foreign keys: an entry outlives what it tells of.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("project", String(20), nullable=True),
+    Column("key_id", String(40), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("details", Text, nullable=False),
+    PrimaryKeyConstraint("seq"),
+    Index(None, "project", "seq"),
+    Index(None, "at"),
 )

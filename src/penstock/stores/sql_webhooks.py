@@ -205,6 +205,19 @@ class SqlWebhooks:
         with self._transaction() as connection:
             return connection.execute(change).rowcount > 0
 
+    def reseal_secrets(self, change: Callable[[str, str], str]) -> int:
+        """Replace the text of every secret by `change(project, text)`; return how many changed."""
+        columns = webhook_secrets.c
+        changed = 0
+        with self._transaction() as connection:
+            for row in connection.execute(sa.select(webhook_secrets)).all():
+                text = change(row.project, row.secret)
+                if text != row.secret:
+                    this = webhook_secrets.update().where(columns.seq == row.seq)
+                    connection.execute(this.values(secret=text))
+                    changed += 1
+        return changed
+
 
 def _find(connection: sa.Connection, project: str, delivery_id: str) -> DeliveryRecord | None:
     query = sa.select(webhook_deliveries).where(_all.id == delivery_id, _all.project == project)

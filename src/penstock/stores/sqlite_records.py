@@ -6,7 +6,7 @@ particular to SQLite is in `sqlite_engine`. Rows become records in `record_rows`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -29,9 +29,11 @@ from penstock.core.states import VersionState, check_version_move
 from penstock.stores import record_queries as queries
 from penstock.stores import record_rows as rows
 from penstock.stores.failures import database_failure
+from penstock.stores.guard_base import AuditStore, SecretStore
 from penstock.stores.migrate import upgrade
 from penstock.stores.runs_base import RunStore
 from penstock.stores.schema import api_keys, deployments, projects, versions
+from penstock.stores.sql_guard import SqlAudit, SqlSecrets
 from penstock.stores.sql_runs import SqlRuns
 from penstock.stores.sql_uploads import SqlUploads
 from penstock.stores.sql_webhooks import SqlWebhooks
@@ -61,6 +63,8 @@ class SqliteRecords:
         self.runs: RunStore = SqlRuns(self._transaction)
         self.webhooks: WebhookStore = SqlWebhooks(self._transaction)
         self.uploads: UploadStore = SqlUploads(self._transaction)
+        self.secrets: SecretStore = SqlSecrets(self._transaction)
+        self.audit: AuditStore = SqlAudit(self._transaction)
         try:
             with self._transaction() as connection:
                 upgrade(connection, str(path))
@@ -125,6 +129,13 @@ class SqliteRecords:
             )
             row = connection.execute(sa.select(api_keys).where(this)).first()
             return None if row is None else rows.key(row)
+
+    def mark_keys_used(self, key_ids: Sequence[str], at: float) -> None:
+        """Note when keys were last used; unknown ones are passed over."""
+        with self._transaction() as connection:
+            connection.execute(
+                api_keys.update().where(api_keys.c.key_id.in_(key_ids)).values(last_used_at=at)
+            )
 
     def delete_key(self, key_id: str) -> bool:
         """Forget a key, so that its digest may be used again. False if there was none."""
@@ -260,11 +271,19 @@ class SqliteRecords:
             )
             return True
 
+    def project_manifests(self, project: str) -> list[bytes]:
+        """Return the manifest of every version of a project that is not deleted."""
+        return self._manifests(versions.c.project == project)
+
     def manifests(self) -> list[bytes]:
         """Return the manifest of every version that is not deleted (for collecting blobs)."""
-        query = sa.select(versions.c.manifest).where(versions.c.state != VersionState.DELETED.value)
+        return self._manifests(sa.true())
+
+    def _manifests(self, which: sa.ColumnElement[bool]) -> list[bytes]:
+        live = versions.c.state != VersionState.DELETED.value
         with self._transaction() as connection:
-            return [bytes(row.manifest) for row in connection.execute(query)]
+            found = connection.execute(sa.select(versions.c.manifest).where(which, live))
+            return [bytes(row.manifest) for row in found]
 
     def close(self) -> None:
         """Close the store."""

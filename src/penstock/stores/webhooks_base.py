@@ -6,7 +6,7 @@ database thread; the files of uploads themselves are in a `BlobStore`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from penstock.core.delivery_records import (
@@ -83,6 +83,9 @@ class WebhookStore(Protocol):
 
     def mark_shown(self, seq: int, now: float) -> bool:
         """Note that a secret's text is handed out; False if it was before."""
+
+    def reseal_secrets(self, change: Callable[[str, str], str]) -> int:
+        """Replace the text of every secret by `change(project, text)`; return how many changed."""
 
 
 class UploadStore(Protocol):

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from starlette.applications import Starlette
 
 from penstock.codec.log_lines import Said
+from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
@@ -29,19 +30,23 @@ from penstock.control.memory import Memory
 from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor
 from penstock.control.projects import Projects
+from penstock.control.rate_limits import RateLimits
 from penstock.control.runs import Runs
+from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
+from penstock.control.storage import Storage
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
 from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
+from penstock.core.redaction import HIDDEN
 from penstock.dashboard.pages import Dashboard
 from penstock.engine.base import Engine, SaidHandler, VersionKey
+from penstock.engine.local.devices import find_devices
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
 from penstock.environments.describe import describe
-from penstock.loaders.registry import PRELOAD
 from penstock.server.app import build_app
 from penstock.server.endpoints import Installed, Parts
 from penstock.server.gateway.limits import Limits
@@ -57,6 +62,7 @@ from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
+from penstock.wiring.pool_parts import make_pools, open_keyring
 from penstock.wiring.run_parts import make_runs
 from penstock.wiring.sandbox_parts import sandbox_options
 
@@ -64,6 +70,9 @@ log = logging.getLogger("penstock.server")
 
 #: Seconds between two rounds of deleting what has expired and what nothing uses.
 HOUSEKEEPING_S = 3600.0
+
+#: Seconds after which the last use of a key is written down.
+KEY_USES_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -89,11 +98,17 @@ class House:
         await self.engine.close(drain_s)
         await self.webhooks.close()
         await self.insight.close()
+        await self.parts.keys.note_uses()
         await self.database.close()
 
     def aside(self) -> list[Coroutine[None, None, None]]:
         """Return what goes on beside serving, until cancelled."""
-        return [self.keep_tidy(), self.warm(), self.insight.keep_small()]
+        return [
+            self.keep_tidy(),
+            self.note_key_uses(),
+            self.warm(),
+            self.insight.keep_small(),
+        ]
 
     async def warm(self) -> None:
         """Import the modules named by the setting `preload`; what fails is logged."""
@@ -105,6 +120,15 @@ class House:
         except PenstockError:
             log.exception("Importing %s ahead failed.", ", ".join(modules))
 
+    async def note_key_uses(self) -> None:
+        """Write down which keys were used, every now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(KEY_USES_S)
+            try:
+                await self.parts.keys.note_uses()
+            except PenstockError:
+                log.exception("The last uses of keys could not be written.")
+
     async def keep_tidy(self) -> None:
         """Delete expired values and unused files, now and every hour, until cancelled."""
         while True:
@@ -113,6 +137,7 @@ class House:
                 await self.parts.runs.purge()
                 await self.parts.blobs.collect()
                 await self.parts.uploads.purge()
+                await self.parts.audit.purge()
             except PenstockError:
                 log.exception("Housekeeping failed; the next attempt is in an hour.")
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -138,6 +163,9 @@ def local_engine(
         load_timeout_s=settings.load_timeout_s,
         max_replicas=settings.max_replicas,
         sandbox=sandbox_options(settings, folder),
+        max_parts=settings.max_parts,
+        max_result_bytes=settings.max_result_bytes,
+        devices=find_devices(settings.gpus),
     )
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)
@@ -147,6 +175,9 @@ def local_engine(
 def gateway_limits(settings: Settings) -> Limits:
     """Return what the gateway accepts from a connection."""
     return Limits(
+        head_bytes=settings.max_header_bytes,
+        head_fields=settings.max_header_fields,
+        address_bytes=settings.max_address_bytes,
         head_s=settings.header_timeout_s,
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
@@ -181,12 +212,16 @@ async def build_house(
         url: Address that clients reach the server by, without a trailing slash.
         engine_of: Makes the engine; `local_engine` by default.
     """
+    HIDDEN.add([settings.admin_key, settings.secrets_key])
     projects = Projects(database)
-    keys = Keys(database, projects)
+    rates = RateLimits(settings.rate_limit_per_s, settings.rate_limit_burst)
+    keys = Keys(database, projects, limits=rates)
     await keys.load()
+    secrets = Secrets(database, open_keyring(settings, folder))
+    await secrets.settle()
     store = FileBlobs(folder.blobs)
     uploads = make_uploads(settings, folder, database, url)
-    requests = WorkerRequests(Memory(database), uploads)
+    requests = WorkerRequests(Memory(database), uploads, secrets)
     thread = await open_insight(folder)
     taken: list[Logs] = []  # the engine comes before the logs it is to write to
 
@@ -195,13 +230,13 @@ async def build_house(
             logs.take(key, said)
 
     engine = (engine_of or local_engine)(settings, folder, requests, on_said)
-    pools = make_pools(settings, engine, store)
+    pools = make_pools(settings, engine, store, secrets)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
     insight = make_insight(settings, database, thread, predictor, runs.payloads)
     taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
-    webhooks = make_webhooks(settings, database, runs, url, penstock_version())
+    webhooks = make_webhooks(settings, database, secrets, runs, url, penstock_version())
     parts = _parts(
         settings,
         url,
@@ -217,16 +252,11 @@ async def build_house(
         uploads,
         engine,
         insight,
+        secrets,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
     return House(parts, database, engine, pools, predictor, desk, webhooks.sender, insight, app)
-
-
-def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:
-    """Return the running versions: none yet."""
-    preload = {kind.value: modules for kind, modules in PRELOAD.items()}
-    return Pools(engine, store, preload, idle_s=settings.version_idle_s, drain_s=settings.drain_s)
 
 
 def _parts(
@@ -244,6 +274,7 @@ def _parts(
     uploads: Uploads,
     engine: Engine,
     insight: InsightParts,
+    secrets: Secrets,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
@@ -261,16 +292,23 @@ def _parts(
         serving.on_return.append(guard.resume)
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
+    storage = Storage(database, settings.project_storage_bytes)
     return Parts(
         settings=settings,
         version=penstock_version(),
         url=url,
         keys=keys,
         projects=projects,
-        blobs=Blobs(store, database),
+        blobs=Blobs(store, database, storage),
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
         deploys=Deploys(
-            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+            database,
+            serving,
+            store,
+            endpoint,
+            secrets,
+            storage,
+            refuse_code=settings.models_with_code == "refuse",
         ),
         versions=versions,
         runs=runs,
@@ -278,6 +316,8 @@ def _parts(
         webhook_secrets=webhooks.secrets,
         uploads=uploads,
         insight=insight.insight,
+        secrets=secrets,
+        audit=Audit(database, settings.audit_retention_s),
         predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),
         environment=_installed,
         stores_work=lambda: _read_something(projects),

@@ -63,7 +63,15 @@ class GatewayNeeds:
 
 def allow(record: KeyRecord) -> AllowKey:
     """Return the message that a key is valid."""
-    return AllowKey(record.key_id, record.digest, record.prefix, record.scope.value, record.project)
+    return AllowKey(
+        record.key_id,
+        record.digest,
+        record.prefix,
+        record.scope.value,
+        record.project,
+        None if record.deployments is None else list(record.deployments),
+        record.expires_at,
+    )
 
 
 def add_path(path: bytes, route: Route) -> AddPath:
@@ -101,7 +109,7 @@ class GatewayChild:
                 sock.close()
         self._child = Child(loop, pid, self._on_exit)
         self._calls = ForwardedCalls(
-            loop, data, needs.predictor, needs.keys.known, needs.make_run, self._give_up
+            loop, data, needs.predictor, needs.keys.admit, needs.make_run, self._give_up
         )
         self._adoption = Adoption(loop, handover, needs.gateway)
         self._listening = loop.create_task(self._talk())

@@ -8,7 +8,6 @@ no state of its own, and ends with the server process. Started by `gateway_child
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from penstock.codec.gateway_messages import (
     receive,
 )
 from penstock.control.forward import ForwardPredictor
+from penstock.core.redaction import log_to_standard_error
 from penstock.engine.local import lifeline
 from penstock.server.gateway.forward_desk import ForwardDesk
 from penstock.server.gateway.handover import Handover
@@ -128,11 +128,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lifeline.raise_descriptor_limit()
     pickle_guard.install()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    log_to_standard_error()
     run_loop(_run(GatewayEnds(*fds)))
 
 

@@ -10,6 +10,7 @@ from penstock.control.deliveries import Deliveries
 from penstock.control.file_links import FileLinks
 from penstock.control.outgoing import Outgoing
 from penstock.control.runs import Runs
+from penstock.control.secrets import Secrets
 from penstock.control.uploads import UploadLimits, Uploads
 from penstock.control.webhook_bodies import WebhookBodies
 from penstock.control.webhook_secrets import WebhookSecrets
@@ -30,14 +31,14 @@ class WebhookParts:
 
 
 def make_webhooks(
-    settings: Settings, database: Database, runs: Runs, url: str, version: str
+    settings: Settings, database: Database, sealed: Secrets, runs: Runs, url: str, version: str
 ) -> WebhookParts:
     """Return the parts of webhooks: nothing is sent before `Webhooks.start`.
 
     Raises:
         InvalidSetting: The setting `webhook_allow` cannot be read.
     """
-    secrets = WebhookSecrets(database)
+    secrets = WebhookSecrets(database, sealed)
     bodies = WebhookBodies(
         database, runs.payloads, status_of, url, limit=settings.webhook_body_bytes
     )

@@ -13,7 +13,6 @@ import logging
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +20,10 @@ from functools import partial
 from pathlib import Path
 
 from penstock.core.errors import InvalidSetting, PenstockError
+from penstock.core.redaction import log_to_standard_error
 from penstock.server.gateway.forward_desk import ForwardedRuns
 from penstock.server.gateway.listen import Gateway, create_server
-from penstock.server.load_settings import load_settings
+from penstock.server.load_settings import SettingDoc, describe_settings, load_settings
 from penstock.server.settings import Settings
 from penstock.wiring import pickle_guard
 from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
@@ -32,6 +32,17 @@ from penstock.wiring.event_loop import run_loop
 from penstock.wiring.gateway_child import GatewayNeeds
 from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
 from penstock.wiring.tls import reload, tls_context
+
+#: The two about settings are for the command line, which knows no other part of the server.
+__all__ = [
+    "Announcement",
+    "ServerProcess",
+    "SettingDoc",
+    "bind",
+    "describe_settings",
+    "serve_forever",
+    "url_of",
+]
 
 log = logging.getLogger("penstock.server")
 
@@ -79,11 +90,7 @@ def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
 
 def _log_to_standard_error(level: str) -> None:
     """Print our own lines from `level` on, and the libraries' warnings."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    log_to_standard_error()
     logging.getLogger("penstock").setLevel(level.upper())
 
 
@@ -169,6 +176,8 @@ class ServerProcess:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
             await house.insight.recorder.start()
+            if first is not None:
+                await house.parts.audit.note(None, None, "", "first_keys", "keys", 201)
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()
@@ -197,7 +206,10 @@ class ServerProcess:
             task.cancel()
         begun = time.monotonic()
         self.house.parts.runs.stop_waiting()
-        await self._gateway.close(drain_s)
+        closing = [self._gateway.close(drain_s)]
+        if self._group is not None:
+            closing.append(self._group.close(drain_s))
+        await asyncio.gather(*closing)
         await self.house.close(max(0.0, drain_s - (time.monotonic() - begun)))
 
 

@@ -14,18 +14,24 @@ from typing import NoReturn
 
 from penstock.codec.bundle import read_manifest
 from penstock.codec.frames import Load
-from penstock.engine.local import lifeline, template_process, worker
+from penstock.codec.multipart import limit_parts
+from penstock.engine.local import lifeline, resources, template_process, worker
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
-from penstock.flow import run_output
+from penstock.flow import run_output, secrets
 from penstock.flow.assemble import assemble
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.overlap import OverlapService
 from penstock.flow.service import FlowService
+from penstock.loaders import device
 
 
 def prepare(message: Load) -> LoadedFlow:
     """Load the functions and models of the version in `message`; maybe in a template."""
+    resources.apply(message)
+    device.use(message.devices)
+    limit_parts(message.max_parts)
+    secrets.install(f"{message.project}/{message.deployment}", message.secrets)
     manifest = read_manifest(message.manifest)
     blobs = {sha256: Path(path) for sha256, path in message.blobs.items()}
     return assemble(
@@ -41,6 +47,7 @@ def serve(flow: LoadedFlow, message: Load, tools: Tools) -> Service | Overlappin
     """Return the service of this process that answers calls with `flow`."""
     run_output.install()
     scratch = Path(message.scratch)
+    secrets.connect(tools.ask)
     if flow.waits or message.concurrency > 1:
         return OverlapService(flow, tools.ask, scratch, message.concurrency, notice=tools.notice)
     return FlowService(flow, tools.ask, scratch, at=tools.at, notice=tools.notice)

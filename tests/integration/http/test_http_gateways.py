@@ -15,6 +15,7 @@ from penstock.codec.gateway_messages import AddPath, AllowKey, RefuseKey, Remove
 from penstock.control.forward import ForwardPredictor
 from penstock.control.forwarded import ForwardedCalls
 from penstock.control.key_text import digest_of
+from penstock.control.keys import unknown_key
 from penstock.core.errors import Unauthorized
 from penstock.server.gateway.handover import Adoption, Handover
 from penstock.server.gateway.listen import Gateway
@@ -36,7 +37,7 @@ class Beside:
         near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         front = self.front
         self.calls = ForwardedCalls(
-            loop, ours, front.predictor, self.records.get, None, self.ended.append
+            loop, ours, front.predictor, self._key_of, None, self.ended.append
         )
         self.adoption = Adoption(loop, near, front.gateway)
         self.predictor = ForwardPredictor(loop, theirs, self._heard, self.ended.append)
@@ -58,6 +59,11 @@ class Beside:
             self.predictor, None, front.limits, lambda: front.time, handover=self.handover
         )
         await self.gateway.listen(host="127.0.0.1", port=0)
+
+    def _key_of(self, digest: bytes) -> Any:
+        if digest not in self.records:
+            raise unknown_key()
+        return self.records[digest]
 
     def _heard(self, message: Any) -> None:
         assert isinstance(message, Cancel)

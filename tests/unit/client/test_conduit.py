@@ -42,7 +42,8 @@ class Loaded:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
     made: list[Loaded] = []
 
-    def load(flow: Flow, _threads: int = 1) -> Loaded:
+    def load(flow: Flow, _threads: int = 1, *, on_gpu: bool = False) -> Loaded:
+        assert not on_gpu
         made.append(Loaded(flow))
         return made[-1]
 
@@ -79,8 +80,8 @@ def test_arguments_in_the_wrong_order_say_the_right_one(model: Path) -> None:
 
 
 def test_an_unknown_option_names_the_known_ones() -> None:
-    with pytest.raises(InvalidCall, match=r"no argument 'gpu'.*replicas"):
-        Conduit("a", KEY, gpu=1)
+    with pytest.raises(InvalidCall, match=r"no argument 'gpus'.*replicas"):
+        Conduit("a", KEY, gpus=1)
 
 
 def test_a_wrong_stage_is_refused_when_the_conduit_is_made(model: Path) -> None:

@@ -12,8 +12,12 @@ from penstock.control.database import Database
 from penstock.control.keys import Keys
 from penstock.control.memory import Memory
 from penstock.control.projects import Projects
+from penstock.control.rate_limits import RateLimits
+from penstock.control.secrets import Secrets
+from penstock.control.storage import Storage
 from penstock.stores.base import MemoryQuota
 from penstock.stores.files import FileBlobs
+from penstock.stores.keyring import Keyring
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 
@@ -32,7 +36,13 @@ class Clock:
 def with_parts(tmp_path):
     """Run `scenario(parts)` on an event loop; called again, it is the server's next start."""
 
-    def run(scenario, quota: MemoryQuota | None = None):
+    def run(
+        scenario,
+        quota: MemoryQuota | None = None,
+        storage_bytes: int = 0,
+        keys_given: str = "",
+        limits: RateLimits | None = None,
+    ):
         async def whole():
             clock = Clock()
             database = await Database.open(
@@ -41,7 +51,7 @@ def with_parts(tmp_path):
             )
             try:
                 projects = Projects(database, clock)
-                keys = Keys(database, projects, clock)
+                keys = Keys(database, projects, clock, limits)
                 await keys.load()
                 store = FileBlobs(tmp_path / "blobs")
                 parts = types.SimpleNamespace(
@@ -50,7 +60,10 @@ def with_parts(tmp_path):
                     projects=projects,
                     keys=keys,
                     store=store,
-                    blobs=Blobs(store, database),
+                    blobs=Blobs(store, database, Storage(database, storage_bytes, clock)),
+                    secrets=Secrets(
+                        database, Keyring(tmp_path / "secrets.keys", keys_given), clock
+                    ),
                     memory=Memory(database, clock),
                     folder=tmp_path,
                 )

@@ -49,7 +49,7 @@ def manifest_of(sha256: str) -> bytes:
 def test_an_upload_is_stored_whatever_its_chunks(with_parts, size):
     async def scenario(parts):
         assert await parts.blobs.missing([NAME]) == [NAME]
-        assert await parts.blobs.put(NAME, chunks_of(DATA, size), len(DATA)) == len(DATA)
+        assert await parts.blobs.put("default", NAME, chunks_of(DATA, size), len(DATA)) == len(DATA)
         assert await parts.blobs.missing([NAME]) == []
         assert parts.store.read(NAME) == DATA
 
@@ -59,7 +59,7 @@ def test_an_upload_is_stored_whatever_its_chunks(with_parts, size):
 def test_an_empty_upload_is_a_blob_too(with_parts):
     async def scenario(parts):
         name = hashlib.sha256(b"").hexdigest()
-        assert await parts.blobs.put(name, chunks_of(b""), LIMIT) == 0
+        assert await parts.blobs.put("default", name, chunks_of(b""), LIMIT) == 0
         assert parts.store.read(name) == b""
 
     with_parts(scenario)
@@ -75,7 +75,7 @@ def test_bytes_over_the_limit_are_not_taken(with_parts):
                 yield b"x" * 65536
 
         with pytest.raises(BodyTooLarge, match=str(LIMIT)):
-            await parts.blobs.put(NAME, endless(), LIMIT)
+            await parts.blobs.put("default", NAME, endless(), LIMIT)
         assert len(taken) * 65536 <= LIMIT + 65536
         assert files_under(parts.folder) == []
 
@@ -85,7 +85,7 @@ def test_bytes_over_the_limit_are_not_taken(with_parts):
 def test_bytes_of_another_hash_are_refused_and_nothing_is_kept(with_parts):
     async def scenario(parts):
         with pytest.raises(BlobCorrupt, match=NAME):
-            await parts.blobs.put(NAME, chunks_of(DATA[1:]), LIMIT)
+            await parts.blobs.put("default", NAME, chunks_of(DATA[1:]), LIMIT)
         assert files_under(parts.folder) == []
 
     with_parts(scenario)
@@ -95,7 +95,7 @@ def test_a_name_that_is_no_hash_takes_no_byte(with_parts):
     async def scenario(parts):
         for name in ("../../x", "A" * 64):
             with pytest.raises(InvalidName):
-                await parts.blobs.put(name, chunks_of(DATA), LIMIT)
+                await parts.blobs.put("default", name, chunks_of(DATA), LIMIT)
             with pytest.raises(InvalidName):
                 await parts.blobs.missing([NAME, name])
 
@@ -110,7 +110,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(with_parts):
             raise ConnectionResetError
 
         with pytest.raises(ConnectionResetError):
-            await parts.blobs.put(NAME, broken(), LIMIT)
+            await parts.blobs.put("default", NAME, broken(), LIMIT)
         assert files_under(parts.folder) == []
 
     with_parts(scenario)
@@ -125,7 +125,7 @@ def test_a_cancelled_upload_leaves_nothing(with_parts):
             begun.set()
             await asyncio.Event().wait()
 
-        upload = asyncio.ensure_future(parts.blobs.put(NAME, stuck(), LIMIT))
+        upload = asyncio.ensure_future(parts.blobs.put("default", NAME, stuck(), LIMIT))
         await asyncio.wait_for(begun.wait(), 10)
         assert len(files_under(parts.folder)) == 1
         upload.cancel()
@@ -148,7 +148,7 @@ def test_an_upload_cancelled_inside_a_write_waits_for_it_and_leaves_nothing(
             return write(descriptor, data)
 
         monkeypatch.setattr("penstock.stores.file_writer.os.write", slow_write)
-        upload = asyncio.ensure_future(parts.blobs.put(NAME, chunks_of(DATA), LIMIT))
+        upload = asyncio.ensure_future(parts.blobs.put("default", NAME, chunks_of(DATA), LIMIT))
         assert await asyncio.to_thread(inside.wait, 10)
         upload.cancel()
         release.set()
@@ -161,9 +161,9 @@ def test_an_upload_cancelled_inside_a_write_waits_for_it_and_leaves_nothing(
 
 def test_collect_keeps_what_a_version_uses_and_what_is_new(with_parts):
     async def scenario(parts):
-        await parts.blobs.put(NAME, chunks_of(DATA), LIMIT)
+        await parts.blobs.put("default", NAME, chunks_of(DATA), LIMIT)
         unused = hashlib.sha256(b"unused").hexdigest()
-        await parts.blobs.put(unused, chunks_of(b"unused"), LIMIT)
+        await parts.blobs.put("default", unused, chunks_of(b"unused"), LIMIT)
         await add_version(parts, manifest_of(NAME))
         assert await parts.blobs.collect() == 0
         for name in (NAME, unused):
@@ -179,7 +179,7 @@ def test_collect_keeps_what_a_version_uses_and_what_is_new(with_parts):
 
 def test_collect_deletes_nothing_if_a_manifest_cannot_be_read(with_parts):
     async def scenario(parts):
-        await parts.blobs.put(NAME, chunks_of(DATA), LIMIT)
+        await parts.blobs.put("default", NAME, chunks_of(DATA), LIMIT)
         os.utime(parts.store.path(NAME), (1.0, 1.0))
         await add_version(parts, b"{}")
 

@@ -28,7 +28,9 @@ from penstock.control.deploys import Deploys
 from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent, StepEvent
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor, predict_path
+from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
+from penstock.control.storage import Storage
 from penstock.control.versions import Versions
 from penstock.core.errors import (
     BlobMissing,
@@ -56,6 +58,7 @@ from penstock.engine.base import (
     VersionSpec,
 )
 from penstock.stores.files import FileBlobs
+from penstock.stores.keyring import Keyring
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 
@@ -140,14 +143,26 @@ class FakeEngine:
 class House:
     """The control part of a server, with everything real but the engine."""
 
-    def __init__(self, database: Database, blobs: FileBlobs, engine: FakeEngine) -> None:
+    def __init__(
+        self, database: Database, blobs: FileBlobs, engine: FakeEngine, folder: Path
+    ) -> None:
         self.database = database
         self.blobs = blobs
         self.engine = engine
         self.predictor = Predictor(lambda _raw: ADMIN)
-        self.pools = Pools(engine, blobs, {"torch": ["json"]}, idle_s=0.05, drain_s=1.0)
+        self.secrets = Secrets(database, Keyring(folder / "secrets.keys"))
+        self.pools = Pools(
+            engine,
+            blobs,
+            {"torch": ["json"]},
+            idle_s=0.05,
+            drain_s=1.0,
+            secrets=self.secrets,
+            gpu_types=frozenset({"torch"}),
+        )
         self.serving = Serving(database, self.pools, self.predictor)
-        self.deploys = Deploys(database, self.serving, blobs, endpoint_of)
+        storage = Storage(database, 0)
+        self.deploys = Deploys(database, self.serving, blobs, endpoint_of, self.secrets, storage)
         self.versions = Versions(database, self.serving, blobs)
         self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
 
@@ -194,7 +209,7 @@ async def house(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator
     blobs = FileBlobs(folder / "blobs")
     for data in (MODEL, EXAMPLE):
         put(blobs, data)
-    made = House(database, blobs, engine or FakeEngine())
+    made = House(database, blobs, engine or FakeEngine(), folder)
     try:
         yield made
     finally:

@@ -18,6 +18,7 @@ from penstock.control.database import Database
 from penstock.control.deliveries import Deliveries, DeliveryFilter
 from penstock.control.outgoing import Outgoing
 from penstock.control.run_payloads import RunPayloads
+from penstock.control.secrets import Secrets
 from penstock.control.webhook_bodies import WebhookBodies
 from penstock.control.webhook_schedule import Schedule
 from penstock.control.webhook_secrets import WebhookSecrets
@@ -31,6 +32,7 @@ from penstock.core.run_records import NewRun, Outcome, Payload
 from penstock.core.states import RunState
 from penstock.server.errors import status_of
 from penstock.stores.files import FileBlobs
+from penstock.stores.keyring import Keyring
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 
@@ -95,7 +97,8 @@ class Site:
         self.receiver = receiver
         self.origin = f"http://127.0.0.1:{port}"
         self.payloads = RunPayloads(FileBlobs(folder / "blobs"))
-        self.secrets = WebhookSecrets(database)
+        self.sealed = Secrets(database, Keyring(folder / "secrets.keys"))
+        self.secrets = WebhookSecrets(database, self.sealed)
         self.senders: list[Webhooks] = []
         self.deliveries = Deliveries(database, lambda: [s.wake() for s in self.senders])
 
@@ -427,7 +430,7 @@ def test_after_a_rotation_both_secrets_verify_for_a_day(with_site) -> None:
         _path, headers, body, _at = site.receiver.got[0]
         for record in (old, new):
             Webhook(record.secret).verify(body, headers)
-        tomorrow = WebhookSecrets(site.database, lambda: time.time() + 86401)
+        tomorrow = WebhookSecrets(site.database, site.sealed, lambda: time.time() + 86401)
         assert await tomorrow.signing("default") == [new.secret]
         assert (await site.secrets.signing("default")) == [new.secret, old.secret]
         with pytest.raises(WebhookVerificationError):

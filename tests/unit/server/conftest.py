@@ -24,6 +24,7 @@ from penstock.engine.base import (
     VersionKey,
     VersionSpec,
 )
+from penstock.engine.sandbox.state import SandboxState
 from penstock.server.settings import Settings
 from penstock.wiring.assembly import House, build_house, open_database
 from penstock.wiring.data_folder import DataFolder
@@ -76,6 +77,7 @@ class EchoEngine:
 
     def __init__(self) -> None:
         self.fail: LoadFailed | None = None
+        self.sandbox: SandboxState | None = None
 
     async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         if self.fail is not None:

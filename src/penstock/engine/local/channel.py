@@ -14,7 +14,10 @@ from penstock.codec.frames import HAS_FD, Reply, call_header, fd_size, read_repl
 from penstock.engine.base import Call
 from penstock.engine.local.frame_socket import FrameSocket
 
-OnReplies = Callable[[list[tuple[Reply, bytes | memoryview]]], None]
+OnReplies = Callable[[list[tuple[Reply, bytes | memoryview | None]]], None]
+
+#: Largest body when nobody says, in bytes.
+_NO_LIMIT = 1 << 62
 
 
 class Channel(FrameSocket):
@@ -23,8 +26,9 @@ class Channel(FrameSocket):
     Args:
         loop: The server's loop.
         sock: Our end; closed by `close`.
-        on_replies: Gets replies with their bodies, in the order sent.
+        on_replies: Gets replies with their bodies, in the order sent; None for one too large.
         on_end: Called once with the reason when the worker closed its end or sent garbage.
+        max_body: Largest body in bytes, `INLINE_LIMIT` or more.
     """
 
     def __init__(
@@ -33,9 +37,11 @@ class Channel(FrameSocket):
         sock: socket.socket,
         on_replies: OnReplies,
         on_end: Callable[[str], None],
+        max_body: int = _NO_LIMIT,
     ) -> None:
         super().__init__(loop, sock, on_end)
         self._on_replies = on_replies
+        self._max_body = max_body
         self._replies: list[Reply] = []
 
     def send(self, call_id: int, call: Call) -> None:
@@ -71,5 +77,10 @@ class Channel(FrameSocket):
         replies, self._replies = self._replies, []
         self._on_replies([(reply, self._body(reply)) for reply in replies])
 
-    def _body(self, reply: Reply) -> bytes | memoryview:
-        return reply.body if reply.body is not None else self._read_file(reply.body_size)
+    def _body(self, reply: Reply) -> bytes | memoryview | None:
+        if reply.body is not None:
+            return reply.body
+        if reply.body_size > self._max_body:
+            os.close(self._next_fd())
+            return None
+        return self._read_file(reply.body_size)

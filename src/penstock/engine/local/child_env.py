@@ -36,6 +36,8 @@ _TUNING = {
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),
     "MALLOC_TOP_PAD_": str(64 << 20),
     "PYTHONSAFEPATH": "1",
+    # Whether there is a GPU is asked without opening it, which must not happen before a fork.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
 
 

@@ -10,6 +10,7 @@ from penstock.core.errors import (
     LoadFailed,
     NotReady,
     Overloaded,
+    ResultTooLarge,
     WorkerDied,
 )
 from penstock.engine.base import Call, VersionKey
@@ -28,6 +29,7 @@ _HINTS = {
     "SIGILL": "A library was built for another processor.",
     "SIGTERM": "It was told to end from outside.",
 }
+_MEMORY = "Send less at once, or deploy with a larger memory=."
 _EXITED = "Code of the flow ended the process (sys.exit or os._exit); raise an exception instead."
 
 
@@ -85,11 +87,12 @@ def worker_died(
 ) -> WorkerDied:
     """Return the error for a call that was inside a worker when it died."""
     reason = f"was killed because {because}" if because else f"died ({_how(end)})"
+    hint = (_MEMORY if "memory" in because else None) if because else _hint(end)
     return WorkerDied(
         f"The worker of {key} {reason} while it held run {call.run_id}.",
         stage=place.stage or None,
         function=place.part or None,
-        hint=None if because else _hint(end),
+        hint=hint,
         **_facts(end),
     )
 
@@ -103,6 +106,17 @@ def overdue(key: VersionKey, call: Call, place: Place | None) -> DeadlineExceede
         stage=place.stage or None if place is not None else None,
         function=place.part or None if place is not None else None,
         hint="Deploy with more replicas, or with a longer time limit.",
+    )
+
+
+def result_too_large(key: VersionKey, call: Call, size: int, limit: int) -> ResultTooLarge:
+    """Return the error for an answer that is larger than the server passes on."""
+    return ResultTooLarge(
+        f"The answer of run {call.run_id} of {key} has {size} bytes; the server passes on {limit}.",
+        hint="Return less, hand out a file with upload(), or raise the server's setting "
+        "max_result_bytes.",
+        limit_bytes=limit,
+        size_bytes=size,
     )
 
 

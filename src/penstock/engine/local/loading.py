@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from penstock.codec.frames import Load
@@ -9,8 +10,29 @@ from penstock.engine.base import VersionSpec
 from penstock.engine.local.home import Home
 
 
-def load_message(spec: VersionSpec, scratch: Path, home: Home) -> Load:
-    """Return the message for a process that may write below `scratch`, a folder in `home`."""
+async def secrets_of(spec: VersionSpec) -> Mapping[str, str]:
+    """Return the secrets that a version's workers are given, as they are now."""
+    return await spec.find_secrets() if spec.find_secrets is not None else {}
+
+
+def load_message(
+    spec: VersionSpec,
+    scratch: Path,
+    home: Home,
+    secrets: Mapping[str, str],
+    devices: Sequence[str] = (),
+    max_parts: int = 10_000,
+) -> Load:
+    """Return the message for a process that may write below `scratch`, a folder in `home`.
+
+    Args:
+        spec: The version.
+        scratch: Its folder.
+        home: The folder of the version's processes, and how they are confined.
+        secrets: What `secrets_of` returned.
+        devices: The GPUs it may use.
+        max_parts: Most parts of a multipart body.
+    """
     return Load(
         project=spec.key.project,
         deployment=spec.key.deployment,
@@ -22,4 +44,8 @@ def load_message(spec: VersionSpec, scratch: Path, home: Home) -> Load:
         max_batch=spec.max_batch,
         concurrency=spec.concurrency,
         sandbox=home.sandbox,
+        secrets=dict(secrets),
+        devices=",".join(devices),
+        memory_limit_bytes=spec.memory_limit_bytes or 0,
+        max_parts=max_parts,
     )

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
+from penstock.engine.local.devices import Devices
 from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
-from penstock.engine.local.pool import LocalPool
-from penstock.engine.local.replica import Surroundings
+from penstock.engine.local.pool import LocalPool, on_gpu
 from penstock.engine.local.spare import Spare
+from penstock.engine.local.surroundings import Surroundings
 from penstock.engine.local.zygote_client import ZygoteClient
 from penstock.engine.sandbox.confinement import Confinement
 from penstock.engine.sandbox.state import SandboxState
@@ -60,7 +61,14 @@ class LocalEngine:
             if self._options.templates:
                 self._spare = Spare(self._loop, self._options, self._orphans, self._zygote)
         self._around = Surroundings(
-            self._loop, self._options, launcher, launcher, self._orphans, memory, on_said
+            self._loop,
+            self._options,
+            launcher,
+            launcher,
+            self._orphans,
+            memory,
+            on_said,
+            Devices(self._options.devices),
         )
         sandbox = self._options.sandbox
         self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None
@@ -91,7 +99,9 @@ class LocalEngine:
         if self._closed:
             raise failures.stopping(spec.key)
         home = Home(self._scratch, spec, self._confinement)
-        pool = LocalPool(self._around, spec, home, self._spare, on_line, self._pools.discard)
+        # A process that has opened a GPU cannot be forked: each worker loads the version itself.
+        spare = None if on_gpu(spec, self._around.devices) else self._spare
+        pool = LocalPool(self._around, spec, home, spare, on_line, self._pools.discard)
         self._pools.add(pool)
         if not spec.replicas:
             self._import_later(spec.preload)

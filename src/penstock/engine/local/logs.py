@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from penstock.codec.log_lines import Said, read_line
+from penstock.core.redaction import Redactor
 
 MAX_LINES = 200
 MAX_LINE_BYTES = 8 * 1024
@@ -37,10 +38,15 @@ class LogTail:
         self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._on_line = on_line
         self._on_said = on_said
+        self._hidden = Redactor()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Keep these secrets out of the lines from now on; API keys never get in."""
+        self._hidden.add(secrets)
 
     def add(self, lines: list[bytes]) -> None:
         """Keep lines, each cut to 8 KiB; the oldest go when there are too many."""
-        said = [read_line(_cut(line)) for line in lines]
+        said = [read_line(self._cut(line)) for line in lines]
         self._lines.extend(line.text for line in said)
         size = sum(map(len, self._lines))
         while size > MAX_BYTES:
@@ -51,13 +57,13 @@ class LogTail:
             for line in said:
                 self._on_line(line.text)
 
+    def _cut(self, line: bytes) -> bytes:
+        shown = self._hidden.cut(line, MAX_LINE_BYTES)
+        return shown if len(line) <= MAX_LINE_BYTES else shown + _MORE
+
     def lines(self) -> list[str]:
         """Return the lines."""
         return list(self._lines)
-
-
-def _cut(line: bytes) -> bytes:
-    return line if len(line) <= MAX_LINE_BYTES else line[:MAX_LINE_BYTES] + _MORE
 
 
 _MORE = "…".encode()

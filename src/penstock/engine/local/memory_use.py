@@ -16,6 +16,9 @@ from penstock.engine.local.supervisor import Supervisor
 
 _log = logging.getLogger(__name__)
 
+#: States of replicas that are looked at.
+_WATCHED = frozenset({"loading", "ready", "stopping"})
+
 #: Times the limit at which a replica is killed.
 _HARD = 1.5
 
@@ -49,7 +52,7 @@ async def watch(supervisor: Supervisor, limit: int, every_s: float) -> None:
     """
     while True:
         await asyncio.sleep(every_s)
-        for replica in [r for r in supervisor.replicas if r.state == "ready"]:
+        for replica in [r for r in supervisor.replicas if r.state in _WATCHED]:
             await _look(supervisor, replica, limit)
 
 

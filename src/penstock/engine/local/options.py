@@ -21,6 +21,9 @@ class EngineOptions:
             one ready when a version wakes; None: none is kept ready.
         max_replicas: Most replicas of a version that names no maximum; 0: one for each core.
         memory_check_s: How often the memory of replicas that have a limit is looked at.
+        max_parts: Most parts of a multipart body.
+        max_result_bytes: Largest answer of a worker that is passed on.
+        devices: The GPUs that replicas may use, as `CUDA_VISIBLE_DEVICES` names them.
         load_timeout_s: How long a version may take to load.
         overdue_grace_s: How long after a call's deadline the worker that is still inside it lives.
         tick_s: How often deadlines are looked at while calls are in flight.
@@ -34,7 +37,10 @@ class EngineOptions:
     templates: bool = True
     spare_delay_s: float | None = 0.3
     max_replicas: int = 0
-    memory_check_s: float = 2.0
+    memory_check_s: float = 0.5
+    max_parts: int = 10_000
+    max_result_bytes: int = 1 << 30
+    devices: tuple[str, ...] = ()
     load_timeout_s: float = 300.0
     overdue_grace_s: float = 1.0
     tick_s: float = 0.05

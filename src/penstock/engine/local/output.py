@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from penstock.codec.sandbox import hint_for
 from penstock.core.errors import LoadFailed, PenstockError
+from penstock.core.memory_limit import memory_hint
 
 
 def redirect(log: int) -> None:
@@ -43,6 +44,6 @@ def as_load_error(error: BaseException) -> PenstockError:
     return LoadFailed(
         f"The version could not be loaded: {said}.",
         type=type(error).__name__,
-        hint=hint_for(error),
+        hint=hint_for(error) or memory_hint(error),
         traceback=text,
     )

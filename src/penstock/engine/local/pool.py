@@ -11,6 +11,7 @@ from typing import Any
 
 from penstock.codec.sandbox import ISOLATED
 from penstock.core.errors import PenstockError
+from penstock.core.hardware import wants_gpu
 from penstock.engine.base import (
     Call,
     PoolHealth,
@@ -20,17 +21,24 @@ from penstock.engine.base import (
     VersionSpec,
 )
 from penstock.engine.local import failures, memory_use
+from penstock.engine.local.devices import Devices
 from penstock.engine.local.dispatcher import Dispatcher
 from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import IsolatedLauncher
 from penstock.engine.local.logs import LogTail, OnLine
-from penstock.engine.local.replica import Replica, Surroundings
+from penstock.engine.local.replica import Replica
 from penstock.engine.local.scaler import Scaler, core_count
 from penstock.engine.local.spare import Spare
 from penstock.engine.local.supervisor import Supervisor
+from penstock.engine.local.surroundings import Surroundings
 from penstock.engine.local.template_launcher import TemplateLauncher
 
 _log = logging.getLogger(__name__)
+
+
+def on_gpu(spec: VersionSpec, devices: Devices) -> bool:
+    """Whether the replicas of a version run on GPUs."""
+    return len(devices) > 0 and wants_gpu(spec.hardware, can_use=spec.can_use_gpu)
 
 
 class LocalPool:
@@ -58,6 +66,7 @@ class LocalPool:
         self._home = home
         self._on_stopped = on_stopped
         self._tail = LogTail(on_line, partial(around.on_said, spec.key))
+        self._around = around
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle
@@ -69,12 +78,13 @@ class LocalPool:
             self._template = TemplateLauncher(around, spare, self._tail, home)
             around = dataclasses.replace(around, launcher=self._template)
         self._around = around
+        self._on_gpu = on_gpu(spec, around.devices)
         self._scaler = Scaler(
             around.loop,
             self._dispatcher,
-            spec.scale or Scale.fixed(spec.replicas),
+            self._within_devices(spec.scale or Scale.fixed(spec.replicas)),
             around.options.max_replicas or core_count(),
-            spec.replicas,
+            self._first_count(),
             self._have,
         )
         self._moving = asyncio.Lock()
@@ -97,7 +107,7 @@ class LocalPool:
         if not self._spec.replicas:
             return
         try:
-            await self._supervisor.start(self._spec.replicas)
+            await self._supervisor.start(self._first_count())
         except BaseException:
             self._scaler.stop()
             await self._end_template()
@@ -128,7 +138,7 @@ class LocalPool:
 
     def scale(self, scale: Scale) -> None:
         """Take new limits for the number of replicas."""
-        self._scaler.allow(scale)
+        self._scaler.allow(self._within_devices(scale))
 
     def facts(self) -> dict[str, Any]:
         """Return the number of replicas wanted and why, and what there is of a template."""
@@ -137,6 +147,7 @@ class LocalPool:
             "why": self._scaler.why,
             "recycled": self._supervisor.recycled,
             "template": self._template.facts() if self._template is not None else {},
+            "hardware": "GPU" if self._on_gpu else "CPU",
         }
 
     def logs(self) -> list[str]:
@@ -165,7 +176,45 @@ class LocalPool:
         self._on_stopped(self)
 
     def _make(self) -> Replica:
-        return Replica(self._around, self._spec, self._home, self._tail, self._dispatcher)
+        replica = Replica(
+            self._around,
+            self._spec,
+            self._home,
+            self._tail,
+            self._dispatcher,
+            self._take_devices(),
+        )
+        if replica.devices:
+            self._run(self._give_back_devices(replica))
+        return replica
+
+    # --- devices ---
+
+    def _within_devices(self, scale: Scale) -> Scale:
+        """Return `scale` with no more replicas than have GPUs of their own."""
+        if not self._on_gpu:
+            return scale
+        most = self._around.devices.places(self._spec.gpu)
+        high = most if scale.high is None else min(scale.high, most)
+        return dataclasses.replace(scale, low=min(scale.low, most), high=high)
+
+    def _first_count(self) -> int:
+        count = self._spec.replicas
+        if not self._on_gpu:
+            return count
+        return min(count, self._around.devices.places(self._spec.gpu))
+
+    def _take_devices(self) -> tuple[str, ...]:
+        if not self._on_gpu:
+            return ()
+        used = [name for replica in self._supervisor.replicas for name in replica.devices]
+        return self._around.devices.take(self._spec.gpu, used)
+
+    async def _give_back_devices(self, replica: Replica) -> None:
+        try:
+            await replica.died.wait()
+        finally:
+            self._around.devices.give_back(replica.devices)
 
     async def _end_template(self) -> None:
         if self._template is not None:

@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from penstock.codec.frames import (
@@ -22,47 +21,21 @@ from penstock.codec.frames import (
     Stop,
 )
 from penstock.core.errors import EngineError, FrameError, LoadFailed
-from penstock.engine.base import (
-    Answer,
-    Call,
-    MemoryHandler,
-    ReplicaStatus,
-    SaidHandler,
-    VersionSpec,
-)
+from penstock.engine.base import Answer, Call, ReplicaStatus, VersionSpec
 from penstock.engine.local import begun, failures, pipes, talk
 from penstock.engine.local.begun import Place
 from penstock.engine.local.channel import Channel
 from penstock.engine.local.exits import Child, Exit
 from penstock.engine.local.home import Home
-from penstock.engine.local.launcher import Launcher, ProcessLauncher
-from penstock.engine.local.loading import load_message
+from penstock.engine.local.loading import load_message, secrets_of
 from penstock.engine.local.logs import LogPipe, LogTail
-from penstock.engine.local.options import EngineOptions
-from penstock.engine.local.orphans import Orphans
+from penstock.engine.local.surroundings import Surroundings
 
 #: How long a worker that was told to stop, or said that it failed, may take to end, in seconds.
 _END_S = 2.0
 
 #: What a call costs besides its rows, as if so many bytes of body.
 CALL_WEIGHT = 512
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """What every replica of an engine shares; only `launcher` may be a version's own."""
-
-    loop: asyncio.AbstractEventLoop
-    options: EngineOptions
-    launcher: Launcher
-    direct: ProcessLauncher
-    orphans: Orphans
-    memory: MemoryHandler
-    on_said: SaidHandler
-
-    async def warm(self, modules: tuple[str, ...]) -> None:
-        """Import modules ahead of the workers that need them."""
-        await self.direct.warm(modules)
 
 
 class Owner(Protocol):
@@ -92,6 +65,7 @@ class Replica:
         inline_bytes: Bytes of their bodies that go through the socket.
         weight: How much work they are, in bytes: those of all bodies and `CALL_WEIGHT` a call.
         suspect: It is inside a call that is over its time limit: give it no more.
+        devices: The GPUs it may use; given back when the process is gone.
         exit: How the process ended, None before.
         killed_because: Why we killed it, if we did.
         died: Set when the process is gone.
@@ -105,7 +79,9 @@ class Replica:
         home: Home,
         tail: LogTail,
         owner: Owner,
+        devices: tuple[str, ...] = (),
     ) -> None:
+        self.devices = devices
         self._around = around
         self._spec = spec
         self._home = home
@@ -159,6 +135,13 @@ class Replica:
 
     async def _launch(self) -> None:
         try:
+            await self._launch_process()
+        except BaseException:
+            self.died.set()
+            raise
+
+    async def _launch_process(self) -> None:
+        try:
             self._home.make(self._scratch)
             ours, theirs = pipes.create()
         except OSError as error:
@@ -176,7 +159,8 @@ class Replica:
         around, loop = self._around, self._around.loop
         self.state = "loading"
         self._page = ours.page
-        self._channel = Channel(loop, ours.data, self._replied, self._give_up)
+        most = around.options.max_result_bytes
+        self._channel = Channel(loop, ours.data, self._replied, self._give_up, most)
         self._log_pipe = LogPipe(loop, ours.log, self._tail, around.options.log_bytes_per_s)
         self._control = talk.Control(ours.control, self._heard)
         self._memory_sock = ours.memory
@@ -195,7 +179,12 @@ class Replica:
             self._give_up(f"does not speak the protocol: {error.message}")
 
     async def _load(self) -> None:
-        self._control.send(load_message(self._spec, self._scratch, self._home))
+        secrets = await secrets_of(self._spec)
+        self._tail.hide(secrets.values())
+        parts = self._around.options.max_parts
+        self._control.send(
+            load_message(self._spec, self._scratch, self._home, secrets, self.devices, parts)
+        )
         limit = self._around.options.load_timeout_s
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
         # and the supervisor's `stop` would wait for ever for a task that was told to end.
@@ -207,6 +196,8 @@ class Replica:
             self.state, self.ready_at = "ready", time.monotonic()
             start_ms = (self.ready_at - self._launched_at) * 1e3
             self.facts = {**said.facts, "load_ms": said.load_ms, "start_ms": start_ms}
+            if self.devices:
+                self.facts["devices"] = list(self.devices)
             return
         await self._wait_for_end()
         raise self._load_error(said)
@@ -237,7 +228,7 @@ class Replica:
                 self._control.send(Cancel([call_id]))
                 return
 
-    def _replied(self, replies: list[tuple[Reply, bytes | memoryview]]) -> None:
+    def _replied(self, replies: list[tuple[Reply, bytes | memoryview | None]]) -> None:
         outstanding, owner = self.outstanding, self._owner
         self.suspect = False
         for reply, body in replies:
@@ -250,7 +241,11 @@ class Replica:
             self.calls += 1
             if call.state is not self:
                 continue
-            if reply.code and not body:
+            if body is None:
+                most = self._around.options.max_result_bytes
+                error = failures.result_too_large(self._spec.key, call, reply.body_size, most)
+                owner.answered(call, Answer(error.code, error=error))
+            elif reply.code and not body:
                 owner.expired(call)
             else:
                 code = reply.code.decode("latin-1") if reply.code else ""

@@ -19,7 +19,7 @@ from penstock.engine.base import VersionSpec
 from penstock.engine.local import failures
 from penstock.engine.local.exits import Child, Exit
 from penstock.engine.local.home import Home
-from penstock.engine.local.loading import load_message
+from penstock.engine.local.loading import load_message, secrets_of
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
@@ -113,7 +113,11 @@ class Template:
         Raises:
             LoadFailed: It did not load, died, or took too long.
         """
-        packed = msgspec.msgpack.encode(load_message(spec, folder, home))
+        secrets = await secrets_of(spec)
+        self._tail.hide(secrets.values())
+        parts = self._options.max_parts
+        message = load_message(spec, folder, home, secrets, max_parts=parts)
+        packed = msgspec.msgpack.encode(message)
         fd, size = memfile.create([packed])
         limit = self._options.load_timeout_s
         because = ""

@@ -16,8 +16,8 @@ from penstock.engine.local import failures
 from penstock.engine.local.home import Home
 from penstock.engine.local.logs import LogTail
 from penstock.engine.local.pipes import ChildEnds
-from penstock.engine.local.replica import Surroundings
 from penstock.engine.local.spare import Spare
+from penstock.engine.local.surroundings import Surroundings
 from penstock.engine.local.template import Template
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.server.endpoints import Endpoint
+from penstock.server.routes.audit import ENDPOINTS as AUDIT
 from penstock.server.routes.blobs import ENDPOINTS as BLOBS
 from penstock.server.routes.deployments import ENDPOINTS as DEPLOYMENTS
 from penstock.server.routes.description import ENDPOINTS as DESCRIPTION
@@ -14,6 +15,7 @@ from penstock.server.routes.keys import ENDPOINTS as KEYS
 from penstock.server.routes.predict import ENDPOINTS as PREDICT
 from penstock.server.routes.runs import ENDPOINTS as RUNS
 from penstock.server.routes.scaling import ENDPOINTS as SCALING
+from penstock.server.routes.secrets import ENDPOINTS as SECRETS
 from penstock.server.routes.system import ENDPOINTS as SYSTEM
 from penstock.server.routes.versions import ENDPOINTS as VERSIONS
 from penstock.server.routes.webhooks import ENDPOINTS as WEBHOOKS
@@ -33,4 +35,6 @@ ENDPOINTS: list[Endpoint] = [
     *INSIGHT,
     *WEBHOOKS,
     *FILES,
+    *SECRETS,
+    *AUDIT,
 ]

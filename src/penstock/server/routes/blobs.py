@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from penstock.core.errors import BlobCorrupt, BodyTooLarge, InvalidName, MalformedBody
+from penstock.core.errors import BlobCorrupt, BodyTooLarge, InvalidName, MalformedBody, StorageFull
 from penstock.core.records import Scope
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
 
@@ -38,8 +38,9 @@ async def missing_blobs(request: Request, parts: Parts) -> Response:
 
 async def put_blob(request: Request, parts: Parts) -> Response:
     """Store one file; its bytes go to the disk as they come in."""
-    sha256 = request.path_params["sha256"]
-    size = await parts.blobs.put(sha256, request.stream(), parts.settings.max_blob_bytes)
+    project, sha256 = request.path_params["project"], request.path_params["sha256"]
+    limit = parts.settings.max_blob_bytes
+    size = await parts.blobs.put(project, sha256, request.stream(), limit)
     return json_answer(StoredBlob(sha256, size), 201)
 
 
@@ -52,6 +53,8 @@ ENDPOINTS = [
         Scope.DEPLOY,
         takes=BlobNames,
         gives=MissingBlobs,
+        checks_grant=True,  # files belong to no deployment yet
+        audited=False,
         errors=(MalformedBody, InvalidName),
     ),
     Endpoint(
@@ -62,7 +65,9 @@ ENDPOINTS = [
         Scope.DEPLOY,
         takes="application/octet-stream",
         gives=StoredBlob,
+        checks_grant=True,
+        audited=False,  # the deploy that uses it is
         status=201,
-        errors=(BlobCorrupt, BodyTooLarge, InvalidName),
+        errors=(BlobCorrupt, BodyTooLarge, InvalidName, StorageFull),
     ),
 ]

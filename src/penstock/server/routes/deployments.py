@@ -22,7 +22,9 @@ async def list_deployments(request: Request, parts: Parts) -> Response:
     """Answer the deployments of a project."""
     project = request.path_params["project"]
     await parts.projects.get(project)
-    return json_answer(DeploymentList(await parts.deployments.list(project)))
+    key = request.state.key
+    found = [view for view in await parts.deployments.list(project) if key.grants(view.name)]
+    return json_answer(DeploymentList(found))
 
 
 async def get_deployment(request: Request, parts: Parts) -> Response:
@@ -43,8 +45,9 @@ ENDPOINTS = [
         "GET",
         "/v1/{project}",
         list_deployments,
-        "List the deployments of a project.",
+        "List the deployments of a project; a key that is granted some sees those.",
         Scope.READ,
+        checks_grant=True,
         gives=DeploymentList,
         errors=(NotFound,),
     ),

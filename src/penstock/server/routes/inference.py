@@ -21,7 +21,7 @@ from penstock.control.predict import predict_path
 from penstock.core.errors import MalformedBody, NotFound, PenstockError
 from penstock.core.records import KeyRecord, Scope
 from penstock.core.states import VersionState
-from penstock.server.auth import authorization_of
+from penstock.server.auth import authorization_of, check_grant
 from penstock.server.endpoints import Endpoint, Parts, json_answer
 from penstock.server.errors import status_of
 from penstock.server.gateway.route import FLAGS
@@ -68,8 +68,7 @@ async def model_metadata(request: Request, parts: Parts) -> Response:
 
 
 async def _metadata(request: Request, parts: Parts) -> dict[str, Any]:
-    project = _project(request, parts.keys.check(authorization_of(request)))
-    view = await parts.deployments.get(project, request.path_params["name"])
+    view = await parts.deployments.get(_readable(request, parts), request.path_params["name"])
     stages = [dict(s) for r in view.replicas[:1] for s in r.facts.get("stages", ())]
     plain = bool(stages) and "pre" not in stages[0].get("functions", ())
     return {
@@ -94,7 +93,7 @@ def _tensor(spec: Mapping[str, Any]) -> dict[str, Any]:
 async def model_ready(request: Request, parts: Parts) -> Response:
     """Answer 200 when a deployment, or one version of it, can be called."""
     try:
-        project = _project(request, parts.keys.check(authorization_of(request)))
+        project = _readable(request, parts)
         view = await parts.deployments.get(project, request.path_params["name"])
     except PenstockError as error:
         return _told(error)
@@ -113,6 +112,13 @@ _LENGTH_DIGITS = 18
 
 def _project(request: Request, record: KeyRecord) -> str:
     return record.project or request.headers.get(PROJECT_FIELD, "default")
+
+
+def _readable(request: Request, parts: Parts) -> str:
+    """Return the project of a request that may read about the deployment it names."""
+    record = parts.keys.check(authorization_of(request))
+    check_grant(record, request.path_params["name"])
+    return _project(request, record)
 
 
 async def infer(request: Request, parts: Parts) -> Response:

@@ -13,6 +13,7 @@ from penstock.core.errors import BY_CODE, InvalidSetting, NotFound
 from penstock.core.insight_records import CallRecord, RunFilter
 from penstock.core.records import Scope
 from penstock.core.run_records import RunRecord
+from penstock.server.auth import check_grant
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer
 from penstock.server.queries import query_choice, query_number
 
@@ -29,6 +30,7 @@ _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 async def list_runs(request: Request, parts: Parts) -> Response:
     """Answer the runs of a project, newest first."""
     project = request.path_params["project"]
+    check_grant(request.state.key, request.query_params.get("deployment"))
     kind = query_choice(request, "kind", ("sync", "async"))
     limit = int(query_number(request, "limit", 1, MAX_PAGE) or PAGE)
     wanted = _filter(request, project)
@@ -62,6 +64,7 @@ async def get_run(request: Request, parts: Parts) -> Response:
     """Answer one run; with `wait`, once it is at its end or that many seconds have passed."""
     project, run_id = request.path_params["project"], request.path_params["run_id"]
     seconds = query_number(request, "wait", 0.0, MAX_WAIT_S) or 0.0
+    await _check_grant(request, parts)
     try:
         record = await parts.runs.wait(project, run_id, seconds)
     except NotFound:
@@ -80,8 +83,17 @@ def _answer_call(request: Request, call: CallRecord) -> Response:
 async def cancel_run(request: Request, parts: Parts) -> Response:
     """Cancel a run and answer it as it now is: one that was at its end stays as it was."""
     params = request.path_params
+    await _check_grant(request, parts)
     record = await parts.runs.cancel(params["project"], params["run_id"])
     return await _answer(request, parts, record)
+
+
+async def _check_grant(request: Request, parts: Parts) -> None:
+    """Refuse a key that is not granted the run's deployment."""
+    if request.state.key.deployments is not None:
+        params = request.path_params
+        record = await parts.runs.get(params["project"], params["run_id"])
+        check_grant(request.state.key, record.deployment)
 
 
 async def _answer(request: Request, parts: Parts, record: RunRecord) -> Response:
@@ -99,6 +111,7 @@ ENDPOINTS = [
         "List the runs of a project, newest first: asynchronous ones and kept calls.",
         Scope.READ,
         gives=RunList,
+        checks_grant=True,
         errors=(NotFound, InvalidSetting),
     ),
     Endpoint(
@@ -108,6 +121,7 @@ ENDPOINTS = [
         "Show a run; ?wait=30 waits for the end of an asynchronous one.",
         ANY_KEY,
         gives=RunView,
+        checks_grant=True,
         errors=(NotFound, InvalidSetting),
     ),
     Endpoint(
@@ -117,6 +131,7 @@ ENDPOINTS = [
         "Cancel an asynchronous run.",
         Scope.PREDICT,
         gives=RunView,
+        checks_grant=True,
         errors=(NotFound,),
     ),
 ]

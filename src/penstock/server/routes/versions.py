@@ -22,6 +22,8 @@ from penstock.core.errors import (
     LoadFailed,
     MissingImports,
     NotFound,
+    SecretNotSet,
+    StorageFull,
 )
 from penstock.core.records import Scope, VersionSettings
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
@@ -45,6 +47,9 @@ class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
     concurrency: int = VersionSettings.concurrency
     network: Literal["all", "none"] = VersionSettings.network
+    secrets: tuple[str, ...] = ()
+    hardware: str = VersionSettings.hardware
+    gpu: int = VersionSettings.gpu
 
 
 class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -159,6 +164,8 @@ ENDPOINTS = [
             MissingImports,
             BlobMissing,
             NotFound,
+            SecretNotSet,
+            StorageFull,
         ),
     ),
     Endpoint(

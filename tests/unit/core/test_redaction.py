@@ -1,0 +1,92 @@
+"""Secrets and keys stay out of texts, in whatever form they come."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock.core.errors import FunctionFailed
+from penstock.core.redaction import HIDDEN, RedactingFormatter, Redactor
+
+SECRET = 'p"ss wörd/+=&\\end'
+KEY = "pk_d_0123abcd_" + "A" * 30 + "-_"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SECRET,
+        json.dumps({"token": SECRET}),
+        json.dumps({"token": SECRET}, ensure_ascii=False),
+        repr(ValueError(SECRET)),
+        "https://x/?t=" + quote(SECRET, safe=""),
+        base64.b64encode(SECRET.encode()).decode(),
+    ],
+)
+def test_a_secret_is_hidden_in_every_form_it_is_written_in(text: str) -> None:
+    shown = Redactor([SECRET]).text(f"before {text} after")
+    assert shown.startswith("before ")
+    assert shown.endswith(" after")
+    assert "***" in shown
+    assert "end" not in shown
+
+
+@given(st.text(min_size=6), st.text(), st.text())
+def test_no_secret_of_six_characters_survives_between_other_text(
+    secret: str, before: str, after: str
+) -> None:
+    shown = Redactor([secret]).text(before + secret + after)
+    # What is left may spell the secret anew only out of the text around it and the mask.
+    assert "***" in shown
+
+
+def test_each_long_line_of_a_secret_is_hidden_by_itself() -> None:
+    pem = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqh\nshort\n-----END KEY-----"
+    hidden = Redactor([pem])
+    assert hidden.text("line: MIIEvQIBADANBgkqh") == "line: ***"
+    assert hidden.text("a short line") == "a short line"
+
+
+def test_api_keys_and_webhook_secrets_are_known_by_their_form() -> None:
+    shown = Redactor().text(f"Authorization: {KEY}, whsec_{'a' * 32}")
+    assert shown == "Authorization: pk_d_0123abcd_***, whsec_***"
+
+
+def test_the_prefix_of_a_key_may_be_shown() -> None:
+    assert Redactor().text("The key pk_d_0123abcd may not") == "The key pk_d_0123abcd may not"
+
+
+def test_a_line_is_never_cut_inside_a_secret() -> None:
+    hidden = Redactor(["abcdefghij"])
+    assert hidden.cut(b"x" * 10 + b"abcdefghij", 16) == b"x" * 10 + b"***"
+    assert hidden.cut(b"x" * 10 + b"abcdefgh", 16) == b"x" * 10
+
+
+def test_an_error_shows_no_secret_in_any_of_its_fields() -> None:
+    HIDDEN.add(["open-sesame-1"])
+    error = FunctionFailed(
+        "pre raised: open-sesame-1",
+        hint="Not open-sesame-1.",
+        traceback="  raise ValueError('open-sesame-1')",
+        logs=["open-sesame-1"],
+    )
+    assert "sesame" not in json.dumps(error.to_dict(with_traceback=True))
+
+
+def test_the_servers_log_shows_no_secret_also_not_in_tracebacks() -> None:
+    HIDDEN.add(["open-sesame-2"])
+    try:
+        raise ValueError("open-sesame-2")
+    except ValueError as error:
+        info = (ValueError, error, error.__traceback__)
+    record = logging.LogRecord("x", logging.ERROR, "f", 1, "with %s", (KEY,), info)
+    text = RedactingFormatter("%(message)s").format(record)
+    assert "sesame" not in text
+    assert KEY not in text
+    assert "ValueError: ***" in text
