@@ -15,11 +15,24 @@ from penstock.cli.output import fail
 from penstock.core.errors import PenstockError
 
 #: Commands in the order of `penstock --help`: name, module, and what that module needs installed.
-#: A command is the function of its module that has the command's name.
+#: A command is the function of its module that has the command's name (`list_` for `list`).
 COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("login", "penstock.cli.login", ()),
+    ("config", "penstock.cli.config", ()),
+    ("predict", "penstock.cli.predict", ()),
+    ("list", "penstock.cli.show", ()),
+    ("show", "penstock.cli.show", ()),
+    ("versions", "penstock.cli.show", ()),
+    ("activate", "penstock.cli.change", ()),
+    ("rollback", "penstock.cli.change", ()),
+    ("scale", "penstock.cli.change", ()),
+    ("delete", "penstock.cli.change", ()),
+    ("runs", "penstock.cli.runs", ()),
+    ("run", "penstock.cli.runs", ()),
+    ("logs", "penstock.cli.logs", ()),
+    ("top", "penstock.cli.top", ()),
 ]
 
 
@@ -28,7 +41,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         help="Serve flows of models with your own processing functions.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
 
@@ -38,7 +51,8 @@ def build() -> typer.Typer:
 
     for name, module, needs in COMMANDS:
         if all(importlib.util.find_spec(library) is not None for library in needs):
-            app.command(name)(getattr(importlib.import_module(module), name))
+            found = importlib.import_module(module)
+            app.command(name)(getattr(found, f"{name}_", None) or getattr(found, name))
     return app
 
 
