@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
-import msgspec
 import pytest
 
 from penstock.codec.bundle import Blob, FolderFile, Interpreter, Manifest, StageEntry
@@ -18,7 +18,7 @@ from penstock.core.errors import InterpreterMismatch, ModelRunsCode
 from penstock.stores.files import FileBlobs
 
 HERE = Interpreter.current()
-OTHER = msgspec.structs.replace(HERE, version="3.8.1", magic="550d0d0a")
+OTHER = replace(HERE, version="3.8.1", magic="550d0d0a")
 
 
 @pytest.fixture
