@@ -76,7 +76,8 @@ def deploy(
 
     Args:
         flow: One stage `(model_type, path[, functions])` or a list of them. Paths may be `str` or
-            `Path`. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
+            `Path`; a fitted model may stand in place of one, and is saved in its library's safest
+            format. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
             for `post`.
         name: 1 to 20 lower-case letters, digits and inner hyphens.
         api_key: Key with deploy scope.

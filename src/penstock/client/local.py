@@ -51,7 +51,7 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
         PenstockError: A model file cannot be loaded.
     """
     for number, stage in enumerate(flow.stages, 1):
-        module, extra = _needs(stage.model_type)
+        module, extra = needs(stage.model_type)
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise MissingFramework(
                 f"Stage {number} ({stage.model_type.name}) needs {module}, which is not installed "
@@ -67,10 +67,10 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    return all(_needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    return all(needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
 
 
-def _needs(kind: AnyType) -> tuple[str, str]:
+def needs(kind: AnyType) -> tuple[str, str]:
     """Return module and extra; for a type that a package adds, nothing that we know of."""
     return _NEEDS[kind] if isinstance(kind, ModelType) else ("sys", "")
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.client.local import needs
 from penstock.client.models import ModelFile, read_model
 from penstock.codec.bundle import (
     Example,
@@ -31,7 +32,7 @@ from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
 from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
-from penstock.core.model_types import PluginType
+from penstock.core.model_types import AnyType, PluginType
 from penstock.environments.check import Need, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -138,16 +139,8 @@ class _Preflight:
         for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
             if model is not None and model.code and info.models_with_code == "refuse":
                 raise runs_code(number, stage.title, model.code)
-            kind = stage.model_type
-            known = not isinstance(kind, PluginType) or kind.value in info.model_types
-            if not known and not self._requirements:
-                raise MissingImports(
-                    f"Stage {number} has the model type {kind.value!r}, which no package on the "
-                    "server adds.",
-                    stage=number,
-                    hint="Install the package that defines it beside the server, or add it to "
-                    "requirements.",
-                )
+            if not self._requirements:
+                _check_type(number, stage.model_type, info)
 
     def _check_interpreter(self, models: Sequence[ModelFile | None]) -> None:
         if self._environment is None:
@@ -265,6 +258,25 @@ class _Preflight:
         travelling = {m.path.split("/")[0].removesuffix(".py") for m in manifest.modules}
         check([*self._needs, *self._model_needs], self._environment, travelling=travelling)
         self._warnings += version_warnings(self._model_needs, self._environment)
+
+
+def _check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
+    """Refuse a model type that the server cannot load, before its files are sent."""
+    if isinstance(kind, PluginType):
+        if kind.value in info.model_types:
+            return
+        what, hint = "a package that adds it", "Install the package that defines it"
+    else:
+        module, extra = needs(kind)
+        if module in info.modules:
+            return
+        what, hint = f"the module {module!r}", f'Run: pip install "penstock[{extra}]"'
+    raise MissingImports(
+        f"Stage {number} has the model type {kind.name}, which needs {what}; the server does not "
+        "have it.",
+        stage=number,
+        hint=f"{hint} in the server's environment, or add it to requirements.",
+    )
 
 
 def _arguments(stage: Stage, role: str) -> int:

@@ -53,7 +53,7 @@ class Stage:
     @property
     def is_live(self) -> bool:
         """Whether the model is an object that has to be saved before it can be loaded."""
-        return self.model_type is not ModelType.PYTHON and not isinstance(self.source, Path)
+        return bool(artifact_of(self.model_type).live) and not isinstance(self.source, Path)
 
     @property
     def file(self) -> Path | None:
