@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -48,6 +49,9 @@ def deploy(
     example_files: Sequence[Any] = (),
     dry_run: bool = False,
     requirements: Sequence[str] = (),
+    requirements_file: str | os.PathLike[str] | None = None,
+    python_version: str | None = None,
+    force_rebuild: bool = False,
     replicas: int | Literal["auto"] = "auto",
     min_replicas: int | None = None,
     max_replicas: int | None = None,
@@ -85,7 +89,14 @@ def deploy(
         example: Data of a request that the new version must answer before it may serve.
         example_files: Files of that request.
         dry_run: Load the flow here instead, send nothing, and return a `Conduit` to run it.
-        requirements: Packages the functions need, as pip writes them.
+        requirements: Packages as pip writes them, or paths of wheels of your own. With any, the
+            version runs in an environment of its own: these, and what its functions and models
+            use besides, in the versions of this machine where the requirements leave a choice.
+            Without, it runs with the server's libraries.
+        requirements_file: A file of such lines, taken together with `requirements`.
+        python_version: Minor version of the environment's Python, as in `"3.12"`. Functions travel
+            as bytecode, so a flow that has some runs on the version it was deployed from.
+        force_rebuild: Resolve and build the environment again, though nothing changed here.
         replicas: Worker processes; `"auto"` is one, and more while they help and cores are idle.
         min_replicas: Fewest worker processes; 0 lets the deployment sleep until it is called. This
             and the next two are the deployment's: they hold for later versions until changed.
@@ -106,13 +117,16 @@ def deploy(
         activate: Whether the new version shall serve.
         check_locally: Run the example in this process too and require the same answer, numbers
             within 1e-4, before the version serves. By default it is done when this process has
-            imported the models' libraries already, so that a deploy never waits for an import.
+            imported the models' libraries already, so that a deploy never waits for an import,
+            and no `requirements` ask for others.
         project: Project to deploy to, for a key that may act in several.
         quiet: Print nothing.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
         NoKey, ServerUnreachable: There is no key, or no server answers.
+        EnvironmentFailed: The environment cannot be built, or a library does not work in it; the
+            text has the resolver's words. The version before it keeps serving.
         LoadFailed, ExampleFailed: The new version cannot serve; the text has the stage, the cause
             and the worker's last lines. The version before it keeps serving.
     """
@@ -125,6 +139,9 @@ def deploy(
         example=example,
         example_files=example_files,
         requirements=requirements,
+        requirements_file=requirements_file,
+        python_version=python_version,
+        force_rebuild=force_rebuild,
         replicas=replicas,
         min_replicas=min_replicas,
         max_replicas=max_replicas,

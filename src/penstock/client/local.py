@@ -59,6 +59,11 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
                 stage=number,
                 hint=f'Run: pip install "penstock[{extra}]". The server has its own.',
             )
+    if importlib.util.find_spec("numpy") is None:
+        raise MissingFramework(
+            "Running a flow in this process needs numpy, which is not installed here.",
+            hint="Run: pip install numpy. The server has its own.",
+        )
     from penstock.flow.local import LocalFlow
 
     with saved(flow) as ready:
@@ -67,7 +72,8 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    return all(needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    loaded = all(needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    return loaded and importlib.util.find_spec("numpy") is not None
 
 
 def needs(kind: AnyType) -> tuple[str, str]:

@@ -77,7 +77,7 @@ def read_model(number: int, stage: Stage) -> ModelFile | None:
 
 
 def _read_file(stage: Stage, path: Path) -> ModelFile:
-    blob = _hash(path)
+    blob = hash_file(path)
     code = code_in_file(stage.model_type.value, path.name, path, stage.build is not None)
     # Weights that are read as numbers only refer to nothing that loading would import.
     facts = pickle_facts(path) if code else None
@@ -86,7 +86,7 @@ def _read_file(stage: Stage, path: Path) -> ModelFile:
 
 def _read_folder(stage: Stage, folder: Path) -> ModelFile:
     found = files_of(folder)
-    files = [FolderFile(relative, _hash(path)) for relative, path in found.items()]
+    files = [FolderFile(relative, hash_file(path)) for relative, path in found.items()]
     sources = {file.blob.sha256: found[file.path] for file in files}
     digest = listing_digest((file.path, file.blob.sha256) for file in files)
     name = folder.name or folder.resolve().name
@@ -100,7 +100,8 @@ def _read_folder(stage: Stage, folder: Path) -> ModelFile:
     return ModelFile(folder, blob, merged if pickles else None, files, sources, code)
 
 
-def _hash(path: Path) -> Blob:
+def hash_file(path: Path) -> Blob:
+    """Return the manifest's description of the file at `path`. Raises `OSError`."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

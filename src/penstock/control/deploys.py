@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
 from penstock.control.database import Database
+from penstock.control.environments import Environments
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
@@ -22,12 +24,20 @@ from penstock.control.scaling import changed, with_deploy
 from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.trial import run_example
-from penstock.core.errors import InternalError, NotFound, PenstockError
+from penstock.core.errors import (
+    ExampleFailed,
+    InternalError,
+    LoadFailed,
+    NotFound,
+    PenstockError,
+)
 from penstock.core.faults import fault
 from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
 from penstock.engine.base import Pool
+from penstock.environments import requirements
+from penstock.environments.check import model_mismatch
 from penstock.environments.describe import describe
 from penstock.stores.base import BlobStore
 
@@ -47,6 +57,8 @@ class Candidate(NamedTuple):
     settings: VersionSettings
     actor: str
     scaling: Mapping[str, Any] = {}
+    python: Interpreter | None = None
+    force: bool = False
 
 
 class _Lines:
@@ -67,6 +79,7 @@ class Deploys:
         database: Where versions are remembered.
         serving: Routes, pools and locks.
         blobs: Where the bundles' files are.
+        environments: Those that versions have for themselves.
         endpoint: URL of a deployment's predict call, by project and name.
         refuse_code: Whether models that can run code when they are loaded are refused.
     """
@@ -76,6 +89,7 @@ class Deploys:
         database: Database,
         serving: Serving,
         blobs: BlobStore,
+        environments: Environments,
         endpoint: Callable[[str, str], str],
         *,
         refuse_code: bool = False,
@@ -85,7 +99,7 @@ class Deploys:
         self._serving = serving
         self._blobs = blobs
         self._endpoint = endpoint
-        self._interpreter = Interpreter.current()
+        self._environments = environments
         self._tasks: set[asyncio.Task[VersionView]] = set()
 
     async def admit(
@@ -96,6 +110,8 @@ class Deploys:
         settings: VersionSettings,
         actor: str,
         scaling: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
     ) -> Candidate:
         """Check everything that can be checked without a worker; record nothing.
 
@@ -106,10 +122,11 @@ class Deploys:
             settings: How to serve the version.
             actor: Id of the key that asks for it.
             scaling: Limits of the deployment to change once the version is ready, by name.
+            force: Build the version's environment anew, from what the indexes have now.
 
         Raises:
-            InvalidName, InvalidManifest, InvalidSetting, InterpreterMismatch, MissingImports:
-                As their names say; nothing of this can ever be served here.
+            InvalidName, InvalidManifest, InvalidSetting, InvalidRequirement, InterpreterMismatch,
+            MissingImports: As their names say; nothing of this can ever be served here.
             BlobMissing: Files are not uploaded yet.
             ModelRunsCode: A model can run code when it is loaded, and that is not allowed here.
             NotFound: There is no such project.
@@ -120,20 +137,22 @@ class Deploys:
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
         installed = await asyncio.to_thread(describe)
+        requirements.check(parsed.requirements)
         admission.check_model_types(parsed, installed.model_types)
-        admission.check_interpreter(parsed, self._interpreter)
-        admission.check_imports(parsed, installed)
+        python = self._environments.choose(parsed)
+        if python is None:
+            admission.check_imports(parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
         missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))
         admission.check_blobs(parsed, missing)
         parsed = await asyncio.to_thread(self._labelled, parsed)
         raw = write_manifest(parsed)
-        return Candidate(project, name, raw, parsed, settings, actor, changes)
+        return Candidate(project, name, raw, parsed, settings, actor, changes, python, force)
 
     def _labelled(self, manifest: Manifest) -> Manifest:
         refuse = self._refuse_code
-        return labelled(manifest, self._blobs, self._interpreter, refuse_code=refuse)
+        return labelled(manifest, self._blobs, self._environments.own, refuse_code=refuse)
 
     def begin(
         self, candidate: Candidate, report: Report, *, activate: bool = True
@@ -179,6 +198,7 @@ class Deploys:
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:
+            record = await self._with_environment(record, candidate, report)
             pool = await self._prepare(record, candidate.manifest, report)
             fault("deploy.loaded")
             record = await self._mark(record, VersionState.READY)
@@ -214,6 +234,27 @@ class Deploys:
             created_by=candidate.actor,
         )
 
+    async def _with_environment(
+        self, record: VersionRecord, candidate: Candidate, report: Report
+    ) -> VersionRecord:
+        """Have the environment that the version needs, and note it on the version's record."""
+        if candidate.python is None:
+            return record
+        environments, server = self._environments, await asyncio.to_thread(describe)
+        lock = await environments.lock(
+            candidate.manifest, candidate.python, server, report, force=candidate.force
+        )
+        with environments.holding(lock.key):
+            settings = replace(record.settings, environment=lock.key)
+            await environments.build(lock, candidate.manifest, report)
+            return await self._database.call(
+                self._database.records.set_version_settings,
+                record.project,
+                record.deployment,
+                record.number,
+                settings,
+            )
+
     async def _prepare(self, record: VersionRecord, manifest: Manifest, report: Report) -> Pool:
         report(StepEvent("loading", "Loading the version in a worker."))
         lines = _Lines(report)
@@ -222,6 +263,10 @@ class Deploys:
             if manifest.example is not None:
                 report(StepEvent("example", "Sending the example."))
                 await self._try_example(record, pool, manifest.example)
+        except (LoadFailed, ExampleFailed) as error:
+            packages = await self._environments.packages(record.settings.environment)
+            _blame_versions(error, manifest, packages)
+            raise
         finally:
             lines.report = None
         return pool
@@ -258,6 +303,16 @@ class Deploys:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+def _blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[str, str]) -> None:
+    """Put before the error that a model was saved with other versions than it was loaded with."""
+    models = [stage.packages for stage in manifest.stages]
+    found = model_mismatch(models, packages, error.stage)
+    if found is not None:
+        error.message = f"{found[0]} {error.message}"
+        error.hint = found[1]
+        error.args = (error.message,)
 
 
 def _as_ours(error: Exception) -> PenstockError:

@@ -18,7 +18,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 #: Words that are routes below `/v1/` and therefore cannot be project names.
-RESERVED_PROJECT_NAMES = frozenset({"environment", "projects", "whoami"})
+RESERVED_PROJECT_NAMES = frozenset({"environment", "environments", "projects", "whoami"})
 
 #: Words that are routes below `/v1/<project>/` and therefore cannot be deployment names.
 RESERVED_DEPLOYMENT_NAMES = frozenset(

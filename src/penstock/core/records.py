@@ -75,6 +75,7 @@ class VersionSettings:
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
         concurrency: Runs at once in one worker process, for functions that wait.
         network: What the functions may reach: `"all"`, or `"none"`.
+        environment: Key of the environment its workers run in; empty: the server's own.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -86,6 +87,7 @@ class VersionSettings:
     memory_limit_bytes: int | None = None
     concurrency: int = 1
     network: Literal["all", "none"] = "all"
+    environment: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
 from penstock.control.insight.run_logs import Logs
@@ -88,6 +89,7 @@ class Parts:
     webhook_secrets: WebhookSecrets
     uploads: Uploads
     insight: Insight
+    environments: Environments
     predict: Callable[[Request], Awaitable[Response]]
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]

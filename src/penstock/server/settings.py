@@ -9,10 +9,11 @@ An option is taken from the argument (`penstock serve --port`), else from its en
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from penstock.server.option import option as _option
+from penstock.server.package_settings import PackageSettings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -26,24 +27,8 @@ def _default_data_dir() -> Path:
     return Path(base).expanduser() / "penstock"
 
 
-def _option(
-    doc: str,
-    default: Any = None,
-    *,
-    factory: Callable[[], Any] | None = None,
-    shown: str | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    facts = {"doc": doc, "shown": shown, "least": least, "most": most, "choices": choices}
-    if factory is not None:
-        return field(default_factory=factory, metadata=facts)
-    return field(default=default, metadata=facts)
-
-
 @dataclass(frozen=True)
-class Settings:
+class Settings(PackageSettings):
     """The server's options. Units are in the names: bytes, seconds (`_s`)."""
 
     data_dir: Path = _option(

@@ -22,6 +22,7 @@ from penstock.control.blobs import Blobs
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments
 from penstock.control.guard import Guard
 from penstock.control.insight.run_logs import Logs
 from penstock.control.keys import Keys
@@ -55,6 +56,7 @@ from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.environment_parts import make_environments
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.run_parts import make_runs
@@ -78,12 +80,14 @@ class House:
     desk: RunDesk
     webhooks: Webhooks
     insight: InsightParts
+    environments: Environments
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
         """Stop what is starting, then what serves within `drain_s` seconds, then the stores."""
         await self.parts.deployments.close()
         await self.parts.deploys.close()
+        await self.environments.close()
         await self.parts.runs.close(drain_s)
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
@@ -93,7 +97,12 @@ class House:
 
     def aside(self) -> list[Coroutine[None, None, None]]:
         """Return what goes on beside serving, until cancelled."""
-        return [self.keep_tidy(), self.warm(), self.insight.keep_small()]
+        return [
+            self.keep_tidy(),
+            self.warm(),
+            self.insight.keep_small(),
+            self.environments.keep_tidy(HOUSEKEEPING_S, time.time),
+        ]
 
     async def warm(self) -> None:
         """Import the modules named by the setting `preload`; what fails is logged."""
@@ -181,10 +190,12 @@ async def build_house(
         url: Address that clients reach the server by, without a trailing slash.
         engine_of: Makes the engine; `local_engine` by default.
     """
+    store = FileBlobs(folder.blobs)
+    # Other interpreters are asked what they are meanwhile.
+    finding = asyncio.create_task(make_environments(settings, folder.environments, database, store))
     projects = Projects(database)
     keys = Keys(database, projects)
     await keys.load()
-    store = FileBlobs(folder.blobs)
     uploads = make_uploads(settings, folder, database, url)
     requests = WorkerRequests(Memory(database), uploads)
     thread = await open_insight(folder)
@@ -196,6 +207,8 @@ async def build_house(
 
     engine = (engine_of or local_engine)(settings, folder, requests, on_said)
     pools = make_pools(settings, engine, store)
+    environments = await finding
+    pools.environments = environments
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
     insight = make_insight(settings, database, thread, predictor, runs.payloads)
@@ -215,12 +228,16 @@ async def build_house(
         desk,
         webhooks,
         uploads,
+        environments,
         engine,
         insight,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
-    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, insight, app)
+    sender = webhooks.sender
+    return House(
+        parts, database, engine, pools, predictor, desk, sender, insight, environments, app
+    )
 
 
 def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:
@@ -242,6 +259,7 @@ def _parts(
     desk: RunDesk,
     webhooks: WebhookParts,
     uploads: Uploads,
+    environments: Environments,
     engine: Engine,
     insight: InsightParts,
 ) -> Parts:
@@ -270,7 +288,12 @@ def _parts(
         blobs=Blobs(store, database),
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
         deploys=Deploys(
-            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+            database,
+            serving,
+            store,
+            environments,
+            endpoint,
+            refuse_code=settings.models_with_code == "refuse",
         ),
         versions=versions,
         runs=runs,
@@ -278,6 +301,7 @@ def _parts(
         webhook_secrets=webhooks.secrets,
         uploads=uploads,
         insight=insight.insight,
+        environments=environments,
         predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),
         environment=_installed,
         stores_work=lambda: _read_something(projects),

@@ -6,6 +6,7 @@ memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
 files.key        what the addresses of those files are signed with
+environments/    the interpreters' environments of versions, and what they were built from
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
 """
@@ -94,6 +95,11 @@ class DataFolder:
     def files(self) -> Path:
         """Folder of the files that processing functions uploaded."""
         return self.root / "files"
+
+    @property
+    def environments(self) -> Path:
+        """Folder of the environments that versions have for themselves."""
+        return self.root / "environments"
 
     def file_secret(self) -> bytes:
         """Return the key of the addresses of uploaded files, made at the first call: 32 bytes.

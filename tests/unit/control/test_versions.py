@@ -25,6 +25,7 @@ from penstock.codec.bundle import (
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments, Rules
 from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent, StepEvent
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor, predict_path
@@ -55,6 +56,11 @@ from penstock.engine.base import (
     VersionKey,
     VersionSpec,
 )
+from penstock.environments.builder import Builder, Ways
+from penstock.environments.pythons import own
+from penstock.environments.shelf import Shelf
+from penstock.environments.sources import Sources
+from penstock.environments.uv import Uv
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
@@ -140,14 +146,21 @@ class FakeEngine:
 class House:
     """The control part of a server, with everything real but the engine."""
 
-    def __init__(self, database: Database, blobs: FileBlobs, engine: FakeEngine) -> None:
+    def __init__(
+        self, database: Database, blobs: FileBlobs, engine: FakeEngine, folder: Path
+    ) -> None:
+        uv = Uv(Sources(), folder / "cache", 60.0)
+        builder = Builder(
+            Shelf(folder / "environments").prepare(), uv, [own()], folder / "compiled", Ways()
+        )
+        environments = Environments(builder, [own()], database, blobs, Rules())
         self.database = database
         self.blobs = blobs
         self.engine = engine
         self.predictor = Predictor(lambda _raw: ADMIN)
         self.pools = Pools(engine, blobs, {"torch": ["json"]}, idle_s=0.05, drain_s=1.0)
         self.serving = Serving(database, self.pools, self.predictor)
-        self.deploys = Deploys(database, self.serving, blobs, endpoint_of)
+        self.deploys = Deploys(database, self.serving, blobs, environments, endpoint_of)
         self.versions = Versions(database, self.serving, blobs)
         self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
 
@@ -194,7 +207,7 @@ async def house(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator
     blobs = FileBlobs(folder / "blobs")
     for data in (MODEL, EXAMPLE):
         put(blobs, data)
-    made = House(database, blobs, engine or FakeEngine())
+    made = House(database, blobs, engine or FakeEngine(), folder)
     try:
         yield made
     finally:

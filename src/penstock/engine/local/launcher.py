@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.core.errors import EngineError
-from penstock.engine.base import VersionSpec
+from penstock.engine.base import Environment, VersionSpec
 from penstock.engine.local.home import Home
-from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.options import EngineOptions, worker_command
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_client import ZygoteClient
@@ -54,8 +54,11 @@ class ProcessLauncher(Launcher, Protocol):
 class SpawnLauncher:
     """Starts a new interpreter for every worker."""
 
-    def __init__(self, options: EngineOptions, folder: Path) -> None:
-        self._command = options.worker_command
+    def __init__(
+        self, options: EngineOptions, folder: Path, environment: Environment | None = None
+    ) -> None:
+        self._command = worker_command(options, environment)
+        self._python = environment.python if environment is not None else None
         self._folder = folder
 
     async def prepare(self, spec: VersionSpec) -> None:
@@ -64,7 +67,7 @@ class SpawnLauncher:
     async def launch(self, ends: ChildEnds) -> int:
         """Start an interpreter; see `Launcher`."""
         command = [*self._command, str(os.getpid()), *(str(fd) for fd in ends)]
-        return start_process(command, tuple(ends), self._folder, ends.log)
+        return start_process(command, tuple(ends), self._folder, ends.log, self._python)
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Do nothing: a new interpreter shares nothing with this one."""

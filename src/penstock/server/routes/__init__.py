@@ -6,6 +6,7 @@ from penstock.server.endpoints import Endpoint
 from penstock.server.routes.blobs import ENDPOINTS as BLOBS
 from penstock.server.routes.deployments import ENDPOINTS as DEPLOYMENTS
 from penstock.server.routes.description import ENDPOINTS as DESCRIPTION
+from penstock.server.routes.environments import ENDPOINTS as ENVIRONMENTS
 from penstock.server.routes.files import ENDPOINTS as FILES
 from penstock.server.routes.health import ENDPOINTS as HEALTH
 from penstock.server.routes.inference import ENDPOINTS as INFERENCE
@@ -22,6 +23,7 @@ ENDPOINTS: list[Endpoint] = [
     *HEALTH,
     *INFERENCE,
     *SYSTEM,
+    *ENVIRONMENTS,
     *DESCRIPTION,
     *KEYS,
     *BLOBS,
