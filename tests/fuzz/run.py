@@ -132,9 +132,8 @@ def main() -> int:
             if has_atheris
             else by_chance(given.one, given.seconds, given.seed)
         )
-    print(
-        f"{'Guided by coverage (atheris)' if has_atheris else 'By chance: atheris is not installed'}."
-    )
+    how = "Guided by coverage (atheris)" if has_atheris else "By chance: there is no atheris"
+    print(f"{how}.")
     failed = []
     for name in given.target or targets.TARGETS:
         command = [

@@ -172,7 +172,7 @@ class ForwardedCalls(FrameSocket):
         error, media, body = answer.error, answer.media, answer.body
         if error is not None:
             media, body = MEDIA_ERROR, _encode_error(error.to_dict(with_traceback=True))
-        code, size = answer.code.encode("ascii"), len(body)
+        code, size = answer.code.encode("latin-1"), len(body)
         if size <= INLINE_LIMIT:
             self._parts += (
                 reply_header(call_id, 0, media, code, answer.timing, size),
