@@ -20,6 +20,7 @@ from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.insight.metrics import Metrics
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
 from penstock.control.insight.run_logs import Logs
@@ -58,6 +59,7 @@ class Insight:
     runs: RunLists
     details: Details
     logs: Logs
+    metrics: Metrics
 
 
 @dataclass(frozen=True)

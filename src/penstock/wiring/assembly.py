@@ -198,7 +198,7 @@ async def build_house(
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
-    insight = make_insight(settings, database, thread, predictor, runs.payloads)
+    insight = make_insight(settings, database, thread, predictor, pools, runs, penstock_version())
     taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())

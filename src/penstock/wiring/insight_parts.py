@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from penstock.control.database import Database
 from penstock.control.insight.kept_calls import KeepOptions
+from penstock.control.insight.metrics import Metrics
 from penstock.control.insight.recorder import Recorder
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
@@ -16,14 +17,16 @@ from penstock.control.insight.run_logs import Logs
 from penstock.control.insight.samples import Samples
 from penstock.control.insight.series import Series
 from penstock.control.insight.store_thread import InsightThread
+from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
-from penstock.control.run_payloads import RunPayloads
+from penstock.control.runs import Runs
 from penstock.core.errors import PenstockError
 from penstock.server.endpoints import Insight
 from penstock.server.settings import Settings
 from penstock.stores.insight_base import Limits
 from penstock.stores.sqlite_insight import SqliteInsight
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.tracing import make_traces
 
 log = logging.getLogger("penstock.insight")
 
@@ -80,7 +83,9 @@ def make_insight(
     database: Database,
     thread: InsightThread,
     predictor: Predictor,
-    payloads: RunPayloads,
+    pools: Pools,
+    runs: Runs,
+    version: str,
 ) -> InsightParts:
     """Return the parts: nothing is recorded before `Recorder.start`."""
     options = KeepOptions(
@@ -89,11 +94,13 @@ def make_insight(
         samples=Samples(settings.samples),
         sample_bytes=settings.sample_bytes,
     )
-    recorder = Recorder(predictor, thread, options)
+    traces = make_traces(settings.traces, version)
+    recorder = Recorder(predictor, thread, options, traces)
     insight = Insight(
         series=Series(recorder, thread),
         runs=RunLists(database, thread),
-        details=Details(database, thread, payloads, options),
+        details=Details(database, thread, runs.payloads, options),
         logs=Logs(recorder, thread),
+        metrics=Metrics(recorder, predictor, pools, runs, version),
     )
     return InsightParts(insight, recorder, thread, settings)
