@@ -22,6 +22,7 @@ def deploy(
     *,
     dry_run: Literal[False] = False,
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Endpoint: ...
 
@@ -34,6 +35,7 @@ def deploy(
     *,
     dry_run: Literal[True],
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Conduit: ...
 
@@ -64,6 +66,7 @@ def deploy(
     check_locally: bool | None = None,
     project: str | None = None,
     quiet: bool = False,
+    reference: Any = None,
 ) -> Endpoint | Conduit:
     """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
 
@@ -108,6 +111,8 @@ def deploy(
             imported the models' libraries already, so that a deploy never waits for an import.
         project: Project to deploy to, for a key that may act in several.
         quiet: Print nothing.
+        reference: Data points that calls are compared with from now on, such as a part of the
+            training data; see `Endpoint.monitor`, which takes more.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
@@ -141,4 +146,7 @@ def deploy(
         project=project,
         quiet=quiet,
     )
-    return conduit.deploy(dry_run)
+    made = conduit.deploy(dry_run)
+    if reference is not None and isinstance(made, Endpoint):
+        made.monitor(reference)
+    return made

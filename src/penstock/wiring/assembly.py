@@ -93,7 +93,7 @@ class House:
 
     def aside(self) -> list[Coroutine[None, None, None]]:
         """Return what goes on beside serving, until cancelled."""
-        return [self.keep_tidy(), self.warm(), self.insight.keep_small()]
+        return [self.keep_tidy(), self.warm(), *self.insight.aside()]
 
     async def warm(self) -> None:
         """Import the modules named by the setting `preload`; what fails is logged."""
@@ -198,10 +198,12 @@ async def build_house(
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
-    insight = make_insight(settings, database, thread, predictor, pools, runs, penstock_version())
-    taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
+    insight = make_insight(
+        settings, database, thread, predictor, pools, runs, webhooks.alerts, penstock_version()
+    )
+    taken.append(insight.insight.logs)
     parts = _parts(
         settings,
         url,

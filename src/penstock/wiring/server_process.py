@@ -158,7 +158,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
-            await house.insight.recorder.start()
+            await house.insight.start()
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()

@@ -37,6 +37,11 @@ MOST_CALLS = 2000
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LINES = 5000
 
+#: Good calls of one version and tick that its deployment's observer gets, at most.
+OBSERVED = 100
+
+Observer = Callable[[PredictCall, Answer, int], None]
+
 #: A version's figures leave the memory when nothing was added for so long, in seconds.
 _FORGET_S = 2 * 3600.0
 
@@ -53,6 +58,7 @@ class Recorder:
 
     Attributes:
         rings: The last hour of each version.
+        observers: Called with good calls of a deployment, `OBSERVED` of a version and tick.
         totals: What each version did since the server started, for metrics.
         lost: Calls and lines that were not kept because too many came, by `calls` and `lines`.
         lag_s: How late the loop came to the last tick.
@@ -69,6 +75,7 @@ class Recorder:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rings: dict[VersionKey, Ring] = {}
+        self.observers: dict[tuple[str, str], Observer] = {}
         self.totals: dict[VersionKey, Totals] = {}
         self.lag_s = 0.0
         self.lost = {"calls": 0, "lines": 0}
@@ -131,12 +138,20 @@ class Recorder:
     def _grant(self, watched: Watched, passed_s: float) -> None:
         """Say how many good calls are wanted until the next tick."""
         left = watched.grant(self.options, passed_s)
+        if (watched.key.project, watched.key.deployment) in self.observers:
+            watched.observed = OBSERVED
+            left = max(left, OBSERVED)
         watched.tally.wanted = left if self.traces is None else EVERY
 
     def _answered(self, watched: Watched, call: PredictCall, answer: Answer, took_ns: int) -> None:
         """Take a call that failed or is wanted."""
         if self.traces is not None:
             self.traces.note(call, answer, took_ns)
+        if watched.observed and not answer.code:
+            watched.observed -= 1
+            observe = self.observers.get((watched.key.project, watched.key.deployment))
+            if observe is not None:
+                observe(call, answer, took_ns)
         if not call.key_id:  # an asynchronous run is kept anyway
             return
         if not answer.code:

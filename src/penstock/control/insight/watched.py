@@ -26,6 +26,7 @@ class Watched:
 
     Attributes:
         key: Its version.
+        observed: Good calls that the deployment's observer still gets until the next tick.
         left: Good calls that are still to be kept until the next tick.
     """
 
@@ -33,6 +34,7 @@ class Watched:
         self.key = key
         self.tally = tally
         self.left = 0
+        self.observed = 0
         self._codes: dict[str, int] = {}
         self._cancelled = 0
         self._credit = BURST
