@@ -23,6 +23,7 @@ def deploy(
     *,
     dry_run: Literal[False] = False,
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Endpoint: ...
 
@@ -35,6 +36,7 @@ def deploy(
     *,
     dry_run: Literal[True],
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Conduit: ...
 
@@ -68,6 +70,7 @@ def deploy(
     check_locally: bool | None = None,
     project: str | None = None,
     quiet: bool = False,
+    reference: Any = None,
 ) -> Endpoint | Conduit:
     """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
 
@@ -121,6 +124,8 @@ def deploy(
             and no `requirements` ask for others.
         project: Project to deploy to, for a key that may act in several.
         quiet: Print nothing.
+        reference: Data points that calls are compared with from now on, such as a part of the
+            training data; see `Endpoint.monitor`, which takes more.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
@@ -159,4 +164,7 @@ def deploy(
         project=project,
         quiet=quiet,
     )
-    return conduit.deploy(dry_run)
+    made = conduit.deploy(dry_run)
+    if reference is not None and isinstance(made, Endpoint):
+        made.monitor(reference)
+    return made

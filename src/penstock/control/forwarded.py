@@ -107,7 +107,10 @@ class ForwardedCalls(FrameSocket):
             self._unwanted.discard(call_id)
             _drop(body)
             return
-        told = self._addresses.get(frame.media_type) or self._learn(frame.media_type)
+        text, trace = frame.media_type, ""
+        if text.count("\n") > 1:  # a third line is the caller's `traceparent`
+            text, _, trace = text.rpartition("\n")
+        told = self._addresses.get(text) or self._learn(text)
         digest, path, media_type = told
         try:
             record = self._key_of(digest)
@@ -134,6 +137,7 @@ class ForwardedCalls(FrameSocket):
             frame.flags & ~(HAS_FD | SHOW_TRACEBACK),
             run_id=frame.run_id,
             arrived_ns=frame.arrived_ns,
+            trace=trace.encode("latin-1"),
         )
         if call_id in self._waiting:  # else it was answered at once
             self._waiting[call_id] = call

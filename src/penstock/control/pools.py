@@ -73,6 +73,10 @@ class Pools:
         """Return the running pool of a version, or None."""
         return self._running.get(key)
 
+    def running(self) -> list[tuple[VersionKey, Pool]]:
+        """Return the versions that run, with their pools."""
+        return list(self._running.items())
+
     async def start(
         self,
         record: VersionRecord,

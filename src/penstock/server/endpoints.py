@@ -21,6 +21,8 @@ from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
 from penstock.control.environments import Environments
+from penstock.control.insight.metrics import Metrics
+from penstock.control.insight.monitoring import Monitoring
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
 from penstock.control.insight.run_logs import Logs
@@ -59,6 +61,8 @@ class Insight:
     runs: RunLists
     details: Details
     logs: Logs
+    metrics: Metrics
+    monitoring: Monitoring
 
 
 @dataclass(frozen=True)

@@ -251,8 +251,25 @@ class Settings(PackageSettings):
     log_lines: int = _option(
         "Lines that functions printed and logged that are kept.", 500_000, least=1000
     )
+    metrics: str = _option(
+        "Who may read /metrics: whoever has a key that may read (key), everybody (open), or nobody "
+        "(off).",
+        "key",
+        choices=("key", "open", "off"),
+    )
+    traces: str = _option(
+        "Where OpenTelemetry traces of calls go: otlp, console, off, or auto: to OTLP when "
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set and the SDK is installed.",
+        "auto",
+        choices=("auto", "otlp", "console", "off"),
+    )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _option(
+        "Form of the server's own log lines: text, or json with one object a line.",
+        "text",
+        choices=("text", "json"),
     )
     memory_value_bytes: int = _option(
         "Largest value that functions may save.", 16 * MIB, least=1024

@@ -100,7 +100,7 @@ class House:
         return [
             self.keep_tidy(),
             self.warm(),
-            self.insight.keep_small(),
+            *self.insight.aside(),
             self.environments.keep_tidy(HOUSEKEEPING_S, time.time),
         ]
 
@@ -211,10 +211,12 @@ async def build_house(
     pools.environments = environments
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
-    insight = make_insight(settings, database, thread, predictor, runs.payloads)
-    taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
+    insight = make_insight(
+        settings, database, thread, predictor, pools, runs, webhooks.alerts, penstock_version()
+    )
+    taken.append(insight.insight.logs)
     parts = _parts(
         settings,
         url,

@@ -21,6 +21,7 @@ from penstock.codec.frames import pack_message
 from penstock.codec.gateway_messages import (
     Drain,
     Listening,
+    Refused,
     Serve,
     Sync,
     Synced,
@@ -40,6 +41,9 @@ from penstock.wiring.event_loop import run_loop
 _DRAIN_S = 30.0
 
 _BACKLOG = 2048
+
+#: Seconds between two messages about refused requests.
+_TELL_S = 1.0
 
 
 class GatewayEnds(NamedTuple):
@@ -99,6 +103,14 @@ class ExtraGateway:
         listener = socket.socket(fileno=self._ends.listener)
         await self._gateway.listen(sock=listener, backlog=_BACKLOG)
         self._tell(Listening())
+        self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Say every second what was refused, so that the server process counts it, too."""
+        self._loop.call_later(_TELL_S, self._tell_refused)
+        refused, self._predictor.refused = self._predictor.refused, {}
+        if refused:
+            self._tell(Refused(refused))
 
     def _tell(self, message: msgspec.Struct) -> None:
         self._writer.write(pack_message(message))

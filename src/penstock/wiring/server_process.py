@@ -13,7 +13,6 @@ import logging
 import signal
 import socket
 import ssl
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.event_loop import run_loop
 from penstock.wiring.gateway_child import GatewayNeeds
 from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
+from penstock.wiring.log_format import log_to_standard_error
 from penstock.wiring.tls import reload, tls_context
 
 log = logging.getLogger("penstock.server")
@@ -70,21 +70,11 @@ def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
         PenstockError: The server cannot start; the message says why and what to do.
     """
     settings = load_settings(arguments)
-    _log_to_standard_error(settings.log_level)
+    log_to_standard_error(settings.log_level, settings.log_format)
     pickle_guard.install()
     with DataFolder(settings.data_dir) as folder:
         run_loop(_serve(settings, folder, announce))
     return 0
-
-
-def _log_to_standard_error(level: str) -> None:
-    """Print our own lines from `level` on, and the libraries' warnings."""
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    logging.getLogger("penstock").setLevel(level.upper())
 
 
 async def _serve(settings: Settings, folder: DataFolder, announce: Announce) -> None:
@@ -168,7 +158,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
-            await house.insight.recorder.start()
+            await house.insight.start()
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()

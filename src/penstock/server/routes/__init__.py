@@ -12,6 +12,8 @@ from penstock.server.routes.health import ENDPOINTS as HEALTH
 from penstock.server.routes.inference import ENDPOINTS as INFERENCE
 from penstock.server.routes.insight import ENDPOINTS as INSIGHT
 from penstock.server.routes.keys import ENDPOINTS as KEYS
+from penstock.server.routes.metrics import ENDPOINTS as METRICS
+from penstock.server.routes.monitoring import ENDPOINTS as MONITORING
 from penstock.server.routes.predict import ENDPOINTS as PREDICT
 from penstock.server.routes.runs import ENDPOINTS as RUNS
 from penstock.server.routes.scaling import ENDPOINTS as SCALING
@@ -21,6 +23,7 @@ from penstock.server.routes.webhooks import ENDPOINTS as WEBHOOKS
 
 ENDPOINTS: list[Endpoint] = [
     *HEALTH,
+    *METRICS,
     *INFERENCE,
     *SYSTEM,
     *ENVIRONMENTS,
@@ -33,6 +36,7 @@ ENDPOINTS: list[Endpoint] = [
     *PREDICT,
     *RUNS,
     *INSIGHT,
+    *MONITORING,
     *WEBHOOKS,
     *FILES,
 ]
