@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
+from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
@@ -68,6 +69,7 @@ class Deploys:
         serving: Routes, pools and locks.
         blobs: Where the bundles' files are.
         endpoint: URL of a deployment's predict call, by project and name.
+        builds: Keeps what happened.
         refuse_code: Whether models that can run code when they are loaded are refused.
     """
 
@@ -77,6 +79,7 @@ class Deploys:
         serving: Serving,
         blobs: BlobStore,
         endpoint: Callable[[str, str], str],
+        builds: Builds,
         *,
         refuse_code: bool = False,
     ) -> None:
@@ -85,6 +88,7 @@ class Deploys:
         self._serving = serving
         self._blobs = blobs
         self._endpoint = endpoint
+        self._builds = builds
         self._interpreter = Interpreter.current()
         self._tasks: set[asyncio.Task[VersionView]] = set()
 
@@ -148,7 +152,7 @@ class Deploys:
         Returns:
             The task; it gives the version, or raises what the `FailedEvent` says.
         """
-        task = asyncio.create_task(self._deploy(candidate, report, activate))
+        task = asyncio.create_task(self._deploy_and_note(candidate, report, activate))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -158,7 +162,16 @@ class Deploys:
         if not task.cancelled():
             task.exception()  # it was reported; nobody need await the task
 
-    async def _deploy(self, candidate: Candidate, report: Report, activate: bool) -> VersionView:
+    async def _deploy_and_note(
+        self, candidate: Candidate, report: Report, activate: bool
+    ) -> VersionView:
+        notes = self._builds.follow(candidate.project, candidate.name, report)
+        try:
+            return await self._deploy(candidate, notes, activate)
+        finally:
+            await notes.end()
+
+    async def _deploy(self, candidate: Candidate, report: Notes, activate: bool) -> VersionView:
         lock = self._serving.lock(candidate.project, candidate.name)
         if lock.locked():
             report(StepEvent("waiting", "Waiting for another deploy of the same name."))
@@ -173,9 +186,10 @@ class Deploys:
         return view
 
     async def _deploy_in_turn(
-        self, candidate: Candidate, report: Report, activate: bool
+        self, candidate: Candidate, report: Notes, activate: bool
     ) -> VersionView:
         record = await self._record(candidate)
+        report.begin(record.number)
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:

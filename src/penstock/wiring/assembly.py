@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from penstock.codec.log_lines import Said
 from penstock.control.blobs import Blobs
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
@@ -36,7 +37,6 @@ from penstock.control.versions import Versions
 from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
-from penstock.dashboard.pages import Dashboard
 from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
@@ -51,9 +51,11 @@ from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
 from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
+from penstock.wiring.dashboard_parts import make_dashboard
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
@@ -196,6 +198,7 @@ async def build_house(
 
     engine = (engine_of or local_engine)(settings, folder, requests, on_said)
     pools = make_pools(settings, engine, store)
+    builds = Builds(BuildLogFiles(folder.builds))
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
     insight = make_insight(settings, database, thread, predictor, runs.payloads)
@@ -217,8 +220,9 @@ async def build_house(
         uploads,
         engine,
         insight,
+        builds,
     )
-    dashboard = Dashboard(keys, parts.deployments, parts.version, url)
+    dashboard = make_dashboard(settings, folder, database, parts, builds, store, predictor)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
     return House(parts, database, engine, pools, predictor, desk, webhooks.sender, insight, app)
 
@@ -244,6 +248,7 @@ def _parts(
     uploads: Uploads,
     engine: Engine,
     insight: InsightParts,
+    builds: Builds,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
@@ -268,9 +273,14 @@ def _parts(
         keys=keys,
         projects=projects,
         blobs=Blobs(store, database),
-        deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
+        deployments=Deployments(database, serving, endpoint, builds, starts_at_once=slots),
         deploys=Deploys(
-            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+            database,
+            serving,
+            store,
+            endpoint,
+            builds,
+            refuse_code=settings.models_with_code == "refuse",
         ),
         versions=versions,
         runs=runs,

@@ -22,6 +22,7 @@ from penstock.codec.bundle import (
     StageEntry,
     write_manifest,
 )
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
@@ -55,6 +56,7 @@ from penstock.engine.base import (
     VersionKey,
     VersionSpec,
 )
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
@@ -140,16 +142,21 @@ class FakeEngine:
 class House:
     """The control part of a server, with everything real but the engine."""
 
-    def __init__(self, database: Database, blobs: FileBlobs, engine: FakeEngine) -> None:
+    def __init__(
+        self, database: Database, blobs: FileBlobs, engine: FakeEngine, folder: Path
+    ) -> None:
         self.database = database
         self.blobs = blobs
         self.engine = engine
         self.predictor = Predictor(lambda _raw: ADMIN)
         self.pools = Pools(engine, blobs, {"torch": ["json"]}, idle_s=0.05, drain_s=1.0)
         self.serving = Serving(database, self.pools, self.predictor)
-        self.deploys = Deploys(database, self.serving, blobs, endpoint_of)
+        builds = Builds(BuildLogFiles(folder / "builds"))
+        self.deploys = Deploys(database, self.serving, blobs, endpoint_of, builds)
         self.versions = Versions(database, self.serving, blobs)
-        self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
+        self.deployments = Deployments(
+            database, self.serving, endpoint_of, builds, starts_at_once=2
+        )
 
     async def deploy(self, manifest: Manifest | None = None, **options: Any) -> list[DeployEvent]:
         """Deploy to `default/flow` and return the events; raises what the deploy raises."""
@@ -194,7 +201,7 @@ async def house(folder: Path, engine: FakeEngine | None = None) -> AsyncIterator
     blobs = FileBlobs(folder / "blobs")
     for data in (MODEL, EXAMPLE):
         put(blobs, data)
-    made = House(database, blobs, engine or FakeEngine())
+    made = House(database, blobs, engine or FakeEngine(), folder)
     try:
         yield made
     finally:

@@ -16,6 +16,7 @@ from penstock.control.insight.columns import (
     batches_of,
     columns_of,
     figures,
+    kinds_of,
     parts_of,
     slots_of,
     versions_of,
@@ -188,7 +189,17 @@ class Series:
             rows.append(row)
             whole.merge(lately)
         start = [first + step * _LINE_STEP_S for step in range(_LINE_STEPS)]
-        return Overview(project, _LINE_STEP_S, start, figures(whole, _NOW_S), rows)
+        spent = kinds_of(whole)
+        all_ms = sum(spent.values())
+        return Overview(
+            project,
+            _LINE_STEP_S,
+            start,
+            figures(whole, _NOW_S),
+            rows,
+            {kind: ms / all_ms for kind, ms in spent.items()} if all_ms else {},
+            sum(t.in_hand for key, t in self._recorder.tallies() if key.project == project),
+        )
 
     def _row(
         self, name: str, keys: list[VersionKey], first: int, now: float
@@ -205,5 +216,6 @@ class Series:
                     errors[at] += point.failed / _LINE_STEP_S
                 if start >= now - _NOW_S:
                     lately.merge(point)
-        row = OverviewRow(name, figures(lately, _NOW_S), touched or None, calls, errors)
+        kinds = {kind: ms / max(1, lately.calls) for kind, ms in kinds_of(lately).items()}
+        row = OverviewRow(name, figures(lately, _NOW_S), touched or None, calls, errors, kinds)
         return row, lately
