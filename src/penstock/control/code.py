@@ -145,15 +145,28 @@ class Code:
         for captured, piece in helpers:
             title = captured.name
             yield CodePart(
-                f"{key}/{title}", title, "helper", stage, (piece,), entry.file, piece.line,
-                title, size=captured.size,
+                f"{key}/{title}",
+                title,
+                "helper",
+                stage,
+                (piece,),
+                entry.file,
+                piece.line,
+                title,
+                size=captured.size,
             )
 
     def _modules(self, manifest: Manifest) -> Iterator[CodePart]:
         for module in manifest.modules:
             yield CodePart(
-                f"module/{module.path}", module.path, "module", 0,
-                tuple(self._piece(1, module.blob)), module.path, 1, module.path,
+                f"module/{module.path}",
+                module.path,
+                "module",
+                0,
+                tuple(self._piece(1, module.blob)),
+                module.path,
+                1,
+                module.path,
                 size=module.blob.size,
             )
 

@@ -85,7 +85,7 @@ def fall_of(
         sent: What was sent, for the row of reading it.
         answered: What was answered, for the last row.
     """
-    whole = max((p.start_ms + p.ms for p in timeline if _measured(p)), default=0.0) or 0.001
+    whole = max(map(_end, timeline), default=0.0) or 0.001
     scale = _Scale(whole)
     outside = [part for part in timeline if not part.stage]
     rows: list[Row] = []
@@ -93,10 +93,7 @@ def fall_of(
         what = sent if part.kind == "decode" else ""
         note = _queue_note(timeline) if part.kind == "queue" else ""
         rows.append(scale.row(part, "part", what, note))
-    scale.reached = max(
-        ((p.start_ms or 0.0) + (p.ms or 0.0) for p in timeline if p.stage and _measured(p)),
-        default=0.0,
-    )
+    scale.reached = max((_end(part) for part in timeline if part.stage), default=0.0)
     for number, stage in enumerate(stages, 1):
         parts = [part for part in timeline if part.stage == number]
         if parts:
@@ -106,6 +103,10 @@ def fall_of(
         rows.append(scale.row(part, style, answered if part.kind == "encode" else "", ""))
         style = "part"
     return Fall(rows, scale.grid(), whole, _sentence(rows, whole))
+
+
+def _end(part: TimelinePart) -> float:
+    return (part.start_ms or 0.0) + (part.ms or 0.0)
 
 
 def _measured(part: TimelinePart) -> bool:
@@ -171,7 +172,7 @@ def _stage(
         rows.append(row)
     measured = [part for part in parts if _measured(part)]
     began = min((p.start_ms or 0.0 for p in measured), default=0.0)
-    ended = max(((p.start_ms or 0.0) + (p.ms or 0.0) for p in measured), default=0.0)
+    ended = max(map(_end, measured), default=0.0)
     title = f"{stage.model_type.upper()} {stage.model}"
     took = ended - began if measured else None
     head = Row("stage", "", f"Stage {number}", title, scale.x(began), scale.x(took or 0.0), took)

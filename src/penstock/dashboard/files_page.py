@@ -9,7 +9,8 @@ from penstock.dashboard.visit import Go, Page, Visit
 
 async def files(visit: Visit, parts: Parts) -> Page:
     """Answer the files of the project that are not expired."""
-    found = await parts.uploads.list(visit.project)
+    listed = await parts.uploads.list(visit.project)
+    found = [(upload, url) for upload, url in listed if visit.sees(upload.deployment)]
     total = sum(upload.size for upload, _url in found)
     return Page("files.html", {"here": "files", "files": found, "total": total})
 

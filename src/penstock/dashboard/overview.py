@@ -53,7 +53,7 @@ class Alert(NamedTuple):
 
 async def overview(visit: Visit, parts: Parts) -> Page:
     """Answer the table of deployments, or what to do when there is none."""
-    views = await parts.deployments.list(visit.project)
+    views = [v for v in await parts.deployments.list(visit.project) if visit.sees(v.name)]
     seen = parts.series.overview(visit.project)
     by_name = {row.deployment: row for row in seen.deployments}
     pids = [r.pid for view in views for r in view.replicas]
@@ -253,7 +253,7 @@ async def go(visit: Visit, parts: Parts) -> Page | Go:
     asked = visit.query("q").strip()
     if is_run_id(asked):
         return Go(f"{visit.base}/runs/{asked}")
-    names = [view.name for view in await parts.deployments.list(visit.project)]
+    names = await names_of(visit, parts)
     fitting = [name for name in names if asked.lower() in name.lower()]
     if asked in names:
         return Go(visit.of(asked))
@@ -262,9 +262,10 @@ async def go(visit: Visit, parts: Parts) -> Page | Go:
     return Page("go.html", {"asked": asked, "names": fitting})
 
 
-async def names(visit: Visit, parts: Parts) -> list[str]:
+async def names_of(visit: Visit, parts: Parts) -> list[str]:
     """Answer the names of the deployments, for the field that goes to one."""
-    return [view.name for view in await parts.deployments.list(visit.project)]
+    views = await parts.deployments.list(visit.project)
+    return [view.name for view in views if visit.sees(view.name)]
 
 
 async def projects(visit: Visit, parts: Parts) -> Page:

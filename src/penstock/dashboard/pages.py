@@ -31,7 +31,7 @@ PAGES: list[tuple[str, str, Handler]] = [
     ("GET", "", overview.overview),
     ("GET", "/start", overview.start),
     ("GET", "/go", overview.go),
-    ("GET", "/names", overview.names),
+    ("GET", "/names", overview.names_of),
     ("GET", "/projects", overview.projects),
     ("GET", "/runs", runs_page.project_runs),
     ("GET", "/runs/{run_id}", run_page.run),

@@ -22,6 +22,7 @@ from penstock.control.uploads import Uploads
 from penstock.control.usage import Usage
 from penstock.control.versions import Versions
 from penstock.control.webhook_secrets import WebhookSecrets
+from penstock.core.records import KeyRecord
 
 
 class SecretInfo(Protocol):
@@ -57,6 +58,26 @@ class Secrets(Protocol):
         """Forget a secret."""
 
 
+class Audit(Protocol):
+    """The log of who changed what."""
+
+    async def note(
+        self,
+        key: KeyRecord | None,
+        project: str | None,
+        address: str,
+        action: str,
+        target: str,
+        status: int,
+    ) -> None:
+        """Add an entry."""
+
+    async def list(
+        self, project: str | None, before: int | None = None, limit: int = 100
+    ) -> Sequence[Any]:
+        """Return entries, newest first: `at`, `actor`, `action`, `target`, `status`, `address`."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """The use cases behind the pages.
@@ -69,6 +90,7 @@ class Parts:
         status_of: HTTP status of an error code.
         max_body_bytes: Largest body of a call.
         secrets: The secrets, where the server keeps any.
+        audit: The log of changes, where the server keeps one.
     """
 
     version: str
@@ -94,3 +116,4 @@ class Parts:
     status_of: Callable[[str], int]
     max_body_bytes: int
     secrets: Secrets | None = None
+    audit: Audit | None = None

@@ -33,7 +33,7 @@ class Section(NamedTuple):
 
 
 class Pipe(NamedTuple):
-    """The drawing. `state` is `serving`, `dry` or `starting`; `units` is how wide it wants to be."""
+    """The drawing. `state` is `serving` or `dry`; `units` is how wide it wants to be."""
 
     state: str
     sections: list[Section]

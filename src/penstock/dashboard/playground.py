@@ -106,7 +106,7 @@ def _readable(body: bytes) -> tuple[str, str]:
     except ValueError:
         return body[:2000].decode("latin-1"), "bytes"
     result = value.get("result") if isinstance(value, dict) else None
-    kind = {dict: "dict", list: "list", str: "text"}.get(type(result), "")
+    kind = "dict" if isinstance(result, dict) else "list" if isinstance(result, list) else ""
     lines = (
         [
             f"  {json.dumps(name)}: {json.dumps(item, ensure_ascii=False)}"

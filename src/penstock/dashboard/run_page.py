@@ -55,8 +55,8 @@ class Place(NamedTuple):
 
 async def run(visit: Visit, parts: Parts) -> Page:
     """Answer one run."""
-    run_id = visit.request.path_params["run_id"]
-    details = await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+    details = await _details(visit, parts)
+    run_id = details.run.run_id
     summary = details.run
     stages = await _stages(visit, parts, summary)
     lines = await parts.logs.lines(LogFilter(visit.project, run_id=run_id), _LOG_LINES)
@@ -92,6 +92,14 @@ async def run(visit: Visit, parts: Parts) -> Page:
     }
     block = "live" if visit.wants_part("live") else ""
     return Page("run.html", values, block=block)
+
+
+async def _details(visit: Visit, parts: Parts) -> RunDetails:
+    run_id = visit.request.path_params["run_id"]
+    found = await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+    if not visit.sees(found.run.deployment):
+        raise NotFound(f"This key sees no run {run_id[:64]!r}.")
+    return found
 
 
 async def _stages(visit: Visit, parts: Parts, summary: RunSummary) -> list[StageView]:
@@ -257,6 +265,7 @@ async def _older(visit: Visit, parts: Parts, summary: RunSummary) -> int | None:
 async def input_file(visit: Visit, parts: Parts) -> Response:
     """Answer one file of a run's input: pictures to be shown, anything else to be saved."""
     params: Mapping[str, Any] = visit.request.path_params
+    await _details(visit, parts)
     sent = await parts.details.input(visit.project, params["run_id"])
     asked = decode(sent.media_type, sent.body)
     number = int(params["number"])
@@ -276,7 +285,7 @@ async def repeat(visit: Visit, parts: Parts) -> Go:
     """Send the run's input once more, to the version that serves now."""
     visit.require(Scope.PREDICT)
     run_id = visit.request.path_params["run_id"]
-    details = await parts.details.get(visit.project, run_id)
+    details = await _details(visit, parts)
     sent = await parts.details.input(visit.project, run_id)
     if sent.cut:
         return Go(
@@ -295,5 +304,6 @@ async def cancel(visit: Visit, parts: Parts) -> Go:
     """Cancel an asynchronous run."""
     visit.require(Scope.PREDICT)
     run_id = visit.request.path_params["run_id"]
+    await _details(visit, parts)
     record = await parts.runs.cancel(visit.project, run_id)
     return Go(f"{visit.base}/runs/{run_id}", f"The run is {record.state.value}.")

@@ -13,6 +13,7 @@ from penstock.core.insight_records import RunFilter
 from penstock.core.states import RunState
 from penstock.dashboard import drawn, states
 from penstock.dashboard.deployment import header
+from penstock.dashboard.overview import names_of
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Page, Visit
 
@@ -29,10 +30,10 @@ _FIELDS = ("state", "version", "time", "over", "kind", "code")
 
 async def project_runs(visit: Visit, parts: Parts) -> Page:
     """Answer the runs of all deployments."""
-    views = await parts.deployments.list(visit.project)
+    names = await names_of(visit, parts)
     values: dict[str, Any] = {
         "here": "runs",
-        "names": [view.name for view in views],
+        "names": names,
         "versions": [],
         "where": f"{visit.base}/runs",
         "view": None,
@@ -60,12 +61,13 @@ async def _list(visit: Visit, parts: Parts, values: dict[str, Any], deployment: 
         found = await parts.run_lists.list(wanted, kind, PAGE, before)  # type: ignore[arg-type]
     except InvalidSetting:
         found = await parts.run_lists.list(wanted, kind, PAGE, None)  # type: ignore[arg-type]
+    runs = [run for run in found.runs if visit.sees(run.deployment)]
     kept = {name: value for name, value in asked.items() if value}
     values |= {
         "asked": asked,
         "filtered": {n: v for n, v in kept.items() if not (n == "deployment" and values["view"])},
-        "runs": found.runs,
-        "bars": _bars(found.runs),
+        "runs": runs,
+        "bars": _bars(runs),
         "next": urlencode({**kept, "before": found.next}) if found.next else "",
         "paged": before is not None,
         "times": TIMES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from penstock.core.errors import InvalidSetting
@@ -18,14 +19,18 @@ LIMITS = [
 ]
 
 
-async def settings(_visit: Visit, parts: Parts) -> Page:
-    """Answer the server's settings and what is installed."""
+async def settings(visit: Visit, parts: Parts) -> Page:
+    """Answer the server's settings, what is installed, and who changed what of late."""
+    entries: Sequence[Any] = ()
+    if parts.audit is not None and visit.may_deploy:
+        entries = await parts.audit.list(visit.project, None, 50)
     values = {
         "here": "settings",
         "settings": parts.settings(),
         "installed": await parts.installed(),
         "memory": parts.memory.machine_bytes(),
         "cores": parts.memory.cores(),
+        "entries": entries,
     }
     return Page("settings.html", values)
 

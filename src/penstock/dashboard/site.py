@@ -5,6 +5,7 @@ Made by `penstock.wiring.assembly`, which gives `routes()` to the application.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import platform
@@ -146,12 +147,34 @@ class Dashboard:
                     raise Forbidden("Nobody is signed in.", hint="Sign in, then try again.")
                 return self._enter(request, status=401 if _is_script(request) else 200)
             visit = await self._visit(request, key)
-            if request.method not in _SAFE:
-                check_same_origin(request)
-                await self._check_form(request)
-            return self._respond(await handler(visit, self._parts), visit)
+            if request.method in _SAFE:
+                return self._respond(await handler(visit, self._parts), visit)
+            check_same_origin(request)
+            await self._check_form(request)
+            return await self._change(handler, visit)
 
         return self._open(answer)
+
+    async def _change(self, handler: Handler, visit: Visit) -> Response:
+        """Let a form do what it asks for, and note it in the audit log, if there is one."""
+        status = 500
+        try:
+            answer = self._respond(await handler(visit, self._parts), visit)
+            status = answer.status_code
+            return answer
+        except PenstockError as error:
+            status = self._parts.status_of(error.code)
+            raise
+        finally:
+            if self._parts.audit is not None:
+                request = visit.request
+                address = request.client.host if request.client is not None else ""
+                path = request.url.path.removeprefix("/p/")
+                name = getattr(handler, "__name__", "")
+                noting = self._parts.audit.note(
+                    visit.key, visit.project, address, name, path, status
+                )
+                await asyncio.shield(noting)
 
     async def _visit(self, request: Request, key: KeyRecord) -> Visit:
         project = request.path_params["project"]
@@ -159,7 +182,11 @@ class Dashboard:
             raise NotFound(f"This key sees no project {project!r}.")
         await self._parts.projects.get(project)
         labels = {k.key_id: k.label or k.prefix for k in await self._parts.keys.list()}
-        return Visit(request, key, project, self._sessions.csrf_of(request), labels)
+        visit = Visit(request, key, project, self._sessions.csrf_of(request), labels)
+        name = request.path_params.get("name")
+        if name is not None and not visit.sees(name):
+            raise NotFound(f"This key sees no deployment {name!r}.")
+        return visit
 
     async def _check_form(self, request: Request) -> None:
         given = request.headers.get("x-csrf") or request.query_params.get("csrf")

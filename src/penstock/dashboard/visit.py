@@ -72,6 +72,11 @@ class Visit:
         """Whether the person may call endpoints."""
         return self.key.allows(Scope.PREDICT, self.project)
 
+    def sees(self, deployment: str) -> bool:
+        """Whether the key is for this deployment: some keys are for a few of them only."""
+        named = getattr(self.key, "deployments", None)
+        return named is None or deployment in named
+
     @property
     def base(self) -> str:
         """Beginning of the addresses of the project's pages."""

@@ -24,7 +24,7 @@ async def webhooks(visit: Visit, parts: Parts, secret: str = "") -> Page:
     found = await parts.deliveries.list(visit.project, wanted, _PAGE, before)
     values = {
         "here": "webhooks",
-        "deliveries": found,
+        "deliveries": [d for d in found if visit.sees(d.deployment)],
         "states": [s.value for s in DeliveryState],
         "state_asked": state,
         "filtered": bool(state or wanted.deployment or wanted.run_id),

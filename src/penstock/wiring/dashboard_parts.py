@@ -54,6 +54,7 @@ def make_dashboard(
         status_of=status_of,
         max_body_bytes=settings.max_body_bytes,
         secrets=getattr(parts, "secrets", None),
+        audit=getattr(parts, "audit", None),
     )
     return Dashboard(shown, folder.file_secret())
 
