@@ -28,4 +28,4 @@ async def builds(visit: Visit, parts: Parts) -> Page:
         "version_state": states.of_version,
         "installed": await parts.installed(),
     }
-    return Page("builds.html", values, block="live" if visit.wants_part("live") else "")
+    return Page("builds.html", values, part=visit.part("live-block", "builds_live.html"))

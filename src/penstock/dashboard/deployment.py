@@ -96,7 +96,7 @@ async def deployment(visit: Visit, parts: Parts) -> Page:
         "rows": version_rows(view, traffic, visit)[:_VERSIONS],
         "hidden_versions": max(0, len(view.versions) - _VERSIONS),
     }
-    return Page("deployment.html", values, block="live" if visit.wants_part("live") else "")
+    return Page("deployment.html", values, part=visit.part("live-block", "deployment_live.html"))
 
 
 async def example_of(
@@ -248,7 +248,7 @@ async def versions(visit: Visit, parts: Parts) -> Page:
     values = await header(visit, parts, "versions")
     traffic = await parts.series.traffic(visit.project, visit.name, None, "24h")
     values["rows"] = version_rows(values["view"], traffic, visit)
-    return Page("versions.html", values, block="live" if visit.wants_part("live") else "")
+    return Page("versions.html", values)
 
 
 async def activate(visit: Visit, parts: Parts) -> Go:

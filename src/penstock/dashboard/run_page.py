@@ -90,8 +90,7 @@ async def run(visit: Visit, parts: Parts) -> Page:
         "rollback": await _rollback(visit, parts, summary),
         "may_repeat": visit.may_predict and details.input.kept == "full",
     }
-    block = "live" if visit.wants_part("live") else ""
-    return Page("run.html", values, block=block)
+    return Page("run.html", values, part=visit.part("live-block", "run_live.html"))
 
 
 async def _details(visit: Visit, parts: Parts) -> RunDetails:

@@ -75,7 +75,7 @@ async def _list(visit: Visit, parts: Parts, values: dict[str, Any], deployment: 
         "run_states": [state.value for state in RunState],
         "run_state": states.of_run,
     }
-    return Page("runs.html", values, block="live" if visit.wants_part("live") else "")
+    return Page("runs.html", values, part=visit.part("live-block", "runs_live.html"))
 
 
 def _filter(project: str, deployment: str | None, asked: Mapping[str, str]) -> RunFilter:

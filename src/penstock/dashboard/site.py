@@ -224,7 +224,7 @@ class Dashboard:
         return RedirectResponse(address, 303, headers=HEADERS)
 
     def _render(self, page: Page, request: Request, visit: Visit | None) -> Response:
-        template = self._templates.get_template(page.template)
+        template = self._templates.get_template(page.part or page.template)
         theme = request.cookies.get(_THEME, "")
         values = {
             "visit": visit,
@@ -233,13 +233,8 @@ class Dashboard:
             "now": time.time(),
             **page.values,
         }
-        if page.block:
-            context = template.new_context(values)
-            text = "".join(template.blocks[page.block](context))
-        else:
-            text = template.render(values)
-        answer = HTMLResponse(text, page.status, headers=HEADERS)
-        if values["news"] and not page.block:
+        answer = HTMLResponse(template.render(values), page.status, headers=HEADERS)
+        if values["news"] and not page.part:
             answer.delete_cookie(_NEWS, path="/")
         return answer
 

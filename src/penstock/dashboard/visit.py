@@ -24,13 +24,13 @@ class Page:
     Attributes:
         template: File name below `templates`.
         values: What the template sees beside the frame's own values.
-        block: Only this block of it, for a part that is swapped in.
+        part: The template of a part of the page, if only that is wanted.
         status: HTTP status.
     """
 
     template: str
     values: Mapping[str, Any]
-    block: str = ""
+    part: str = ""
     status: int = 200
 
 
@@ -95,9 +95,10 @@ class Visit:
         """Return a parameter of the address."""
         return self.request.query_params.get(name, default)
 
-    def wants_part(self, target: str) -> bool:
-        """Whether htmx asks for the element with this id only."""
-        return self.request.headers.get("hx-target", "").endswith(f"#{target}")
+    def part(self, target: str, template: str) -> str:
+        """Return `template` if htmx asks for the element with this id only, else nothing."""
+        asked = self.request.headers.get("hx-target", "").partition("#")[2]
+        return template if asked == target else ""
 
     def who(self, key_id: str) -> str:
         """Return what the key of this id is called."""
