@@ -112,9 +112,8 @@ def _runs(page: Any, url: str) -> dict[str, str]:
     for name, path in (("run", "/d/digits/runs"), ("failed", "/runs?state=failed")):
         page.goto(f"{url}/p/default{path}")
         rows = page.locator("table.runs tbody th a")
-        found[name] = str(rows.nth(min(4, rows.count() - 1)).get_attribute("href")).rpartition("/")[
-            2
-        ]
+        address = str(rows.nth(min(4, rows.count() - 1)).get_attribute("href"))
+        found[name] = address.rpartition("/")[2]
     return found
 
 
@@ -127,8 +126,8 @@ def _prepare(page: Any, name: str) -> None:
             page.mouse.move(box["x"] + box["width"] * 0.62, box["y"] + box["height"] * 0.3)
     if name == "playground":
         pictures = [
-            {"name": f"{n}.png", "mimeType": "image/png", "buffer": _digit(d)}
-            for n, d in (("a", 3), ("b", 7))
+            {"name": f"{name}.png", "mimeType": "image/png", "buffer": _digit(digit)}
+            for name, digit in (("a", 3), ("b", 7))
         ]
         page.set_input_files("#files", pictures)
         page.click("#call button[type=submit]")

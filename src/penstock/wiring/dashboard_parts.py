@@ -11,7 +11,8 @@ from penstock.dashboard.parts import Parts as DashboardParts
 from penstock.dashboard.site import Dashboard
 from penstock.server.endpoints import Parts
 from penstock.server.errors import status_of
-from penstock.server.settings import Settings, describe_settings
+from penstock.server.load_settings import describe_settings
+from penstock.server.settings import Settings
 from penstock.stores.base import BlobStore
 from penstock.wiring.data_folder import DataFolder
 
