@@ -1,5 +1,5 @@
 # The verbs of this project. Everything lives in .venv; nothing outside the checkout is changed.
-.PHONY: help demo test soak fuzz check format serve bench lock clean
+.PHONY: help demo test soak fuzz check format serve bench screenshots lock clean
 
 help:            ## list the verbs
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -41,6 +41,10 @@ bench:           ## measure Penstock beside its peers; make bench ARGS=--quick i
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
 	@.venv/bin/python benchmarks/setup_peers.py
 	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+screenshots:     ## pictures of all pages of the dashboard into docs/images/
+	@scripts/install test
+	@.venv/bin/python docs/screenshots.py $(ARGS)
 
 lock:            ## resolve requirements/locked.txt anew for every supported Python
 	@.venv/bin/python -m pip install -q uv

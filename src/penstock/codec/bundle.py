@@ -32,11 +32,16 @@ class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value a function takes along: a global or closure variable. `size` is pickled bytes."""
+    """A value a function takes along: a global or closure variable. `size` is pickled bytes.
+
+    A function has its source text (`source`) and the `line` where it begins, if they are known.
+    """
 
     name: str
     type: str
     size: int
+    source: Blob | None = None
+    line: int | None = None
 
 
 class Imported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -149,8 +154,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.extend([file.blob for file in stage.files] or [stage.model])
             for entry in stage.functions().values():
                 found.append(entry.pickle)
-                if entry.source is not None:
-                    found.append(entry.source)
+                found.extend(filter(None, [entry.source, *(c.source for c in entry.captured)]))
         found.extend(module.blob for module in self.modules)
         found.extend(self.wheels)
         if self.example is not None:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
+from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
 from penstock.control.environments import Environments
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
@@ -81,6 +82,7 @@ class Deploys:
         blobs: Where the bundles' files are.
         environments: Those that versions have for themselves.
         endpoint: URL of a deployment's predict call, by project and name.
+        builds: Keeps what happened.
         refuse_code: Whether models that can run code when they are loaded are refused.
     """
 
@@ -91,6 +93,7 @@ class Deploys:
         blobs: BlobStore,
         environments: Environments,
         endpoint: Callable[[str, str], str],
+        builds: Builds,
         *,
         refuse_code: bool = False,
     ) -> None:
@@ -100,6 +103,7 @@ class Deploys:
         self._blobs = blobs
         self._endpoint = endpoint
         self._environments = environments
+        self._builds = builds
         self._tasks: set[asyncio.Task[VersionView]] = set()
 
     async def admit(
@@ -167,7 +171,7 @@ class Deploys:
         Returns:
             The task; it gives the version, or raises what the `FailedEvent` says.
         """
-        task = asyncio.create_task(self._deploy(candidate, report, activate))
+        task = asyncio.create_task(self._deploy_and_note(candidate, report, activate))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -177,7 +181,16 @@ class Deploys:
         if not task.cancelled():
             task.exception()  # it was reported; nobody need await the task
 
-    async def _deploy(self, candidate: Candidate, report: Report, activate: bool) -> VersionView:
+    async def _deploy_and_note(
+        self, candidate: Candidate, report: Report, activate: bool
+    ) -> VersionView:
+        notes = self._builds.follow(candidate.project, candidate.name, report)
+        try:
+            return await self._deploy(candidate, notes, activate)
+        finally:
+            await notes.end()
+
+    async def _deploy(self, candidate: Candidate, report: Notes, activate: bool) -> VersionView:
         lock = self._serving.lock(candidate.project, candidate.name)
         if lock.locked():
             report(StepEvent("waiting", "Waiting for another deploy of the same name."))
@@ -192,9 +205,10 @@ class Deploys:
         return view
 
     async def _deploy_in_turn(
-        self, candidate: Candidate, report: Report, activate: bool
+        self, candidate: Candidate, report: Notes, activate: bool
     ) -> VersionView:
         record = await self._record(candidate)
+        report.begin(record.number)
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:

@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from penstock.codec.log_lines import Said
 from penstock.control.blobs import Blobs
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
@@ -37,7 +38,6 @@ from penstock.control.versions import Versions
 from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
-from penstock.dashboard.pages import Dashboard
 from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
@@ -52,9 +52,11 @@ from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
 from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
+from penstock.wiring.dashboard_parts import make_dashboard
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.environment_parts import make_environments
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
@@ -209,6 +211,7 @@ async def build_house(
     pools = make_pools(settings, engine, store)
     environments = await finding
     pools.environments = environments
+    builds = Builds(BuildLogFiles(folder.builds))
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
     desk = RunDesk(runs, predictor)
@@ -233,8 +236,9 @@ async def build_house(
         environments,
         engine,
         insight,
+        builds,
     )
-    dashboard = Dashboard(keys, parts.deployments, parts.version, url)
+    dashboard = make_dashboard(settings, folder, database, parts, builds, store, predictor)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
     sender = webhooks.sender
     return House(
@@ -264,6 +268,7 @@ def _parts(
     environments: Environments,
     engine: Engine,
     insight: InsightParts,
+    builds: Builds,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
@@ -288,13 +293,14 @@ def _parts(
         keys=keys,
         projects=projects,
         blobs=Blobs(store, database),
-        deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
+        deployments=Deployments(database, serving, endpoint, builds, starts_at_once=slots),
         deploys=Deploys(
             database,
             serving,
             store,
             environments,
             endpoint,
+            builds,
             refuse_code=settings.models_with_code == "refuse",
         ),
         versions=versions,

@@ -7,6 +7,7 @@ blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
 files.key        what the addresses of those files are signed with
 environments/    the interpreters' environments of versions, and what they were built from
+builds/          what happened while each version was deployed
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
 """
@@ -85,6 +86,11 @@ class DataFolder:
     def blobs(self) -> Path:
         """Folder of the blobs."""
         return self.root / "blobs"
+
+    @property
+    def builds(self) -> Path:
+        """Folder of the logs of deploys."""
+        return self.root / "builds"
 
     @property
     def scratch(self) -> Path:

@@ -22,6 +22,7 @@ from penstock.codec.bundle import (
     StageEntry,
     write_manifest,
 )
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
@@ -61,6 +62,7 @@ from penstock.environments.pythons import own
 from penstock.environments.shelf import Shelf
 from penstock.environments.sources import Sources
 from penstock.environments.uv import Uv
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
@@ -160,9 +162,12 @@ class House:
         self.predictor = Predictor(lambda _raw: ADMIN)
         self.pools = Pools(engine, blobs, {"torch": ["json"]}, idle_s=0.05, drain_s=1.0)
         self.serving = Serving(database, self.pools, self.predictor)
-        self.deploys = Deploys(database, self.serving, blobs, environments, endpoint_of)
+        builds = Builds(BuildLogFiles(folder / "builds"))
+        self.deploys = Deploys(database, self.serving, blobs, environments, endpoint_of, builds)
         self.versions = Versions(database, self.serving, blobs)
-        self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
+        self.deployments = Deployments(
+            database, self.serving, endpoint_of, builds, starts_at_once=2
+        )
 
     async def deploy(self, manifest: Manifest | None = None, **options: Any) -> list[DeployEvent]:
         """Deploy to `default/flow` and return the events; raises what the deploy raises."""
