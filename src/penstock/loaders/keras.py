@@ -19,6 +19,9 @@ from penstock.core.model_types import ModelType
 from penstock.loaders import keras_backend
 from penstock.loaders.base import ModelFile, Takes, TensorSpec, library_text
 
+#: The first release whose safe mode has none of the known holes.
+OLDEST = (3, 12)
+
 #: Hint by what Keras says when it refuses a file.
 _HINTS: dict[str, str] = {
     "lambda": "A Lambda layer is code: write it as a Layer of keras.ops, or convert the model to "
@@ -95,6 +98,12 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> KerasModel:
         )
     import keras
 
+    if tuple(map(int, keras.__version__.split(".")[:2])) < OLDEST:
+        raise LoadFailed(
+            f"Keras {keras.__version__} is installed; its safe mode can be broken out of by a "
+            "file made for it.",
+            hint=f"Install keras>={OLDEST[0]}.{OLDEST[1]} in the server's environment.",
+        )
     backend = str(keras.backend.backend())
     if backend == "torch":
         import torch
