@@ -28,7 +28,7 @@ WIDE, PHONE = (1440, 900), (390, 844)
 #: Name and address of each page; `run` and `failed` are filled in.
 PAGES = {
     "overview": "",
-    "deployment": "/d/digits",
+    "deployment": "/d/digits?range=15m",
     "runs": "/d/digits/runs",
     "run": "/runs/{run}",
     "run-failed": "/runs/{failed}",
@@ -123,7 +123,7 @@ def _prepare(page: Any, name: str) -> None:
         page.wait_for_selector("[data-drawn]")
         box = page.locator("#time-chart .u-over").bounding_box()
         if page.viewport_size["width"] > 1000:
-            page.mouse.move(box["x"] + box["width"] * 0.62, box["y"] + box["height"] * 0.3)
+            page.mouse.move(box["x"] + box["width"] * 0.72, box["y"] + box["height"] * 0.3)
     if name == "playground":
         pictures = [
             {"name": f"{name}.png", "mimeType": "image/png", "buffer": _digit(digit)}

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from browser import browsing, needs_chromium, sign_in
+from playwright.sync_api import expect
 
 from penstock import deploy, model_type
 
@@ -115,7 +117,9 @@ def test_a_deploy_appears_by_itself_and_its_page_shows_the_traffic(
     page.goto(f"{server.url}/p/default/d/appears")
     page.wait_for_selector("#charts[data-drawn]")
     assert page.locator("#endpoint").inner_text() == endpoint
-    page.wait_for_function("document.querySelector('#calls-chart').ariaLabel.includes('1 calls')")
+    expect(page.locator("#calls-chart")).to_have_attribute(
+        "aria-label", re.compile(" 1 calls"), timeout=PATIENCE
+    )
     assert page.locator("#calls-chart canvas").count() == 1
     assert "digits.joblib" in page.locator(".pipe").inner_text()
 
@@ -180,7 +184,7 @@ def test_a_failed_run_marks_the_line_and_rolling_back_can_be_undone(
     assert "v1 is active" in toast.inner_text()
     assert page.locator("tr.on th").inner_text() == "v1"
     toast.get_by_role("button", name="Undo").click()
-    page.wait_for_function("document.querySelector('tr.on th').innerText === 'v2'")
+    expect(page.locator("tr.on th")).to_have_text("v2", timeout=PATIENCE)
 
 
 def test_deleting_asks_for_the_name_and_starts_on_the_safe_button(
@@ -227,8 +231,6 @@ def test_no_page_is_wider_than_the_window(page: Any, server: Any, flow: Put, wid
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_problem(page: Any, server: Any, flow: Put, scheme: str) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     endpoint = flow("axes", second_pre)
     endpoint.predict(["a"], files=[("a.png", picture(3))])
     page.emulate_media(color_scheme=scheme)

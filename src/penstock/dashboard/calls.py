@@ -49,6 +49,7 @@ async def call_version(
             raise
         await parts.versions.wake(visit.project, name, number)
         route = parts.predictor.route_for(path, visit.key)
+    route.tally.wanted += 1  # somebody looks at this one: it is kept, whatever the sample
     done: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     def answered(_call: Call, answer: Answer) -> None:

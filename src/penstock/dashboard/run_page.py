@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -27,6 +28,9 @@ from penstock.dashboard.visit import Go, Page, Visit
 _AROUND = 8
 
 _LOG_LINES = 500
+
+#: A call that was just answered is written within a second or two; so often it is looked for.
+_FRESH_TRIES, _FRESH_PAUSE_S = 16, 0.25
 
 #: Content types of files that are shown as a small picture.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
@@ -95,7 +99,16 @@ async def run(visit: Visit, parts: Parts) -> Page:
 
 async def _details(visit: Visit, parts: Parts) -> RunDetails:
     run_id = visit.request.path_params["run_id"]
-    found = await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+    tries = _FRESH_TRIES if visit.query("fresh") else 0
+    while True:
+        try:
+            found = await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+            break
+        except NotFound:
+            if not tries:
+                raise
+        tries -= 1
+        await asyncio.sleep(_FRESH_PAUSE_S)
     if not visit.sees(found.run.deployment):
         raise NotFound(f"This key sees no run {run_id[:64]!r}.")
     return found
@@ -295,7 +308,9 @@ async def repeat(visit: Visit, parts: Parts) -> Go:
     )
     words = "This is the run again" if not made.code else "It failed again"
     return Go(
-        f"{visit.base}/runs/{made.run_id}", f"{words}, as {made.run_id}.", failed=bool(made.code)
+        f"{visit.base}/runs/{made.run_id}?fresh=1",
+        f"{words}, as {made.run_id}.",
+        failed=bool(made.code),
     )
 
 

@@ -176,7 +176,7 @@
         ctx.closePath(); ctx.fill();
       }
     }
-    ctx.strokeStyle = colours.bg;
+    ctx.strokeStyle = colours.bg; ctx.lineJoin = "round";
     found.forEach((layer, k) => {
       const next = found[k + 1];
       if (!next) return;
