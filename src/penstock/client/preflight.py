@@ -32,6 +32,7 @@ from penstock.codec.request import encode_request
 from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import PluginType
+from penstock.core.pipelines import PipelineSource
 from penstock.environments.check import Need, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -168,6 +169,8 @@ class _Preflight:
             own = self._function(number, "model", stage, stage.source)
             return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
         self._blobs.update(model.sources)
+        if isinstance(stage.source, PipelineSource):
+            self._warnings += _hub_warnings(number, stage.source)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
@@ -289,3 +292,14 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def _hub_warnings(number: int, source: PipelineSource) -> list[str]:
+    names = source.from_hub
+    if not names or "revision" in source.arguments:
+        return []
+    return [
+        f"Stage {number} fetches {', '.join(names)} from the Hub whenever it is loaded, as it is "
+        "then. Give a folder of pipe.save_pretrained(folder), or revision= with a commit, so that "
+        "the version never changes."
+    ]
