@@ -46,7 +46,7 @@ def test_t1_the_text_service_learns_its_endpoint_from_the_printed_line_and_deplo
     (answer,) = [json.loads(text) for text in shown.splitlines() if text.startswith("{")]
     assert answer["result"][0]["generated_text"].startswith("the penstock carries")
     endpoint = Endpoint(url, programs.server.keys["deploy"])
-    assert [version.number for version in endpoint.versions()] == [1, 2]
+    assert [version.number for version in endpoint.versions()] == [2, 1]
     # The next start finds the file and deploys nothing; parameters go over the stage's 100 tokens.
     again = programs.run("text_service", "known.json", model, "the penstock", 1)
     assert line(again, "url") == url

@@ -79,6 +79,7 @@ def test_texts_are_continued_as_by_the_pipeline_itself(
     flow = [(PIPELINE, {"task": "text-generation", "model": folders["text-generation"],
                         "max_new_tokens": 12, "do_sample": False})]  # fmt: skip
     assert generator.predict(data) == expected
+    assert generator.versions()[-1].stages[0]["runs_code"] is False
     assert Conduit("here", None, flow).run(data) == expected
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from penstock.codec.model_code import code_in_folder
 from penstock.core.errors import InvalidManifest, InvalidStage, MissingModelFile
 from penstock.core.flow import Flow, ModelType
 from penstock.core.pipelines import ARGUMENTS_FILE, PipelineSource
@@ -103,3 +104,24 @@ def test_a_description_that_is_none_is_refused(tmp_path, content):
     (tmp_path / ARGUMENTS_FILE).write_bytes(content)
     with pytest.raises(InvalidManifest, match=ARGUMENTS_FILE):
         PipelineSource.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files", "words"),
+    [
+        ({}, {"model/model.safetensors": b""}, ""),
+        ({"trust_remote_code": False}, {}, ""),
+        ({"trust_remote_code": True}, {}, "trust_remote_code"),
+        ({}, {"model/modeling.py": b""}, "modeling.py is code"),
+        ({}, {"model/weights.pkl": b"\x80\x04N."}, "is a pickle"),
+    ],
+)
+def test_a_pipeline_that_brings_code_is_told_from_its_files(tmp_path, arguments, files, words):
+    source = PipelineSource({"model": "a/b", **arguments}, {})
+    paths = {}
+    for name, content in {**files, ARGUMENTS_FILE: source.to_json()}.items():
+        paths[name] = tmp_path / str(len(paths))
+        paths[name].write_bytes(content)
+    found = code_in_folder("hf_pipeline", paths.items())
+    assert words in found
+    assert bool(found) is bool(words)
