@@ -35,6 +35,8 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.KERAS: ("keras", "keras"),
     ModelType.SAFETENSORS: ("safetensors", "safetensors"),
     ModelType.TENSORFLOW: ("tensorflow", "tensorflow"),
+    ModelType.SPACY: ("spacy", "spacy"),
+    ModelType.HUGGINGFACE_PIPELINE: ("transformers", "transformers"),
     ModelType.MLFLOW: ("mlflow", "mlflow"),
     ModelType.PYTHON: ("sys", ""),
 }

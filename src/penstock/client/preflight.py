@@ -34,6 +34,7 @@ from penstock.codec.request import encode_request
 from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import AnyType, PluginType
+from penstock.core.pipelines import PipelineSource
 from penstock.environments.check import Need, as_saved, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -154,6 +155,8 @@ class _Preflight:
             return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
         self._blobs.update(model.sources)
         packages: dict[str, str] = {}
+        if isinstance(stage.source, PipelineSource):
+            self._warnings += _hub_warnings(number, stage.source)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             needs = [as_saved(n, model.facts.saved_by) for n in _needs(number, None, libraries)]
@@ -300,3 +303,14 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def _hub_warnings(number: int, source: PipelineSource) -> list[str]:
+    names = source.from_hub
+    if not names or "revision" in source.arguments:
+        return []
+    return [
+        f"Stage {number} fetches {', '.join(names)} from the Hub whenever it is loaded, as it is "
+        "then. Give a folder of pipe.save_pretrained(folder), or revision= with a commit, so that "
+        "the version never changes."
+    ]

@@ -98,20 +98,21 @@ async def run(visit: Visit, parts: Parts) -> Page:
 
 
 async def _details(visit: Visit, parts: Parts) -> RunDetails:
-    run_id = visit.request.path_params["run_id"]
-    tries = _FRESH_TRIES if visit.query("fresh") else 0
-    while True:
-        try:
-            found = await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
-            break
-        except NotFound:
-            if not tries:
-                raise
-        tries -= 1
-        await asyncio.sleep(_FRESH_PAUSE_S)
+    found = await _found(visit, parts, _FRESH_TRIES if visit.query("fresh") else 0)
     if not visit.sees(found.run.deployment):
-        raise NotFound(f"This key sees no run {run_id[:64]!r}.")
+        raise NotFound(f"This key sees no run {found.run.run_id[:64]!r}.")
     return found
+
+
+async def _found(visit: Visit, parts: Parts, tries: int) -> RunDetails:
+    """Return the run; one that has just ended is kept a moment later, and waited for."""
+    run_id = visit.request.path_params["run_id"]
+    for _ in range(tries):
+        try:
+            return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+        except NotFound:
+            await asyncio.sleep(_FRESH_PAUSE_S)
+    return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
 
 
 async def _stages(visit: Visit, parts: Parts, summary: RunSummary) -> list[StageView]:

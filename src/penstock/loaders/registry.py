@@ -31,6 +31,8 @@ _FAMILIES: dict[ModelType, str] = {
     ModelType.KERAS: "keras",
     ModelType.SAFETENSORS: "safetensors",
     ModelType.TENSORFLOW: "tensorflow",
+    ModelType.SPACY: "spacy",
+    ModelType.HUGGINGFACE_PIPELINE: "transformers",
     ModelType.MLFLOW: "mlflow",
 }
 
@@ -47,6 +49,8 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "keras": ("numpy", "penstock.loaders.keras_backend"),
     "safetensors": ("numpy", "torch", "safetensors.torch"),
     "tensorflow": ("numpy",),
+    "spacy": ("numpy", "spacy"),
+    "transformers": ("numpy", "torch", "transformers", "transformers.pipelines"),
     "mlflow": ("numpy", "pandas", "mlflow.pyfunc"),
 }  # fmt: skip
 
