@@ -76,8 +76,12 @@ class SpawnLauncher:
 class IsolatedLauncher:
     """Starts a new interpreter in namespaces of its own for every worker of one version."""
 
-    def __init__(self, options: EngineOptions, home: Home) -> None:
-        self._command = options.worker_command
+    def __init__(
+        self, options: EngineOptions, home: Home, environment: Environment | None = None
+    ) -> None:
+        self._command = worker_command(options, environment)
+        self._python = environment.python if environment is not None else None
+        self._libraries = _places_of(environment) if environment is not None else ()
         self._home = home
         self._artifacts: tuple[str, ...] = ()
 
@@ -90,8 +94,15 @@ class IsolatedLauncher:
         parent = str(bubblewrap.PARENT_INSIDE)
         command = [*self._command, parent, *(str(fd) for fd in ends)]
         assert self._home.sandbox is not None
-        wrapped = bubblewrap.wrap(command, self._home.sandbox, self._artifacts)
-        return start_process(wrapped, tuple(ends), self._home.path, ends.log)
+        shown = (*self._libraries, *self._artifacts)
+        wrapped = bubblewrap.wrap(command, self._home.sandbox, shown)
+        return start_process(wrapped, tuple(ends), self._home.path, ends.log, self._python)
+
+
+def _places_of(environment: Environment) -> tuple[str, ...]:
+    """Return the folders of an environment: its own, its interpreter's, the one with Penstock."""
+    own, base = environment.python.parents[1], environment.python.resolve().parents[1]
+    return str(own), str(base), str(environment.path)
 
 
 class ForkLauncher:

@@ -66,7 +66,7 @@ class LocalPool:
         self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
         if home.sandbox is not None and home.sandbox.tier == ISOLATED:
-            isolated = IsolatedLauncher(around.options, home)
+            isolated = IsolatedLauncher(around.options, home, spec.environment)
             around = dataclasses.replace(around, launcher=isolated)
         elif spare is not None:
             self._template = TemplateLauncher(around, spare, self._tail, home)
