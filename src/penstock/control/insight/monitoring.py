@@ -117,7 +117,7 @@ class Monitoring:
 
     def _watch(self, name: Name, monitor: Monitor) -> None:
         self._monitors[name] = monitor
-        self._recorder.observers[name] = self._take
+        self._recorder.observe(*name, self._take)
 
     # --- what is asked ---
 
@@ -153,7 +153,7 @@ class Monitoring:
         """Watch a deployment no more."""
         name = (project, deployment)
         self._monitors.pop(name, None)
-        self._recorder.observers.pop(name, None)
+        self._recorder.observe(project, deployment, None)
         self._open.pop(name, None)
         await self._thread.call(self._thread.store.monitor.put, project, deployment, None)
 

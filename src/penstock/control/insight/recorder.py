@@ -165,6 +165,15 @@ class Recorder:
         self._bytes += kept.bytes_held
         self._kept.append(kept)
 
+    def observe(self, project: str, deployment: str, observer: Observer | None) -> None:
+        """Have `observer` given good calls of a deployment from now on; None: not any more."""
+        self.observers.pop((project, deployment), None)
+        if observer is not None:
+            self.observers[project, deployment] = observer
+        for watched in self._watched.values():
+            if (watched.key.project, watched.key.deployment) == (project, deployment):
+                self._grant(watched, 0.0)
+
     def add_lines(self, lines: list[LogLine]) -> None:
         """Keep log lines."""
         room = MOST_LINES - len(self._lines)

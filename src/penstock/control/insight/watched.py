@@ -33,7 +33,7 @@ class Watched:
     def __init__(self, key: VersionKey, tally: Tally) -> None:
         self.key = key
         self.tally = tally
-        self.left = 0
+        self.left = int(BURST)
         self.observed = 0
         self._codes: dict[str, int] = {}
         self._cancelled = 0
@@ -65,7 +65,7 @@ class Watched:
         if options.successes == "all":
             self.left = EVERY
         elif options.successes == "some":
-            spent = int(self._credit) - self.left if passed_s else 0
+            spent = int(self._credit) - self.left
             credit = self._credit - spent + passed_s * options.per_minute / 60
             self._credit = min(BURST, credit)
             self.left = int(self._credit)
