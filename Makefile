@@ -1,5 +1,5 @@
 # The verbs of this project. Everything lives in .venv; nothing outside the checkout is changed.
-.PHONY: help demo test soak check format serve bench lock clean
+.PHONY: help demo test soak fuzz check format serve bench screenshots lock clean
 
 help:            ## list the verbs
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -20,10 +20,17 @@ soak:            ## run the large sizes of the fault tests, with a progress line
 	@scripts/install test
 	@.venv/bin/python -m pytest -m soak -s -q $(ARGS)
 
-check:           ## formatting, lint, types and the architecture test
+fuzz:            ## feed strange bytes to every parser, 10 minutes each; make fuzz ARGS="--seconds 60"
+	@scripts/install test
+	@.venv/bin/python -m pip install -q --disable-pip-version-check atheris 2>/dev/null || \
+		echo "atheris is not to be had for this Python: inputs are made by chance."
+	@.venv/bin/python tests/fuzz/run.py $(ARGS)
+
+check:           ## formatting, lint, types, the architecture test and known vulnerabilities
 	@scripts/install test
 	@.venv/bin/ruff format --check . && .venv/bin/ruff check . && .venv/bin/mypy
 	@.venv/bin/python -m pytest -q tests/test_architecture.py
+	@scripts/audit
 
 format:          ## rewrite formatting and import order
 	@scripts/install test
@@ -34,6 +41,10 @@ bench:           ## measure Penstock beside its peers; make bench ARGS=--quick i
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
 	@.venv/bin/python benchmarks/setup_peers.py
 	@.venv/bin/python benchmarks/run.py $(ARGS)
+
+screenshots:     ## pictures of all pages of the dashboard into docs/images/
+	@scripts/install test
+	@.venv/bin/python docs/screenshots.py $(ARGS)
 
 lock:            ## resolve requirements/locked.txt anew for every supported Python
 	@.venv/bin/python -m pip install -q uv

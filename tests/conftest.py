@@ -141,6 +141,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="session")
+def package_cache() -> Path:
+    """Where servers of tests keep downloaded packages, from one run of the tests to the next."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "penstock-tests" / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def launch_server() -> Callable[..., LiveServer]:
     """Start a server that the caller stops: `launch_server(data, environment)`."""
 

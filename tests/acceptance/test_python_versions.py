@@ -1,8 +1,9 @@
-"""Clients under other Python versions against this one's server: an answer or a clear refusal.
+"""Clients under other Python versions: an environment for them, or a clear refusal.
 
-Each client is a virtual environment of its own with the light install: no framework, no NumPy. The
-last tests forge what the client would never send, a bundle that claims this interpreter while its
-functions were made by another, because the server has to live through that too.
+`server` has no interpreter but its own; `everywhere` takes those of this machine. Each client is a
+virtual environment of its own with the light install: no framework, no NumPy. The last tests forge
+what the client would never send, a bundle that claims this interpreter while its functions were
+made by another, because the server has to live through that too.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import textwrap
 import venv
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -51,6 +53,19 @@ try:
     print(json.dumps({"result": endpoint.predict([json.loads(row)])}))
 except penstock.PenstockError as error:
     print(json.dumps({"code": error.code, "text": str(error), "stage": error.stage}))
+"""
+
+OWN_PYTHON = """
+import json, sys
+from penstock import deploy, model_type
+
+OFFSET = 40
+
+def where(data):
+    return {"python": "%d.%d" % sys.version_info[:2], "sum": sum(data) + OFFSET}
+
+endpoint = deploy([(model_type.PYTHON, where)], sys.argv[1], example=[1], quiet=True)
+print(json.dumps(endpoint.predict([1, 1])))
 """
 
 PACK = """
@@ -144,6 +159,26 @@ def pip(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.fixture(scope="module")
+def server(launch_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A server that has no other Python than its own."""
+    live = launch_server(tmp_path_factory.mktemp("alone") / "data", {"PENSTOCK_PYTHONS": "own"})
+    yield live
+    assert live.stop() == 0, live.log
+
+
+@pytest.fixture(scope="module")
+def everywhere(
+    launch_server: Any, package_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """A server with every Python of this machine that can be used."""
+    found = ",".join(str(PYTHONS[minor]) for minor in OTHERS)
+    settings = {"PENSTOCK_PYTHONS": found or "own", "PENSTOCK_PACKAGE_CACHE": str(package_cache)}
+    live = launch_server(tmp_path_factory.mktemp("everywhere") / "data", settings)
+    yield live
+    assert live.stop() == 0, live.log
+
+
 @pytest.fixture
 def client(clients: dict[str, Client | str], minor: str) -> Client:
     found = clients[minor]
@@ -232,6 +267,23 @@ def test_functions_of_another_python_are_refused_before_anything_is_sent(
         assert f"Python {HERE}" in told["text"]
         assert lacks(server, trained.model)
     still_answers(beside, server)
+
+
+@pytest.mark.parametrize("minor", MINORS)
+def test_functions_run_on_the_python_they_were_deployed_from(
+    client: Client, everywhere: Any, tmp_path: Path
+) -> None:
+    told = client.run(
+        OWN_PYTHON, f"on-{client.minor.replace('.', '-')}",
+        PENSTOCK_SERVER=everywhere.url, PENSTOCK_API_KEY=everywhere.keys["deploy"],
+        PENSTOCK_PROFILE=str(tmp_path / "profile.json"),
+    )  # fmt: skip
+    assert json.loads(told) == {"python": client.minor, "sum": 42}
+    listed = httpx2.get(
+        f"{everywhere.url}/v1/environments", headers={"Authorization": everywhere.keys["admin"]}
+    ).json()["environments"]
+    users = {e["python"].rpartition(".")[0]: e["used_by"] for e in listed}
+    assert (client.minor in users) == (client.minor != HERE)
 
 
 def forge(server: Any, name: str, trained: Trained, pickled: bytes) -> list[dict[str, Any]]:

@@ -121,6 +121,16 @@ def test_a_version_becomes_ready_and_then_active(records):
     assert records.get_deployment("default", "flow").active is None
 
 
+def test_how_a_version_is_served_may_be_replaced(records):
+    add_version(records)
+    changed = VersionSettings(environment="a" * 32)
+    assert records.set_version_settings("default", "flow", 1, changed).settings == changed
+    found = records.get_deployment("default", "flow")
+    assert [version.settings for version in found.versions] == [changed]
+    with pytest.raises(NotFound):
+        records.set_version_settings("default", "flow", 2, changed)
+
+
 def test_a_failure_is_kept_with_its_version(records):
     add_version(records)
     failure = {"code": "load_failed", "message": "ü", "stage": 2, "facts": {"logs": ["a"]}}

@@ -1,6 +1,6 @@
 """Everything that reads bytes of strangers, each as a function from bytes that may refuse them.
 
-A target returns, or raises `PenstockError`; anything else that it raises is a defect. `run.py` feeds
+A target returns, or raises `PenstockError`; anything else it raises is a defect. `run.py` feeds
 them for as long as wanted, `tests/unit/test_fuzz_targets.py` a little in every run of the tests.
 """
 
@@ -30,8 +30,9 @@ BOUNDARY = "multipart/form-data; boundary=xyz"
 
 #: Bytes that the formats give a meaning to; mutations put them in.
 WORDS = (
-    b"--xyz", b"\r\n\r\n", b"\r\n", b"\x00", b"\xff\xfe", b"\x93NUMPY", b"{", b"[", b'"', b"\\u0000",
-    b"\xed\xa0\x80", b"../", b"%00", b"9" * 40, b"-1", b"1e999", b"NaN", b"webhook_endpoint", b"@",
+    b"--xyz", b"\r\n\r\n", b"\r\n", b"\x00", b"\xff\xfe", b"\x93NUMPY", b"{", b"[", b'"',
+    b"\\u0000", b"\xed\xa0\x80", b"../", b"%00", b"9" * 40, b"-1", b"1e999", b"NaN",
+    b"webhook_endpoint", b"@",
     b"[::1]", b"0x7f.1", b"Content-Length: ", b"Transfer-Encoding: chunked", b"filename*=UTF-8''",
     b"\xff\xff\xff\xff", b"<f8", b"|O", b"shape", b"$schema",
 )  # fmt: skip

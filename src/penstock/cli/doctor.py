@@ -20,6 +20,7 @@ from penstock.client.server_checks import examine_server
 from penstock.core.errors import PenstockError
 from penstock.core.findings import Finding, Level, as_plain, is_well
 from penstock.wiring.data_folder import default_folder
+from penstock.wiring.environment_checks import examine_environments
 from penstock.wiring.folder_checks import examine_folder
 from penstock.wiring.machine_checks import examine_machine
 
@@ -55,7 +56,8 @@ def _examine(data: Path | None, server: str | None) -> Iterator[Finding]:
     if server is not None:
         found = examine_server(check_server(server))
     else:
-        found = examine_folder((data or default_folder()).expanduser().absolute(), _progress)
+        folder = (data or default_folder()).expanduser().absolute()
+        found = itertools.chain(examine_folder(folder, _progress), examine_environments(folder))
     return itertools.chain(found, examine_machine())
 
 

@@ -16,11 +16,24 @@ from penstock.cli.output import fail
 from penstock.core.errors import PenstockError
 
 #: Commands in the order of `penstock --help`: name, module, and what that module needs installed.
-#: A command is the function of its module that has the command's name.
+#: A command is the function of its module that has the command's name (`list_` for `list`).
 COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("login", "penstock.cli.login", ()),
+    ("config", "penstock.cli.config", ()),
+    ("predict", "penstock.cli.predict", ()),
+    ("list", "penstock.cli.show", ()),
+    ("show", "penstock.cli.show", ()),
+    ("versions", "penstock.cli.show", ()),
+    ("activate", "penstock.cli.change", ()),
+    ("rollback", "penstock.cli.change", ()),
+    ("scale", "penstock.cli.change", ()),
+    ("delete", "penstock.cli.change", ()),
+    ("runs", "penstock.cli.runs", ()),
+    ("run", "penstock.cli.runs", ()),
+    ("logs", "penstock.cli.logs", ()),
+    ("top", "penstock.cli.top", ()),
     ("audit", "penstock.cli.audit", ()),
 ]
 
@@ -40,7 +53,7 @@ def build(only: str | None = None) -> typer.Typer:
     app = typer.Typer(
         help="Serve flows of models with your own processing functions.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=True,
         pretty_exceptions_enable=False,
     )
 
@@ -52,7 +65,8 @@ def build(only: str | None = None) -> typer.Typer:
         if only not in {None, name}:
             continue
         if all(importlib.util.find_spec(library) is not None for library in needs):
-            app.command(name)(getattr(importlib.import_module(module), name))
+            found = importlib.import_module(module)
+            app.command(name)(getattr(found, f"{name}_", None) or getattr(found, name))
     for name, module in GROUPS:
         if only not in {None, name}:
             continue

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import (
+    EngineError,
+    NoKey,
+    PenstockError,
+    ServerUnreachable,
+    UnexpectedAnswer,
+)
+
+#: Exit statuses: the request or the flow is refused; there is no server, or no key for it; the
+#: version or the run cannot work. 2 is a command that is wrong in itself.
+REFUSED, NO_SERVER, CANNOT_SERVE = 1, 3, 4
 
 
 def say(text: str = "") -> None:
@@ -18,8 +28,15 @@ def warn(text: str) -> None:
 
 
 def fail(error: PenstockError) -> int:
-    """Print an error and return the exit status for it."""
+    """Print an error with what to do about it; return the exit status for it."""
     warn(f"penstock: {error.message}")
     if error.hint:
         warn(f"  {error.hint}")
-    return 1
+    return exit_status(error)
+
+
+def exit_status(error: PenstockError) -> int:
+    """Return the exit status of a command that ends with `error`."""
+    if isinstance(error, (NoKey, ServerUnreachable, UnexpectedAnswer)):
+        return NO_SERVER
+    return CANNOT_SERVE if isinstance(error, EngineError) else REFUSED

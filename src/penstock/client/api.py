@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -23,6 +24,7 @@ def deploy(
     *,
     dry_run: Literal[False] = False,
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Endpoint: ...
 
@@ -35,6 +37,7 @@ def deploy(
     *,
     dry_run: Literal[True],
     server: str | None = None,
+    reference: Any = None,
     **options: Unpack[Given],
 ) -> Conduit: ...
 
@@ -49,6 +52,9 @@ def deploy(
     example_files: Sequence[Any] = (),
     dry_run: bool = False,
     requirements: Sequence[str] = (),
+    requirements_file: str | os.PathLike[str] | None = None,
+    python_version: str | None = None,
+    force_rebuild: bool = False,
     replicas: int | Literal["auto"] = "auto",
     min_replicas: int | None = None,
     max_replicas: int | None = None,
@@ -70,6 +76,7 @@ def deploy(
     check_locally: bool | None = None,
     project: str | None = None,
     quiet: bool = False,
+    reference: Any = None,
 ) -> Endpoint | Conduit:
     """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
 
@@ -82,7 +89,8 @@ def deploy(
 
     Args:
         flow: One stage `(model_type, path[, functions])` or a list of them. Paths may be `str` or
-            `Path`. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
+            `Path`; a fitted model may stand in place of one, and is saved in its library's safest
+            format. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
             for `post`.
         name: 1 to 20 lower-case letters, digits and inner hyphens.
         api_key: Key with deploy scope.
@@ -90,7 +98,14 @@ def deploy(
         example: Data of a request that the new version must answer before it may serve.
         example_files: Files of that request.
         dry_run: Load the flow here instead, send nothing, and return a `Conduit` to run it.
-        requirements: Packages the functions need, as pip writes them.
+        requirements: Packages as pip writes them, or paths of wheels of your own. With any, the
+            version runs in an environment of its own: these, and what its functions and models
+            use besides, in the versions of this machine where the requirements leave a choice.
+            Without, it runs with the server's libraries.
+        requirements_file: A file of such lines, taken together with `requirements`.
+        python_version: Minor version of the environment's Python, as in `"3.12"`. Functions travel
+            as bytecode, so a flow that has some runs on the version it was deployed from.
+        force_rebuild: Resolve and build the environment again, though nothing changed here.
         replicas: Worker processes; `"auto"` is one, and more while they help and cores are idle.
         min_replicas: Fewest worker processes; 0 lets the deployment sleep until it is called. This
             and the next two are the deployment's: they hold for later versions until changed.
@@ -118,13 +133,18 @@ def deploy(
         activate: Whether the new version shall serve.
         check_locally: Run the example in this process too and require the same answer, numbers
             within 1e-4, before the version serves. By default it is done when this process has
-            imported the models' libraries already, so that a deploy never waits for an import.
+            imported the models' libraries already, so that a deploy never waits for an import,
+            and no `requirements` ask for others.
         project: Project to deploy to, for a key that may act in several.
         quiet: Print nothing.
+        reference: Data points that calls are compared with from now on, such as a part of the
+            training data; see `Endpoint.monitor`, which takes more.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
         NoKey, ServerUnreachable: There is no key, or no server answers.
+        EnvironmentFailed: The environment cannot be built, or a library does not work in it; the
+            text has the resolver's words. The version before it keeps serving.
         LoadFailed, ExampleFailed: The new version cannot serve; the text has the stage, the cause
             and the worker's last lines. The version before it keeps serving.
     """
@@ -137,6 +157,9 @@ def deploy(
         example=example,
         example_files=example_files,
         requirements=requirements,
+        requirements_file=requirements_file,
+        python_version=python_version,
+        force_rebuild=force_rebuild,
         replicas=replicas,
         min_replicas=min_replicas,
         max_replicas=max_replicas,
@@ -159,4 +182,7 @@ def deploy(
         project=project,
         quiet=quiet,
     )
-    return conduit.deploy(dry_run)
+    made = conduit.deploy(dry_run)
+    if reference is not None and isinstance(made, Endpoint):
+        made.monitor(reference)
+    return made

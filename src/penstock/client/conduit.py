@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -17,6 +17,7 @@ from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
 from penstock.core.flow import Flow
 from penstock.core.model_types import AnyType
 from penstock.core.names import check_deployment_name
+from penstock.core.pipelines import COMPONENTS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -220,6 +221,17 @@ def _parsed(stages: Sequence[Any]) -> Flow:
 
 def _moved(stage: Any, directory: Path) -> Any:
     kind, path, *functions = stage
+    if isinstance(path, Mapping):  # the arguments of a pipeline
+        return (kind, _moved_folders(path, directory), *functions)
     if not isinstance(path, (str, os.PathLike)):
         return stage
     return (kind, directory / Path(path).name, *functions)
+
+
+def _moved_folders(arguments: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    moved = dict(arguments)
+    for name in COMPONENTS.intersection(arguments):
+        if isinstance(arguments[name], (str, os.PathLike)):
+            folder = directory / Path(arguments[name]).name
+            moved[name] = folder if folder.is_dir() else arguments[name]
+    return moved

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from penstock.client.answers import Answer, Version, read_server_timing
 from penstock.client.config import Target, resolve
+from penstock.client.monitoring import reference_rows, truths_of
 from penstock.client.progress import counting
 from penstock.client.run import Run, Runs
 from penstock.client.session import (
@@ -297,6 +298,30 @@ class Endpoint(str):
         }
         given = {name: value for name, value in limits.items() if value is not None}
         self._session().patch(self._base(), given)
+
+    def monitor(self, inputs: Any = None, results: Any = None, **limits: Any) -> None:
+        """Compare predictions with a reference from now on, such as a part of the training data.
+
+        Args:
+            inputs: Data points as calls send them: rows, an array, a data frame, or a dict of
+                columns.
+            results: What the flow should answer to them, in the same form as its results.
+            limits: `features` and `targets`, names of the values of rows that are lists;
+                `window_s`, `drift_threshold`, `min_rows`, `min_accuracy`, and `alert_url`, which
+                is told when a limit is passed.
+
+        Raises:
+            InvalidSetting: The reference or a limit cannot be used.
+        """
+        given = {"inputs": inputs, "results": results}
+        rows = {n: reference_rows(n, v) for n, v in given.items() if v is not None}
+        self._session().post(f"{self._base()}/monitoring", {**rows, **limits})
+
+    def feedback(self, truths: Mapping[str, Any]) -> list[str]:
+        """Tell the truth about predictions, by prediction id; return the ids that are unknown."""
+        told = self._session().post(f"{self._base()}/feedback", {"feedback": truths_of(truths)})
+        unknown: list[str] = told["unknown"]
+        return unknown
 
     def delete(self) -> None:
         """Delete the deployment with all its versions and what its functions saved."""

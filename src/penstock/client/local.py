@@ -35,6 +35,8 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.KERAS: ("keras", "keras"),
     ModelType.SAFETENSORS: ("safetensors", "safetensors"),
     ModelType.TENSORFLOW: ("tensorflow", "tensorflow"),
+    ModelType.SPACY: ("spacy", "spacy"),
+    ModelType.HUGGINGFACE_PIPELINE: ("transformers", "transformers"),
     ModelType.MLFLOW: ("mlflow", "mlflow"),
     ModelType.PYTHON: ("sys", ""),
 }
@@ -51,7 +53,7 @@ def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlo
         PenstockError: A model file cannot be loaded.
     """
     for number, stage in enumerate(flow.stages, 1):
-        module, extra = _needs(stage.model_type)
+        module, extra = needs(stage.model_type)
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise MissingFramework(
                 f"Stage {number} ({stage.model_type.name}) needs {module}, which is not installed "
@@ -59,6 +61,11 @@ def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlo
                 stage=number,
                 hint=f'Run: pip install "penstock[{extra}]". The server has its own.',
             )
+    if importlib.util.find_spec("numpy") is None:
+        raise MissingFramework(
+            "Running a flow in this process needs numpy, which is not installed here.",
+            hint="Run: pip install numpy. The server has its own.",
+        )
     from penstock.flow.local import LocalFlow
 
     with saved(flow) as ready:
@@ -67,10 +74,11 @@ def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlo
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    return all(_needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    loaded = all(needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    return loaded and importlib.util.find_spec("numpy") is not None
 
 
-def _needs(kind: AnyType) -> tuple[str, str]:
+def needs(kind: AnyType) -> tuple[str, str]:
     """Return module and extra; for a type that a package adds, nothing that we know of."""
     return _NEEDS[kind] if isinstance(kind, ModelType) else ("sys", "")
 

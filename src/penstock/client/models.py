@@ -7,15 +7,19 @@ Called by `penstock.client.preflight`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.codec.bundle import Blob, FolderFile
+from penstock.codec.functions import make_blob
 from penstock.codec.model_code import code_in_file, code_in_folder
 from penstock.codec.model_folders import files_of, listing_digest
 from penstock.codec.pickles import PickleFacts, pickle_facts
 from penstock.core.errors import MissingImports, MissingModelFile
 from penstock.core.flow import Stage
+from penstock.core.model_types import ModelType
+from penstock.core.pipelines import ARGUMENTS_FILE, PipelineSource
 
 _PIECE = 1 << 20
 
@@ -29,7 +33,7 @@ class ModelFile:
         blob: What the bundle calls it.
         facts: What its pickles refer to; None when there is no pickle in it.
         files: The files of a folder; empty for a file.
-        sources: Where the bytes of each blob are, by SHA-256.
+        sources: The bytes of each blob, or where they are, by SHA-256.
         code: Why loading it can run code; empty if it cannot.
     """
 
@@ -37,7 +41,7 @@ class ModelFile:
     blob: Blob
     facts: PickleFacts | None
     files: list[FolderFile]
-    sources: dict[str, Path]
+    sources: Mapping[str, bytes | Path]
     code: str
 
     @property
@@ -55,15 +59,15 @@ def read_model(number: int, stage: Stage) -> ModelFile | None:
         MissingModelFile: A file cannot be read, or a folder cannot travel.
         MissingImports: It refers to classes of the script that saved it.
     """
-    path = stage.file
-    if path is None:
+    source = stage.source
+    if not isinstance(source, (Path, PipelineSource)):
         return None
     try:
-        model = _read_folder(stage, path) if path.is_dir() else _read_file(stage, path)
+        model = _read(stage, source)
     except OSError as error:
         raise MissingModelFile(
-            f"Stage {number} ({stage.model_type.name}): {str(error.filename or path)!r} cannot be "
-            f"read: {error.strerror}.",
+            f"Stage {number} ({stage.model_type.name}): {str(error.filename or source)!r} cannot "
+            f"be read: {error.strerror}.",
             stage=number,
         ) from None
     except MissingModelFile as error:
@@ -72,12 +76,18 @@ def read_model(number: int, stage: Stage) -> ModelFile | None:
         error.args = (error.message,)
         raise
     if model.facts is not None:
-        _refuse_script_classes(number, path, model.facts)
+        _refuse_script_classes(number, model.path, model.facts)
     return model
 
 
+def _read(stage: Stage, source: Path | PipelineSource) -> ModelFile:
+    if isinstance(source, PipelineSource):
+        return _read_pipeline(source)
+    return _read_folder(stage, source) if source.is_dir() else _read_file(stage, source)
+
+
 def _read_file(stage: Stage, path: Path) -> ModelFile:
-    blob = _hash(path)
+    blob = hash_file(path)
     code = code_in_file(stage.model_type.value, path.name, path, stage.build is not None)
     # Weights that are read as numbers only refer to nothing that loading would import.
     facts = pickle_facts(path) if code else None
@@ -86,21 +96,41 @@ def _read_file(stage: Stage, path: Path) -> ModelFile:
 
 def _read_folder(stage: Stage, folder: Path) -> ModelFile:
     found = files_of(folder)
-    files = [FolderFile(relative, _hash(path)) for relative, path in found.items()]
-    sources = {file.blob.sha256: found[file.path] for file in files}
+    code = code_in_folder(stage.model_type.value, found.items())
+    return _read_files(folder.name or folder.resolve().name, folder, found, code)
+
+
+def _read_pipeline(source: PipelineSource) -> ModelFile:
+    """Read a pipeline as the folder it is in a bundle; see `penstock.core.pipelines`."""
+    found = {
+        f"{argument}/{relative}": path
+        for argument, folder in source.folders.items()
+        for relative, path in files_of(folder).items()
+    }
+    code = source.code or code_in_folder(ModelType.HUGGINGFACE_PIPELINE.value, found.items())
+    return _read_files(source.title, Path(source.title), found, code, source.to_json())
+
+
+def _read_files(
+    name: str, folder: Path, found: Mapping[str, Path], code: str, arguments: bytes | None = None
+) -> ModelFile:
+    files = [FolderFile(relative, hash_file(path)) for relative, path in found.items()]
+    sources: dict[str, bytes | Path] = {file.blob.sha256: found[file.path] for file in files}
+    if arguments is not None:
+        files.append(FolderFile(ARGUMENTS_FILE, make_blob(ARGUMENTS_FILE, arguments)))
+        sources[files[-1].blob.sha256] = arguments
     digest = listing_digest((file.path, file.blob.sha256) for file in files)
-    name = folder.name or folder.resolve().name
     blob = Blob(name, digest, sum(file.blob.size for file in files))
     pickles = [facts for path in found.values() if (facts := pickle_facts(path)) is not None]
     merged = PickleFacts(
         frozenset(pair for facts in pickles for pair in facts.names),
         all(facts.complete for facts in pickles),
     )
-    code = code_in_folder(stage.model_type.value, found.items())
     return ModelFile(folder, blob, merged if pickles else None, files, sources, code)
 
 
-def _hash(path: Path) -> Blob:
+def hash_file(path: Path) -> Blob:
+    """Return the manifest's description of the file at `path`. Raises `OSError`."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while piece := file.read(_PIECE):

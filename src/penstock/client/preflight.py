@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 
+from penstock.client.local import needs
 from penstock.client.models import ModelFile, read_model
+from penstock.client.needs import Asked, asked, own_python
 from penstock.codec.bundle import (
     Example,
     FunctionEntry,
@@ -26,13 +28,14 @@ from penstock.codec.bundle import (
     StageEntry,
 )
 from penstock.codec.captures import WARN_BYTES, size_text
-from penstock.codec.functions import PackedFunction, check_interpreter, make_blob, pack_function
+from penstock.codec.functions import PackedFunction, make_blob, pack_function
 from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
 from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
-from penstock.core.model_types import PluginType
-from penstock.environments.check import Need, check, version_warnings
+from penstock.core.model_types import AnyType, PluginType
+from penstock.core.pipelines import PipelineSource
+from penstock.environments.check import Need, as_saved, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
 
@@ -67,7 +70,7 @@ class Prepared:
 
 def prepare(
     flow: Flow,
-    requirements: Sequence[str] = (),
+    requirements: Sequence[str] | Asked = (),
     example: Any = None,
     example_files: Sequence[Any] = (),
     environment: EnvironmentInfo | None = None,
@@ -76,13 +79,14 @@ def prepare(
 
     Args:
         flow: The checked flow.
-        requirements: Recorded with the version.
+        requirements: What the version's environment shall hold; none: the server's environment.
         example: Data of the request a version must answer before it becomes active.
         example_files: Files of that request.
         environment: What the server has; None skips the checks against it.
 
     Raises:
-        InterpreterMismatch: The server runs another Python and the flow carries bytecode.
+        InvalidRequirement: A requirement cannot be taken.
+        InterpreterMismatch: The server has no Python for the bytecode that the flow carries.
         UndefinedName: A function uses a name that nothing defines.
         MissingImports: A function or a pickled model needs a library the server does not have.
         CaptureTooLarge: A function takes along more than 32 MiB.
@@ -90,14 +94,17 @@ def prepare(
         MissingModelFile: A model file cannot be read.
         MalformedBody: The example has no JSON form.
     """
-    return _Preflight(flow, environment).run(requirements, example, example_files)
+    wish = requirements if isinstance(requirements, Asked) else asked(requirements)
+    return _Preflight(flow, environment, wish).run(example, example_files)
 
 
 class _Preflight:
     """One bundle in the making."""
 
-    def __init__(self, flow: Flow, environment: EnvironmentInfo | None) -> None:
+    def __init__(self, flow: Flow, environment: EnvironmentInfo | None, wish: Asked) -> None:
         self._flow = flow
+        self._wish = wish
+        self._own: Interpreter | None = None
         self._environment = environment
         self._scanner = Scanner()
         self._needs: list[Need] = []
@@ -105,16 +112,14 @@ class _Preflight:
         self._blobs: dict[str, Source] = {}
         self._warnings: list[str] = []
         self._captured: list[str] = []
-        self._requirements: list[str] = []
         self._secrets: dict[str, None] = {}
 
-    def run(
-        self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
-    ) -> Prepared:
-        self._requirements = list(requirements)
+    def run(self, example: Any, example_files: Sequence[Any]) -> Prepared:
         models = [read_model(n, stage) for n, stage in enumerate(self._flow.stages, 1)]
         self._check_policy(models)
-        self._check_interpreter(models)
+        if self._environment is not None:
+            self._own = own_python(self._flow, models, self._wish, self._environment)
+        self._blobs.update({blob.sha256: path for path, blob in self._wish.wheels.items()})
         stages = [
             self._stage(number, stage, model)
             for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1)
@@ -125,7 +130,9 @@ class _Preflight:
             penstock=_version("penstock"),
             cloudpickle=_version("cloudpickle"),
             modules=self._modules(),
-            requirements=self._requirements,
+            requirements=self._wish.requirements,
+            python=self._own.minor if self._own is not None else self._wish.python,
+            wheels=list(self._wish.wheels.values()),
             packages=self._packages(),
             example=self._example(example, example_files),
         )
@@ -142,29 +149,8 @@ class _Preflight:
         for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
             if model is not None and model.code and info.models_with_code == "refuse":
                 raise runs_code(number, stage.title, model.code)
-            kind = stage.model_type
-            known = not isinstance(kind, PluginType) or kind.value in info.model_types
-            if not known and not self._requirements:
-                raise MissingImports(
-                    f"Stage {number} has the model type {kind.value!r}, which no package on the "
-                    "server adds.",
-                    stage=number,
-                    hint="Install the package that defines it beside the server, or add it to "
-                    "requirements.",
-                )
-
-    def _check_interpreter(self, models: Sequence[ModelFile | None]) -> None:
-        if self._environment is None:
-            return
-        here, there = Interpreter.current(), self._environment.interpreter
-        for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
-            roles = [*stage.functions(), *([] if model and not stage.build else ["model"])]
-            for role in roles:
-                what = f"`{role}` of stage {number} is"
-                check_interpreter(here, there, what=what, stage=number, role=role)
-            if model is not None and model.carries_code:
-                what = f"The model of stage {number} ({model.path.name}) holds Python code"
-                check_interpreter(here, there, what=what, stage=number)
+            if not self._wish.requirements:
+                _check_type(number, stage.model_type, info)
 
     def _stage(self, number: int, stage: Stage, model: ModelFile | None) -> StageEntry:
         kind = stage.model_type.value
@@ -172,9 +158,14 @@ class _Preflight:
             own = self._function(number, "model", stage, stage.source)
             return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
         self._blobs.update(model.sources)
+        packages: dict[str, str] = {}
+        if isinstance(stage.source, PipelineSource):
+            self._warnings += _hub_warnings(number, stage.source)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
-            self._model_needs += _needs(number, None, libraries)
+            needs = [as_saved(n, model.facts.saved_by) for n in _needs(number, None, libraries)]
+            self._model_needs += needs
+            packages = {n.distribution: n.version for n in needs if n.distribution and n.version}
         functions = self._functions(number, stage)
         build = stage.build and self._function(number, "model", stage, stage.build)
         return StageEntry(
@@ -184,6 +175,7 @@ class _Preflight:
             function=build,
             files=model.files,
             runs_code=bool(model.code),
+            packages=packages,
         )
 
     def _functions(
@@ -215,6 +207,7 @@ class _Preflight:
         entry = msgspec.structs.replace(
             packed.entry,
             imports=[Imported(lib.module, lib.distribution, lib.version) for lib in libraries],
+            uses=sorted({*scan.modules, *self._scanner.dotted(packed.modules)}),
         )
         self._captured.append(_summary(number, role, entry, scan.local))
         return entry
@@ -278,8 +271,29 @@ class _Preflight:
         if self._environment is None:
             return
         travelling = {m.path.split("/")[0].removesuffix(".py") for m in manifest.modules}
+        if self._own is not None:
+            return  # what its environment has is known when it is built
         check([*self._needs, *self._model_needs], self._environment, travelling=travelling)
-        self._warnings += version_warnings(self._model_needs, self._environment)
+        self._warnings += version_warnings([*self._model_needs, *self._needs], self._environment)
+
+
+def _check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
+    """Refuse a model type that the server cannot load, before its files are sent."""
+    if isinstance(kind, PluginType):
+        if kind.value in info.model_types:
+            return
+        what, hint = "a package that adds it", "Install the package that defines it"
+    else:
+        module, extra = needs(kind)
+        if module in info.modules:
+            return
+        what, hint = f"the module {module!r}", f'Run: pip install "penstock[{extra}]"'
+    raise MissingImports(
+        f"Stage {number} has the model type {kind.name}, which needs {what}; the server does not "
+        "have it.",
+        stage=number,
+        hint=f"{hint} in the server's environment, or add it to requirements.",
+    )
 
 
 def _arguments(stage: Stage, role: str) -> int:
@@ -304,3 +318,14 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def _hub_warnings(number: int, source: PipelineSource) -> list[str]:
+    names = source.from_hub
+    if not names or "revision" in source.arguments:
+        return []
+    return [
+        f"Stage {number} fetches {', '.join(names)} from the Hub whenever it is loaded, as it is "
+        "then. Give a folder of pipe.save_pretrained(folder), or revision= with a commit, so that "
+        "the version never changes."
+    ]

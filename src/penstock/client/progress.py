@@ -31,6 +31,7 @@ class Reporter:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._said: set[str] = set()
+        self._work: Progress | None = None
 
     def step(self, text: str) -> None:
         """Say that something is done or begins; the same words are said once only."""
@@ -41,6 +42,30 @@ class Reporter:
     def detail(self, text: str) -> None:
         """Add to the step before."""
         self.line(f"    {text}")
+
+    def begin_work(self, text: str) -> None:
+        """Say that something begins that may take minutes, and show in a terminal that it goes on.
+
+        Lines that are printed meanwhile stand above; `end_work` must follow.
+        """
+        self.step(text)
+        self.end_work()
+        if not self._quiet and surroundings() == TERMINAL:
+            self._work = _working_line()
+            self._work.add_task("working")
+            self._work.start()
+
+    def work(self, text: str) -> None:
+        """Add to what `begin_work` began: a line that stays, and what it does just now."""
+        self.detail(text)
+        if self._work is not None:
+            self._work.update(self._work.task_ids[0], description=text)
+
+    def end_work(self) -> None:
+        """Take away what `begin_work` shows."""
+        if self._work is not None:
+            self._work.stop()
+            self._work = None
 
     def warn(self, text: str) -> None:
         """Say that something deserves a look."""
@@ -141,6 +166,20 @@ def _counting_bar(what: str, live: bool) -> Progress:
         console=Console(force_jupyter=False),
         transient=True,
         auto_refresh=live,
+    )
+
+
+def _working_line() -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("   "),
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+        console=Console(force_jupyter=False),
+        transient=True,
     )
 
 

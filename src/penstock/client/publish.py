@@ -6,6 +6,7 @@ nothing is activated before the new version answered its example as this process
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import shlex
@@ -19,6 +20,7 @@ from penstock.client.config import Target, resolve
 from penstock.client.endpoint import Endpoint
 from penstock.client.live import saved
 from penstock.client.local import difference, expected_answer, frameworks_in_use
+from penstock.client.needs import Asked, asked
 from penstock.client.preflight import Prepared, prepare
 from penstock.client.progress import Reporter
 from penstock.client.session import Session, session_for
@@ -45,6 +47,9 @@ class Given(TypedDict, total=False):
     example: Any
     example_files: Sequence[Any]
     requirements: Sequence[str]
+    requirements_file: str | os.PathLike[str] | None
+    python_version: str | None
+    force_rebuild: bool
     replicas: int | Literal["auto"]
     min_replicas: int | None
     max_replicas: int | None
@@ -75,6 +80,9 @@ class Options:
     example: Any = None
     example_files: Sequence[Any] = ()
     requirements: Sequence[str] = ()
+    requirements_file: str | os.PathLike[str] | None = None
+    python_version: str | None = None
+    force_rebuild: bool = False
     replicas: int | Literal["auto"] = "auto"
     min_replicas: int | None = None
     max_replicas: int | None = None
@@ -169,6 +177,7 @@ def publish(
         EngineError: The server could not load the version or it failed its example; the version
             before it keeps serving.
     """
+    wish = asked(options.requirements, options.requirements_file, options.python_version)
     target = resolve(api_key, server)
     session = session_for(target)
     reporter = Reporter(options.quiet)
@@ -176,7 +185,7 @@ def publish(
     reporter.step(f"Server {session.server}, project {project}")
     environment = _environment(session)
     with saved(flow, environment.modules) as ready:
-        return _publish(ready, name, session, target, project, environment, options, reporter)
+        return _publish(ready, name, session, target, project, environment, options, wish, reporter)
 
 
 def _publish(
@@ -187,17 +196,16 @@ def _publish(
     project: str,
     environment: EnvironmentInfo,
     options: Options,
+    wish: Asked,
     reporter: Reporter,
 ) -> Endpoint:
     """Deploy a flow whose models are all files."""
-    prepared = prepare(
-        flow, options.requirements, options.example, options.example_files, environment
-    )
+    prepared = prepare(flow, wish, options.example, options.example_files, environment)
     _report_capture(prepared, reporter)
     declared = dict.fromkeys([*options.secrets, *prepared.secrets])
     if declared:
         reporter.step(f"Secrets: {', '.join(declared)}")
-    checked, expected = _answer_here(flow, options, reporter)
+    checked, expected = _answer_here(flow, options, reporter, bool(wish.requirements))
     _upload(session, project, prepared, reporter)
     body = {
         "manifest": msgspec.to_builtins(prepared.manifest),
@@ -205,6 +213,8 @@ def _publish(
         "scaling": options.scaling(),
         "activate": options.activate and not checked,
     }
+    if options.force_rebuild:
+        body["force_rebuild"] = True
     ready = _create(session, f"/v1/{project}/{name}/versions", body, reporter)
     endpoint = Endpoint(
         str(ready["endpoint"]),
@@ -253,13 +263,13 @@ def _create(
     session: Session, path: str, body: dict[str, Any], reporter: Reporter
 ) -> dict[str, Any]:
     """Make the version and return the event that says it is ready."""
-    with session.events(path, body) as events:
+    with contextlib.closing(_Steps(reporter)) as steps, session.events(path, body) as events:
         for event in events:
             kind = event.get("event")
             if kind == "step":
-                reporter.step(str(event.get("message")))
+                steps.step(str(event.get("name")), str(event.get("message")))
             elif kind == "log":
-                reporter.detail(str(event.get("line")))
+                steps.line(str(event.get("line")))
             elif kind == "failed":
                 error = from_dict(event["error"])
                 error.facts["logs"] = event.get("logs") or error.facts.get("logs") or []
@@ -272,9 +282,42 @@ def _create(
     )
 
 
-def _answer_here(flow: Flow, options: Options, reporter: Reporter) -> tuple[bool, Any]:
-    """Return whether the example was answered in this process, and its answer."""
+class _Steps:
+    """Shows the steps of a deploy; building an environment, which may take long, as work."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._show = reporter.detail
+
+    def step(self, name: str, message: str) -> None:
+        """Show that a step begins."""
+        self.close()
+        if name == "environment":
+            self._reporter.begin_work(message)
+            self._show = self._reporter.work
+        else:
+            self._reporter.step(message)
+
+    def line(self, text: str) -> None:
+        """Show a line of the step."""
+        self._show(text)
+
+    def close(self) -> None:
+        """End what is shown of the step."""
+        self._reporter.end_work()
+        self._show = self._reporter.detail
+
+
+def _answer_here(
+    flow: Flow, options: Options, reporter: Reporter, other_libraries: bool
+) -> tuple[bool, Any]:
+    """Return whether the example was answered in this process, and its answer.
+
+    With `other_libraries` than this process has, the answers need not be the same.
+    """
     wanted = options.check_locally
+    if wanted is None and other_libraries:
+        return False, None
     if wanted is False or not options.has_example or not (wanted or frameworks_in_use(flow)):
         return False, None
     answer = expected_answer(

@@ -59,6 +59,7 @@ def _examine_deployments(address: str) -> Iterator[Finding]:
     try:
         project = session.get("/v1/whoami").get("project")
         projects = [project] if project else _projects(session)
+        yield from _examine_environments(session, sees_all=project is None)
         for name in projects:
             for deployment in session.get(f"/v1/{name}")["deployments"]:
                 yield _examine_deployment(deployment)
@@ -66,6 +67,27 @@ def _examine_deployments(address: str) -> Iterator[Finding]:
         yield warning("deployments", error.message, error.hint or "Use a key that may read.")
     finally:
         session.close()
+
+
+def _examine_environments(session: Session, *, sees_all: bool) -> Iterator[Finding]:
+    """Yield what there is to say about interpreters and, to an admin key, about environments."""
+    pythons = session.get("/v1/environment").get("pythons", [])
+    listed = ", ".join(python["version"] for python in pythons)
+    yield ok("environments", f"They can be built for Python {listed}.")
+    if not sees_all:
+        return
+    for found in session.get("/v1/environments")["environments"]:
+        name = f"{found['key'][:12]} (Python {found['python']})"
+        users = len(found["used_by"])
+        if users and not found["built"]:
+            yield warning(
+                "environments",
+                f"{name} is gone, and {users} versions use it.",
+                "It is built again when one of them starts.",
+            )
+        else:
+            used = "is used by nobody and goes soon" if not users else f"serves {users} versions"
+            yield ok("environments", f"{name} with {len(found['packages'])} packages {used}.")
 
 
 def _projects(session: Session) -> list[str]:

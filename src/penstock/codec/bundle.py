@@ -7,6 +7,7 @@ bytes and reads it with `read_manifest`; the worker finds in it which blob is wh
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -18,6 +19,9 @@ from penstock.core.names import is_sha256
 
 FORMAT = 1
 
+#: File name of a wheel: distribution, version, build, tags (PEP 427).
+_WHEEL = re.compile(r"[A-Za-z0-9_.]+-[A-Za-z0-9_.!+]+(-[\w.]+)?-[\w.]+-[\w.]+-[\w.]+\.whl")
+
 
 class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One file of the bundle. `name` is for people; `sha256` is what it is stored under."""
@@ -28,11 +32,16 @@ class Blob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Captured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A value a function takes along: a global or closure variable. `size` is pickled bytes."""
+    """A value a function takes along: a global or closure variable. `size` is pickled bytes.
+
+    A function has its source text (`source`) and the `line` where it begins, if they are known.
+    """
 
     name: str
     type: str
     size: int
+    source: Blob | None = None
+    line: int | None = None
 
 
 class Imported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,7 +53,10 @@ class Imported(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One processing function: by value (`pickle`) with its source text beside it."""
+    """One processing function: by value (`pickle`) with its source text beside it.
+
+    `uses` are the dotted modules of libraries that it, or a local module of its, imports.
+    """
 
     name: str
     arguments: int
@@ -54,6 +66,7 @@ class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: int | None = None
     captured: list[Captured] = []
     imports: list[Imported] = []
+    uses: list[str] = []
 
 
 class FolderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +85,8 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A model that is a folder has `files`. Its `model` then is no blob that is stored, but says what
     the folder is called, how large its files are together, and which folder it is: its `sha256` is
     the digest of the files' paths and digests (`penstock.codec.model_folders.listing_digest`).
+
+    `packages` are the libraries that a pickled model was saved with: version by distribution.
     """
 
     model_type: str
@@ -81,6 +96,7 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     function: FunctionEntry | None = None
     files: list[FolderFile] = []
     runs_code: bool | None = None
+    packages: dict[str, str] = {}
 
     @property
     def title(self) -> str:
@@ -113,7 +129,11 @@ class Example(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything about a bundle but the bytes of its blobs."""
+    """Everything about a bundle but the bytes of its blobs.
+
+    `requirements` and `python` (as in `3.12`) ask for an environment of its own, `wheels` are
+    uploaded packages for it; `packages` are the libraries in use where it was made.
+    """
 
     interpreter: Interpreter
     stages: list[StageEntry]
@@ -122,6 +142,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cloudpickle: str = ""
     modules: list[ModuleSource] = []
     requirements: list[str] = []
+    python: str = ""
+    wheels: list[Blob] = []
     packages: dict[str, str] = {}
     example: Example | None = None
 
@@ -132,9 +154,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.extend([file.blob for file in stage.files] or [stage.model])
             for entry in stage.functions().values():
                 found.append(entry.pickle)
-                if entry.source is not None:
-                    found.append(entry.source)
+                found.extend(filter(None, [entry.source, *(c.source for c in entry.captured)]))
         found.extend(module.blob for module in self.modules)
+        found.extend(self.wheels)
         if self.example is not None:
             found.append(self.example.body)
         return {blob.sha256: blob for blob in found}
@@ -186,6 +208,9 @@ def read_manifest(raw: bytes) -> Manifest:
         check_module_path(module.path)
     for stage in manifest.stages:
         _check_folder(stage)
+    for wheel in manifest.wheels:
+        if not _WHEEL.fullmatch(wheel.name):
+            raise InvalidManifest(f"{wheel.name!r} is not the file name of a wheel.")
     return manifest
 
 

@@ -18,9 +18,19 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest, check_module_path
+import msgspec
+
+from penstock.codec.bundle import (
+    Blob,
+    Captured,
+    FunctionEntry,
+    Interpreter,
+    Manifest,
+    check_module_path,
+)
 from penstock.core.errors import (
     BlobCorrupt,
     BlobMissing,
@@ -89,6 +99,8 @@ def pack_function(
     if found.text is not None:
         blobs[f"stage{stage}-{role}.py"] = found.text.encode()
     pickled, *source = [make_blob(name, content) for name, content in blobs.items()]
+    captured, helpers = _with_sources(captured, values)
+    blobs.update(helpers)
     entry = FunctionEntry(
         name=_name(function),
         arguments=arguments,
@@ -104,6 +116,27 @@ def pack_function(
         modules=_references(raw, where) | imported,
         size=sum(item.size for item in captured),
     )
+
+
+def _with_sources(
+    captured: Sequence[Captured], values: Sequence[tuple[str, Any]]
+) -> tuple[list[Captured], dict[str, bytes]]:
+    """Add the source text of captured functions, for people to read; return it by file name."""
+    from penstock.codec.source_text import source_of
+
+    by_name = dict(values)
+    blobs: dict[str, bytes] = {}
+    out = []
+    for item in captured:
+        value = by_name.get(item.name)
+        found = source_of(value) if isinstance(value, FunctionType) else None
+        if found is None or found.text is None:
+            out.append(item)
+            continue
+        name, content = f"{item.name}.py", found.text.encode()
+        blobs[name] = content
+        out.append(msgspec.structs.replace(item, source=make_blob(name, content), line=found.line))
+    return out, blobs
 
 
 def unpack_function(

@@ -85,8 +85,14 @@ class Synced(msgspec.Struct, tag="synced", frozen=True):
     number: int
 
 
+class Refused(msgspec.Struct, tag="refused", frozen=True):
+    """Predict requests that the gateway refused since it last said so, by the error's code."""
+
+    codes: dict[str, int]
+
+
 ToGateway = AllowKey | RefuseKey | AddPath | RemovePath | Serve | Sync | Drain
-FromGateway = Listening | Synced
+FromGateway = Listening | Synced | Refused
 
 
 async def receive(reader: asyncio.StreamReader, kind: Any) -> AsyncIterator[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from penstock.codec.pickles import pickle_facts
 from penstock.core.errors import ModelRunsCode
+from penstock.core.pipelines import ARGUMENTS_FILE, PipelineSource
 
 #: Types whose format can hold code whatever the file: MLflow folders name Python modules to import,
 #: and a SavedModel is a program that may read and write files.
@@ -62,6 +63,10 @@ def code_in_folder(model_type: str, files: Iterable[tuple[str, Path]]) -> str:
     if model_type in _PROGRAMS:
         return f"{model_type.upper()} folders are programs"
     for relative, path in files:
+        if model_type == "hf_pipeline" and relative == ARGUMENTS_FILE:
+            code = PipelineSource.from_file(path, Path()).code
+            if code:
+                return code
         if relative.lower().endswith((".py", ".pyc", ".so")):
             return f"{relative} is code"
         if pickle_facts(path, relative, most_opcodes=1) is not None:

@@ -12,7 +12,7 @@ import _compat_pickle
 import io
 import pickletools
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +21,9 @@ MOST_OPCODES = 500_000
 
 #: Bytes read of the pickle inside an archive of `torch.save`; the tensors are beside it.
 _MOST_ARCHIVED = 64 * 1024 * 1024
+
+#: Keys under which libraries note their own version in what they pickle.
+_VERSION_KEYS = {"_sklearn_version": "scikit-learn"}
 
 #: Longest text kept; module and attribute names are far shorter.
 _LONGEST_NAME = 512
@@ -56,10 +59,12 @@ class PickleFacts:
     Attributes:
         names: `(module, attribute)` pairs.
         complete: False when only the beginning could be read.
+        saved_by: Version by distribution, as the writing library noted it.
     """
 
     names: frozenset[tuple[str, str]] = frozenset()
     complete: bool = True
+    saved_by: dict[str, str] = field(default_factory=dict)
 
     @property
     def modules(self) -> frozenset[str]:
@@ -110,7 +115,7 @@ def read_facts(file: BinaryIO, most_opcodes: int = MOST_OPCODES) -> PickleFacts:
         complete = reader.read()
     except (ValueError, KeyError, IndexError, EOFError, UnicodeDecodeError):
         complete = False
-    return PickleFacts(frozenset(reader.names), complete)
+    return PickleFacts(frozenset(reader.names), complete, reader.saved_by)
 
 
 class _Reader:
@@ -119,6 +124,7 @@ class _Reader:
     def __init__(self, file: BinaryIO, most_opcodes: int) -> None:
         self._most = most_opcodes
         self.names: set[tuple[str, str]] = set()
+        self.saved_by: dict[str, str] = {}
         self._file = file
         self._texts: list[str | None] = [None, None]
         self._memo: dict[int, str] = {}
@@ -168,6 +174,9 @@ class _Reader:
         return _compat_pickle.IMPORT_MAPPING.get(module, module), attribute
 
     def _push(self, text: str | None) -> None:
+        writer = _VERSION_KEYS.get(self._texts[1] or "")
+        if writer is not None and text is not None:
+            self.saved_by[writer] = text
         self._texts = [self._texts[1], text]
 
     def _remember(self, key: int) -> None:

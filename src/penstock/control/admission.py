@@ -8,13 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest
-from penstock.core.errors import (
-    BlobMissing,
-    InterpreterMismatch,
-    InvalidManifest,
-    InvalidSetting,
-)
+from penstock.codec.bundle import FunctionEntry, Manifest
+from penstock.core.errors import BlobMissing, InvalidManifest, InvalidSetting
 from penstock.core.hardware import hardware_name
 from penstock.core.model_types import ModelType, is_type_name
 from penstock.core.records import VersionSettings
@@ -74,25 +69,6 @@ def check_model_types(manifest: Manifest, plugins: Collection[str]) -> None:
             )
 
 
-def check_interpreter(manifest: Manifest, server: Interpreter) -> None:
-    """Raise `InterpreterMismatch` if the functions' bytecode is not safe to load here."""
-    made_by = manifest.interpreter
-    if not manifest.has_functions() or server.can_load_functions_of(made_by):
-        return
-    raise InterpreterMismatch(
-        f"The processing functions were made by {made_by.implementation} {made_by.version}; this "
-        f"server runs {server.implementation} {server.version}, which cannot load them safely.",
-        hint=f"Deploy from Python {_minor(server)}, or start the server with Python "
-        f"{_minor(made_by)}.",
-        client=made_by.version,
-        server=server.version,
-    )
-
-
-def _minor(interpreter: Interpreter) -> str:
-    return ".".join(interpreter.version.split(".")[:2])
-
-
 def check_blobs(manifest: Manifest, missing: Sequence[str]) -> None:
     """Raise `BlobMissing` naming the files of `missing` (SHA-256s), if any."""
     if not missing:
@@ -106,10 +82,11 @@ def check_blobs(manifest: Manifest, missing: Sequence[str]) -> None:
     )
 
 
-def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
-    """Raise `MissingImports` if a function imports a module that this server does not have.
+def check_imports(manifest: Manifest, installed: EnvironmentInfo, *, own: bool = False) -> None:
+    """Raise `MissingImports` if a function imports a module that its environment does not have.
 
-    The client has checked this already, unless it is another client.
+    For the server's environment the client has checked this already, unless it is another client;
+    what an environment of the version's `own` has is known only once it is built.
     """
     travelling = {module.path.split("/")[0].removesuffix(".py") for module in manifest.modules}
     needs = [
@@ -117,7 +94,7 @@ def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
         for number, role, entry in functions_of(manifest)
         for i in entry.imports
     ]
-    check(needs, installed, travelling=travelling)
+    check(needs, installed, travelling=travelling, own=own)
 
 
 def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
@@ -125,6 +102,12 @@ def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]
     for number, stage in enumerate(manifest.stages, 1):
         for role, entry in stage.functions().items():
             yield number, role, entry
+
+
+def model_modules(manifest: Manifest, by_model_type: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the top-level modules that load the models of the stages, each once."""
+    wanted = [name for s in manifest.stages for name in by_model_type.get(s.model_type, ())]
+    return list(dict.fromkeys(wanted))
 
 
 def preload_modules(

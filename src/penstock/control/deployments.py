@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.scaling import changed
 from penstock.control.serving import Serving
@@ -28,6 +29,7 @@ class Deployments:
         database: Where deployments and what their functions saved are kept.
         serving: Routes, pools and locks.
         endpoint: URL of a deployment's predict call, by project and name.
+        builds: The logs of deploys, forgotten with their deployment.
         starts_at_once: Versions started at the same time by `restore`.
     """
 
@@ -36,12 +38,14 @@ class Deployments:
         database: Database,
         serving: Serving,
         endpoint: Callable[[str, str], str],
+        builds: Builds,
         *,
         starts_at_once: int,
     ) -> None:
         self._database = database
         self._serving = serving
         self._endpoint = endpoint
+        self._builds = builds
         self._slots = asyncio.Semaphore(starts_at_once)
         self._restarts: set[asyncio.Task[None]] = set()
 
@@ -108,6 +112,7 @@ class Deployments:
             serving.withdraw(project, name, [v.number for v in record.versions])
             await database.call(database.records.delete_deployment, project, name)
             await database.call(database.memory.clear, (project, name))
+            await self._builds.forget(project, name)
 
     async def restore(self) -> None:
         """Bring back what served before the server stopped; returns before all of it serves.

@@ -10,11 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
+from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
+from penstock.control.environments import Environments
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
@@ -24,12 +27,20 @@ from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.storage import Storage
 from penstock.control.trial import run_example
-from penstock.core.errors import InternalError, NotFound, PenstockError
+from penstock.core.errors import (
+    ExampleFailed,
+    InternalError,
+    LoadFailed,
+    NotFound,
+    PenstockError,
+)
 from penstock.core.faults import fault
 from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
 from penstock.engine.base import Pool
+from penstock.environments import requirements
+from penstock.environments.check import model_mismatch
 from penstock.environments.describe import describe
 from penstock.stores.base import BlobStore
 
@@ -49,6 +60,8 @@ class Candidate(NamedTuple):
     settings: VersionSettings
     actor: str
     scaling: Mapping[str, Any] = {}
+    python: Interpreter | None = None
+    force: bool = False
 
 
 class _Lines:
@@ -69,7 +82,9 @@ class Deploys:
         database: Where versions are remembered.
         serving: Routes, pools and locks.
         blobs: Where the bundles' files are.
+        environments: Those that versions have for themselves.
         endpoint: URL of a deployment's predict call, by project and name.
+        builds: Keeps what happened.
         refuse_code: Whether models that can run code when they are loaded are refused.
         secrets: Says whether those that a version declares are set.
         storage: Says whether the project has room.
@@ -80,7 +95,9 @@ class Deploys:
         database: Database,
         serving: Serving,
         blobs: BlobStore,
+        environments: Environments,
         endpoint: Callable[[str, str], str],
+        builds: Builds,
         secrets: Secrets,
         storage: Storage,
         *,
@@ -93,7 +110,8 @@ class Deploys:
         self._serving = serving
         self._blobs = blobs
         self._endpoint = endpoint
-        self._interpreter = Interpreter.current()
+        self._environments = environments
+        self._builds = builds
         self._tasks: set[asyncio.Task[VersionView]] = set()
 
     async def admit(
@@ -104,6 +122,8 @@ class Deploys:
         settings: VersionSettings,
         actor: str,
         scaling: Mapping[str, Any] | None = None,
+        *,
+        force: bool = False,
     ) -> Candidate:
         """Check everything that can be checked without a worker; record nothing.
 
@@ -114,10 +134,11 @@ class Deploys:
             settings: How to serve the version.
             actor: Id of the key that asks for it.
             scaling: Limits of the deployment to change once the version is ready, by name.
+            force: Build the version's environment anew, from what the indexes have now.
 
         Raises:
-            InvalidName, InvalidManifest, InvalidSetting, InterpreterMismatch, MissingImports:
-                As their names say; nothing of this can ever be served here.
+            InvalidName, InvalidManifest, InvalidSetting, InvalidRequirement, InterpreterMismatch,
+            MissingImports: As their names say; nothing of this can ever be served here.
             BlobMissing: Files are not uploaded yet.
             ModelRunsCode: A model can run code when it is loaded, and that is not allowed here.
             NotFound: There is no such project.
@@ -130,9 +151,11 @@ class Deploys:
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
         installed = await asyncio.to_thread(describe)
+        requirements.check(parsed.requirements)
         admission.check_model_types(parsed, installed.model_types)
-        admission.check_interpreter(parsed, self._interpreter)
-        admission.check_imports(parsed, installed)
+        python = self._environments.choose(parsed)
+        if python is None:
+            admission.check_imports(parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
         await self._secrets.check(project, settings.secrets)
@@ -141,11 +164,11 @@ class Deploys:
         admission.check_blobs(parsed, missing)
         parsed = await asyncio.to_thread(self._labelled, parsed)
         raw = write_manifest(parsed)
-        return Candidate(project, name, raw, parsed, settings, actor, changes)
+        return Candidate(project, name, raw, parsed, settings, actor, changes, python, force)
 
     def _labelled(self, manifest: Manifest) -> Manifest:
         refuse = self._refuse_code
-        return labelled(manifest, self._blobs, self._interpreter, refuse_code=refuse)
+        return labelled(manifest, self._blobs, self._environments.own, refuse_code=refuse)
 
     def begin(
         self, candidate: Candidate, report: Report, *, activate: bool = True
@@ -160,7 +183,7 @@ class Deploys:
         Returns:
             The task; it gives the version, or raises what the `FailedEvent` says.
         """
-        task = asyncio.create_task(self._deploy(candidate, report, activate))
+        task = asyncio.create_task(self._deploy_and_note(candidate, report, activate))
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         return task
@@ -170,7 +193,16 @@ class Deploys:
         if not task.cancelled():
             task.exception()  # it was reported; nobody need await the task
 
-    async def _deploy(self, candidate: Candidate, report: Report, activate: bool) -> VersionView:
+    async def _deploy_and_note(
+        self, candidate: Candidate, report: Report, activate: bool
+    ) -> VersionView:
+        notes = self._builds.follow(candidate.project, candidate.name, report)
+        try:
+            return await self._deploy(candidate, notes, activate)
+        finally:
+            await notes.end()
+
+    async def _deploy(self, candidate: Candidate, report: Notes, activate: bool) -> VersionView:
         lock = self._serving.lock(candidate.project, candidate.name)
         if lock.locked():
             report(StepEvent("waiting", "Waiting for another deploy of the same name."))
@@ -185,12 +217,14 @@ class Deploys:
         return view
 
     async def _deploy_in_turn(
-        self, candidate: Candidate, report: Report, activate: bool
+        self, candidate: Candidate, report: Notes, activate: bool
     ) -> VersionView:
         record = await self._record(candidate)
+        report.begin(record.number)
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:
+            record = await self._with_environment(record, candidate, report)
             pool = await self._prepare(record, candidate.manifest, report)
             fault("deploy.loaded")
             record = await self._mark(record, VersionState.READY)
@@ -226,6 +260,27 @@ class Deploys:
             created_by=candidate.actor,
         )
 
+    async def _with_environment(
+        self, record: VersionRecord, candidate: Candidate, report: Report
+    ) -> VersionRecord:
+        """Have the environment that the version needs, and note it on the version's record."""
+        if candidate.python is None:
+            return record
+        environments, server = self._environments, await asyncio.to_thread(describe)
+        lock = await environments.lock(
+            candidate.manifest, candidate.python, server, report, force=candidate.force
+        )
+        with environments.holding(lock.key):
+            settings = replace(record.settings, environment=lock.key)
+            await environments.build(lock, candidate.manifest, report)
+            return await self._database.call(
+                self._database.records.set_version_settings,
+                record.project,
+                record.deployment,
+                record.number,
+                settings,
+            )
+
     async def _prepare(self, record: VersionRecord, manifest: Manifest, report: Report) -> Pool:
         report(StepEvent("loading", "Loading the version in a worker."))
         lines = _Lines(report)
@@ -234,6 +289,10 @@ class Deploys:
             if manifest.example is not None:
                 report(StepEvent("example", "Sending the example."))
                 await self._try_example(record, pool, manifest.example)
+        except (LoadFailed, ExampleFailed) as error:
+            packages = await self._environments.packages(record.settings.environment)
+            _blame_versions(error, manifest, packages)
+            raise
         finally:
             lines.report = None
         return pool
@@ -270,6 +329,16 @@ class Deploys:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
+
+
+def _blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[str, str]) -> None:
+    """Put before the error that a model was saved with other versions than it was loaded with."""
+    models = [stage.packages for stage in manifest.stages]
+    found = model_mismatch(models, packages, error.stage)
+    if found is not None:
+        error.message = f"{found[0]} {error.message}"
+        error.hint = found[1]
+        error.args = (error.message,)
 
 
 def _as_ours(error: Exception) -> PenstockError:

@@ -123,13 +123,14 @@ class ForwardPredictor(Predictor):
         *,
         run_id: str = "",
         arrived_ns: int = 0,
+        trace: bytes = b"",
     ) -> PredictCall:
         """Send a call to the server process; see `Predictor.start`."""
         assert isinstance(route, _RouteElsewhere)
         self._last_id += 1
         call = PredictCall(
             run_id or self.run_ids.take(),
-            route.told(record) + media_type,
+            route.told(record) + media_type + (b"\n" + trace if trace else b""),
             body,
             arrived_ns or time.monotonic_ns(),
             0,

@@ -106,7 +106,10 @@ class ForwardedCalls(FrameSocket):
             self._unwanted.discard(call_id)
             _drop(body)
             return
-        told = self._addresses.get(frame.media_type) or self._learn(frame.media_type)
+        text, trace = frame.media_type, ""
+        if text.count("\n") > 1:  # a third line is the caller's `traceparent`
+            text, _, trace = text.rpartition("\n")
+        told = self._addresses.get(text) or self._learn(text)
         digest, path, media_type = told
         try:
             record = self._key_of(digest)
@@ -131,6 +134,7 @@ class ForwardedCalls(FrameSocket):
             frame.flags & ~(HAS_FD | SHOW_TRACEBACK),
             run_id=frame.run_id,
             arrived_ns=frame.arrived_ns,
+            trace=trace.encode("latin-1"),
         )
         if call_id in self._waiting:  # else it was answered at once
             self._waiting[call_id] = call
@@ -169,7 +173,7 @@ class ForwardedCalls(FrameSocket):
         error, media, body = answer.error, answer.media, answer.body
         if error is not None:
             media, body = MEDIA_ERROR, _encode_error(error.to_dict(with_traceback=True))
-        code, size = answer.code.encode("ascii"), len(body)
+        code, size = answer.code.encode("latin-1"), len(body)
         if size <= INLINE_LIMIT:
             self._parts += (
                 reply_header(call_id, 0, media, code, answer.timing, size),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from penstock.codec.bundle import read_manifest
 from penstock.control.admission import preload_modules
+from penstock.control.environments import Environments
 from penstock.control.scaling import scale_of
 from penstock.control.secrets import Secrets
 from penstock.core.errors import NotReady, PenstockError
@@ -68,6 +69,8 @@ class Pools:
         self._drain_s = drain_s
         #: How many replicas a version may have; `Serving` knows better than the version alone.
         self.scale_of: Callable[[VersionRecord], Scale] = _scale_of_version
+        #: Where the environments of versions are; None where no version has one.
+        self.environments: Environments | None = None
         self._running: dict[VersionKey, Pool] = {}
         self._starts: dict[VersionKey, asyncio.Task[Pool]] = {}
         self._watchers: dict[VersionKey, asyncio.Task[None]] = {}
@@ -76,6 +79,10 @@ class Pools:
     def get(self, key: VersionKey) -> Pool | None:
         """Return the running pool of a version, or None."""
         return self._running.get(key)
+
+    def running(self) -> list[tuple[VersionKey, Pool]]:
+        """Return the versions that run, with their pools."""
+        return list(self._running.items())
 
     async def start(
         self,
@@ -94,6 +101,7 @@ class Pools:
 
         Raises:
             LoadFailed: The version did not load.
+            EnvironmentFailed: Its environment is gone and cannot be built again.
             BlobMissing: A file of the version is gone.
             BlobCorrupt: A file of the version has changed on disk.
             NotReady: It was stopped before it was ready.
@@ -122,8 +130,11 @@ class Pools:
     ) -> Pool:
         spec = self._spec(record, asleep)
         if not asleep:
-            paths = await asyncio.to_thread(self._paths, record.manifest)
-            spec = replace(spec, blobs=paths)
+            spec = replace(spec, blobs=await asyncio.to_thread(self._files, record))
+        if self.environments is not None:
+            wanted = record.settings.environment
+            home = await asyncio.to_thread(self.environments.home, wanted)
+            spec = replace(spec, environment=home)
         pool = await self._engine.start(spec, on_line)
         self._running[key] = pool
         if when_idle is not None:
@@ -150,7 +161,7 @@ class Pools:
             max_queue=settings.max_queue,
             timeout_s=settings.timeout_s,
             scale=scale,
-            find_blobs=partial(self._paths, record.manifest),
+            find_blobs=partial(self._files, record),
             memory_limit_bytes=settings.memory_limit_bytes,
             find_secrets=self._secrets.provider(key_of(record), settings.secrets),
             hardware=settings.hardware,
@@ -164,8 +175,12 @@ class Pools:
         if not task.cancelled():
             task.exception()  # seen, also when nobody waits for this start any more
 
-    def _paths(self, manifest: bytes) -> dict[str, Path]:
-        return {sha256: self._blobs.path(sha256) for sha256 in read_manifest(manifest).blobs()}
+    def _files(self, record: VersionRecord) -> dict[str, Path]:
+        """Return the paths of a version's files, all that it needs being there; blocks."""
+        if self.environments is not None:
+            self.environments.ensure(record.settings.environment)
+        blobs = read_manifest(record.manifest).blobs()
+        return {sha256: self._blobs.path(sha256) for sha256 in blobs}
 
     def keep(self, key: VersionKey) -> None:
         """Let a version run for good, also one that was started for a while."""

@@ -13,6 +13,7 @@ from typing import cast
 
 from penstock.codec.frames import SHOW_TRACEBACK
 from penstock.control.concealed import without_traceback
+from penstock.control.route import Route
 from penstock.control.run_ids import RunIds
 from penstock.control.tally import Tally
 from penstock.core.errors import Forbidden, NotFound, NotReady
@@ -49,56 +50,6 @@ def predict_path(project: str, deployment: str, number: int | None = None) -> by
     return f"/v1/{project}/{deployment}{version}/predict".encode("ascii")
 
 
-class Route:
-    """Where calls to one path go: one object for as long as the path is known.
-
-    A call whose body is still arriving holds the route it was admitted by. When another version
-    takes over, the route is changed in place, so that such a call goes to the version that serves
-    when its body is there, and not to one that takes no more calls.
-
-    Attributes:
-        project: Project of the deployment.
-        deployment: Name of the deployment.
-        pool: The running version, or None while the deployment is starting.
-        timeout_ns: Nanoseconds a call may take from arrival to answer.
-        max_body: Largest body in bytes.
-        number: The version, when the path names one.
-        tally: What the version has answered; shared by all its paths.
-        admitted: Ids of the keys that may call it, as found out so far. What a key may do never
-            changes, and a revoked key does not get as far as this.
-    """
-
-    __slots__ = (
-        "admitted",
-        "deployment",
-        "max_body",
-        "number",
-        "pool",
-        "project",
-        "tally",
-        "timeout_ns",
-    )
-
-    def __init__(
-        self,
-        project: str,
-        deployment: str,
-        pool: Pool | None,
-        timeout_ns: int,
-        max_body: int,
-        tally: Tally,
-        number: int | None = None,
-    ) -> None:
-        self.number = number
-        self.project = project
-        self.deployment = deployment
-        self.pool = pool
-        self.timeout_ns = timeout_ns
-        self.max_body = max_body
-        self.tally = tally
-        self.admitted: set[str] = set()
-
-
 class PredictCall(Call):
     """A call that remembers its pool and tally, so that it is counted when it is answered.
 
@@ -107,14 +58,16 @@ class PredictCall(Call):
         route: Where it came in.
         key_id: Who calls; empty for an asynchronous run.
         sees_traceback: Whether the caller may see a traceback of user code.
+        trace: The caller's `traceparent`, maybe empty.
         then: Called with the call and its answer, exactly once, unless it is cancelled.
     """
 
-    __slots__ = ("key_id", "pool", "route", "sees_traceback", "tally", "then")
+    __slots__ = ("key_id", "pool", "route", "sees_traceback", "tally", "then", "trace")
 
     pool: Pool
     key_id: str
     sees_traceback: bool
+    trace: bytes
     route: Route
     tally: Tally
     then: Callable[[Call, Answer], None]
@@ -152,6 +105,8 @@ class Predictor:
         #: Called with every tally that is begun.
         self.on_tally: Callable[[VersionKey, Tally], None] = lambda _key, _tally: None
         self.run_ids = RunIds()
+        #: Predict requests that were refused before they became calls, by the error's code.
+        self.refused: dict[str, int] = {}
         #: Each is called with project and deployment when calls can go to a pool.
         self.route_listeners: list[Callable[[str, str], None]] = []
         self.check_key = check_key
@@ -258,6 +213,7 @@ class Predictor:
         *,
         run_id: str = "",
         arrived_ns: int = 0,
+        trace: bytes = b"",
     ) -> PredictCall:
         """Hand a call to the route's pool and return it.
 
@@ -273,6 +229,7 @@ class Predictor:
             flags: How the answer is wanted; see `penstock.codec.frames`.
             run_id: The run's id; empty for a fresh one.
             arrived_ns: When the call arrived, in monotonic nanoseconds; 0 for now.
+            trace: The request's `traceparent`, if it has one.
         """
         pool = route.pool
         assert pool is not None
@@ -282,6 +239,7 @@ class Predictor:
         flags |= SHOW_TRACEBACK
         call = PredictCall(run_id, media_type, body, now, now + route.timeout_ns, _finished, flags)
         call.key_id = record.key_id
+        call.trace = trace
         call.sees_traceback = record.scope in _MAY_SEE_TRACEBACKS
         call.pool = pool
         call.route = route
@@ -308,10 +266,15 @@ class Predictor:
         call.pool, call.tally, call.then = pool, route.tally, on_done
         call.route = route
         call.key_id = ""
+        call.trace = b""
         call.sees_traceback = True
         call.tally.calls += 1
         pool.submit(call)
         return call
+
+    def count_refusal(self, code: str, count: int = 1) -> None:
+        """Count predict requests that were refused before they became calls."""
+        self.refused[code] = self.refused.get(code, 0) + count
 
     @staticmethod
     def cancel(call: PredictCall) -> None:

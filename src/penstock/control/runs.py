@@ -101,6 +101,11 @@ class Runs:
         self._stopping = False
         self._unawaited: set[asyncio.Future[Accepted]] = set()
 
+    @property
+    def open(self) -> int:
+        """Runs that are queued or running."""
+        return self._open
+
     async def start(self) -> None:
         """Go on with what is in the store."""
         self._open = await self._database.call(self._database.records.runs.open_runs)

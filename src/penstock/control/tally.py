@@ -33,8 +33,8 @@ class Tally:
         codes: Calls answered with an error, by its code.
         took_ns: Nanoseconds from arrival to answer of the calls answered since `take`.
         timings: The `Server-Timing` texts of the same calls, in the same order.
-        wanted: How many of the next good calls are to be kept.
-        keep: Is given the calls to keep.
+        wanted: How many of the next good calls `keep` is given. It is given all that failed.
+        keep: Is given calls.
     """
 
     __slots__ = (
@@ -63,16 +63,15 @@ class Tally:
         return self.calls - self.answered - self.cancelled
 
     def notable(self, call: PredictCall, answer: Answer, took_ns: int) -> None:
-        """Count an answer that is an error; hand on a call that is to be kept."""
+        """Count an answer that is an error; hand on a call that somebody wants."""
         code = answer.code
         if code:
             self.errors += 1
             if code in BY_CODE:  # what a worker makes up must not fill our memory
                 self.codes[code] = self.codes.get(code, 0) + 1
-        if call.key_id:  # an asynchronous run is kept anyway
-            if not code:
-                self.wanted -= 1
-            self.keep(call, answer, took_ns)
+        if not code:
+            self.wanted -= 1
+        self.keep(call, answer, took_ns)
 
     def take(self) -> tuple[list[int], list[bytes]]:
         """Return times and texts of the calls answered since this was last called."""

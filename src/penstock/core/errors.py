@@ -6,7 +6,7 @@
     │   ├── InvalidSignature (TypeError)  MissingModelFile (ValueError)
     │   ├── CaptureTooLarge               CaptureNotPicklable
     │   ├── MissingImports                InterpreterMismatch         InvalidCall (TypeError)
-    │   └── InvalidManifest
+    │   └── InvalidManifest               InvalidRequirement (ValueError)
     ├── RequestError         what a caller sent
     │   ├── MalformedBody     BodyTooLarge     UnsupportedMedia   SlowBody
     │   ├── HeadersTooLarge   AddressTooLong
@@ -19,7 +19,7 @@
     │   ├── ResultNotSerialisable              MemoryQuotaExceeded
     │   └── ResultTooLarge    SecretMissing
     ├── EngineError          workers
-    │   ├── LoadFailed        ExampleFailed      VersionWithdrawn
+    │   ├── LoadFailed        ExampleFailed      VersionWithdrawn   EnvironmentFailed
     │   ├── WorkerDied        NotReady         DeadlineExceeded
     │   └── SandboxUnavailable
     ├── StoreError           the server's own state
@@ -210,6 +210,12 @@ class ModelRunsCode(InvalidDeploy):
     """A model can run code when it is loaded, and the server refuses such models."""
 
     code = "model_runs_code"
+
+
+class InvalidRequirement(InvalidDeploy, ValueError):
+    """A requirement cannot be read, or names something that does not travel."""
+
+    code = "invalid_requirement"
 
 
 class InvalidManifest(InvalidDeploy):
@@ -441,6 +447,12 @@ class LoadFailed(EngineError):
     """A version could not be loaded; the version before it keeps serving."""
 
     code = "load_failed"
+
+
+class EnvironmentFailed(EngineError):
+    """The environment of a version could not be built; the version before it keeps serving."""
+
+    code = "environment_failed"
 
 
 class ExampleFailed(EngineError):

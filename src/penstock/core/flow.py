@@ -15,6 +15,7 @@ from typing import Any
 from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
 from penstock.core.model_types import AnyType, PluginType, artifact_of
 from penstock.core.model_types import ModelType as ModelType  # noqa: PLC0414 - re-exported
+from penstock.core.pipelines import PipelineSource, parse_pipeline
 from penstock.core.signatures import (
     POST_FORMS,
     PRE_FORMS,
@@ -34,7 +35,7 @@ class Stage:
     Attributes:
         model_type: What kind of model `source` holds.
         source: Path of the model's file or folder; or a model of its library, not saved yet; for
-            `PYTHON` the function or class itself.
+            `PYTHON` the function or class itself; for `HUGGINGFACE_PIPELINE` its arguments.
         pre: Applied to the model's input, or None.
         post: Applied to the model's output, or None.
         build: Makes the module that a file of weights belongs to, or None.
@@ -53,11 +54,12 @@ class Stage:
     @property
     def is_live(self) -> bool:
         """Whether the model is an object that has to be saved before it can be loaded."""
-        return self.model_type is not ModelType.PYTHON and not isinstance(self.source, Path)
+        known = isinstance(self.source, (Path, PipelineSource))
+        return bool(artifact_of(self.model_type).live) and not known
 
     @property
     def file(self) -> Path | None:
-        """The model's file or folder; None for `PYTHON` and objects."""
+        """The model's file or folder; None for `PYTHON`, `HUGGINGFACE_PIPELINE` and objects."""
         return self.source if isinstance(self.source, Path) else None
 
     @property
@@ -65,6 +67,8 @@ class Stage:
         """What people call the model: its file's name, or the function's or class's name."""
         if isinstance(self.source, Path):
             return self.source.name
+        if isinstance(self.source, PipelineSource):
+            return self.source.title
         return str(getattr(self.source, "__name__", type(self.source).__name__))
 
     @property
@@ -195,6 +199,8 @@ def _parse_functions(number: int, kind: AnyType, given: object) -> dict[str, Fun
 
 
 def _parse_model(number: int, kind: AnyType, given: object) -> Any:
+    if kind is ModelType.HUGGINGFACE_PIPELINE:
+        return parse_pipeline(number, given)
     if kind is not ModelType.PYTHON:
         return _parse_source(number, kind, given)
     if not callable(given):

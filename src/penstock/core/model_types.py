@@ -33,6 +33,8 @@ class ModelType(str, Enum):
     KERAS = "keras"
     SAFETENSORS = "safetensors"
     TENSORFLOW = "tensorflow"
+    SPACY = "spacy"
+    HUGGINGFACE_PIPELINE = "hf_pipeline"
     MLFLOW = "mlflow"
     PYTHON = "python"
 
@@ -118,6 +120,8 @@ ARTIFACTS: dict[ModelType, Artifact] = {
     ModelType.KERAS: Artifact((".keras",), live="keras"),
     ModelType.SAFETENSORS: Artifact((".safetensors",), live="torch", is_built=True),
     ModelType.TENSORFLOW: Artifact(is_folder=True),
+    ModelType.SPACY: Artifact(is_folder=True),
+    ModelType.HUGGINGFACE_PIPELINE: Artifact(is_folder=True),
     ModelType.MLFLOW: Artifact(is_folder=True),
     ModelType.PYTHON: Artifact(),
 }

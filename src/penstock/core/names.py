@@ -19,7 +19,7 @@ _RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{
 
 #: Words that are routes below `/v1/` and therefore cannot be project names.
 RESERVED_PROJECT_NAMES = frozenset(
-    {"audit", "environment", "keys", "projects", "secrets", "whoami"}
+    {"audit", "environment", "environments", "keys", "projects", "secrets", "whoami"}
 )
 
 #: Words that are routes below `/v1/<project>/` and therefore cannot be deployment names.

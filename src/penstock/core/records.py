@@ -94,6 +94,7 @@ class VersionSettings:
         secrets: Names of the project's secrets that its workers are given.
         hardware: `"CPU"`, `"GPU"`, or `"auto"`: a GPU where there is one and a model can use it.
         gpu: Devices that one worker gets when it runs on GPUs.
+        environment: Key of the environment its workers run in; empty: the server's own.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -108,6 +109,7 @@ class VersionSettings:
     secrets: tuple[str, ...] = ()
     hardware: str = "auto"
     gpu: int = 1
+    environment: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,17 @@
-"""Who is signed in to the pages: random tokens in a cookie, kept in this process only.
+"""Who is signed in to the pages: a signed cookie that names a key, and never holds it.
 
-A session remembers the id of a key, never the key. It ends when the key is revoked, after
-`SESSION_S` seconds, or when the server stops. Used by `penstock.dashboard.pages`.
+The cookie is `<key id>.<when it ends>.<random>.<signature>`. It ends with its time, when its key is
+revoked, or when it is signed out of; the last is known to this process only. `csrf_of` gives the
+word that every form of a session has to repeat. Used by `penstock.dashboard.site`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -22,34 +23,38 @@ from penstock.core.records import INCLUDED_SCOPES, KeyRecord, Scope
 
 COOKIE = "penstock_session"
 SESSION_S = 12 * 3600.0
+LONG_SESSION_S = 30 * 86400.0
 
-#: Most sessions at a time; the oldest goes first.
-MOST_SESSIONS = 10_000
+#: Most sessions that are remembered as signed out of; the oldest is forgotten first.
+MOST_ENDED = 100_000
 
 #: Largest form (bytes).
-FORM_LIMIT = 8 * 1024
-
-
-class _Session(NamedTuple):
-    key_id: str
-    ends_at: float
+FORM_LIMIT = 256 * 1024
 
 
 class Sessions:
-    """The sessions of this process.
+    """The sessions of this server.
 
     Args:
         keys: Says whose key it is and whether it is still good.
+        secret: Key of the signatures.
         now: Seconds since the epoch.
     """
 
-    def __init__(self, keys: Keys, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, keys: Keys, secret: bytes, now: Callable[[], float] = time.time) -> None:
         self._keys = keys
+        self._secret = hashlib.sha256(b"penstock dashboard\n" + secret).digest()
         self._now = now
-        self._by_digest: dict[bytes, _Session] = {}
+        self._ended: dict[str, None] = {}
 
-    def sign_in(self, key: str, response: Response, *, secure: bool) -> None:
+    def sign_in(self, key: str, response: Response, *, secure: bool, long: bool = False) -> None:
         """Begin a session for a key and put its cookie on `response`.
+
+        Args:
+            key: The key's text.
+            response: Gets the cookie.
+            secure: Whether the cookie is for HTTPS only.
+            long: Whether the session lasts thirty days and outlives the browser.
 
         Raises:
             Unauthorized: The key is unknown or revoked.
@@ -58,38 +63,53 @@ class Sessions:
         record = self._keys.check(key.strip().encode("utf-8", "replace"))
         if Scope.READ not in INCLUDED_SCOPES[record.scope]:
             raise Forbidden("This key may predict only. Use a read, deploy or admin key.")
-        while len(self._by_digest) >= MOST_SESSIONS:
-            del self._by_digest[next(iter(self._by_digest))]
-        token = secrets.token_urlsafe(32)
-        self._by_digest[_digest(token)] = _Session(record.key_id, self._now() + SESSION_S)
+        lasts = LONG_SESSION_S if long else SESSION_S
+        said = f"{record.key_id}.{int(self._now() + lasts)}.{secrets.token_urlsafe(16)}"
         response.set_cookie(
             COOKIE,
-            token,
-            max_age=int(SESSION_S),
+            f"{said}.{self._sign(said)}",
+            max_age=int(lasts) if long else None,
             path="/",
             secure=secure,
             httponly=True,
             samesite="strict",
         )
 
-    async def key_of(self, request: Request) -> KeyRecord | None:
+    def key_of(self, request: Request) -> KeyRecord | None:
         """Return the key of a signed-in request, or None; a revoked or expired key has none."""
-        token = request.cookies.get(COOKIE)
-        session = self._by_digest.get(_digest(token)) if token else None
-        if session is None or session.ends_at < self._now():
+        said, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
+        if not said or said in self._ended or not self._is_signed(said, signature):
             return None
-        return self._keys.by_id(session.key_id)
+        key_id, ends_at, _random = said.split(".", 2)
+        if int(ends_at) < self._now():
+            return None
+        return self._keys.by_id(key_id)
 
     def sign_out(self, request: Request, response: Response) -> None:
         """End the request's session, if it has one."""
-        token = request.cookies.get(COOKIE)
-        if token:
-            self._by_digest.pop(_digest(token), None)
+        said, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
+        if said and self._is_signed(said, signature):
+            while len(self._ended) >= MOST_ENDED:
+                del self._ended[next(iter(self._ended))]
+            self._ended[said] = None
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
 
+    def csrf_of(self, request: Request) -> str:
+        """Return the word that the forms of this session carry."""
+        return self._sign("csrf " + request.cookies.get(COOKIE, ""))
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+    def check_csrf(self, request: Request, given: str) -> None:
+        """Refuse a form that does not carry the session's word. Raises `Forbidden`."""
+        if not hmac.compare_digest(
+            self.csrf_of(request).encode(), given.encode("utf-8", "replace")
+        ):
+            raise Forbidden("This form is out of date.", hint="Load the page again.")
+
+    def _sign(self, said: str) -> str:
+        return hmac.new(self._secret, said.encode("utf-8", "replace"), hashlib.sha256).hexdigest()
+
+    def _is_signed(self, said: str, signature: str) -> bool:
+        return hmac.compare_digest(self._sign(said).encode(), signature.encode("utf-8", "replace"))
 
 
 def check_same_origin(request: Request) -> None:

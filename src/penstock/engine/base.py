@@ -50,6 +50,23 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Environment:
+    """Where the workers of some versions find their interpreter and libraries.
+
+    Attributes:
+        key: What tells it from others; versions with the same key share a zygote.
+        python: Its interpreter.
+        path: Folder that has the `penstock` package, put first on the path.
+        start: Program for `python -c`: gets `path`, the module whose `main` to call, its arguments.
+    """
+
+    key: str
+    python: Path
+    path: Path
+    start: str
+
+
+@dataclass(frozen=True)
 class VersionSpec:
     """All an engine needs to run a version. Blob paths were verified by the caller.
 
@@ -61,6 +78,7 @@ class VersionSpec:
             thread when the first call comes; raises what stands in its way.
         memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
         network: What its functions may reach: `"all"` or `"none"`.
+        environment: Where its workers run; None for the server's own interpreter and libraries.
         find_secrets: Returns the secrets that the version declares, by name; asked for at every
             start of a replica. None if it declares none.
         hardware: `"CPU"`, `"GPU"`, or `"auto"`: a GPU where there is one and a model can use it.
@@ -82,6 +100,7 @@ class VersionSpec:
     memory_limit_bytes: int | None = None
     concurrency: int = 1
     network: str = "all"
+    environment: Environment | None = None
     find_secrets: Callable[[], Awaitable[Mapping[str, str]]] | None = None
     hardware: str = "auto"
     gpu: int = 1
@@ -254,7 +273,10 @@ class Engine(Protocol):
         """
 
     async def warm(self, modules: tuple[str, ...]) -> None:
-        """Import libraries ahead of the first version that needs them."""
+        """Import libraries ahead of the first version that needs them.
+
+        Those of the server's own environment; others are imported when a version starts.
+        """
 
     async def close(self, drain_s: float) -> None:
         """Stop everything and leave no process behind."""

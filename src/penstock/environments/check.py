@@ -5,12 +5,13 @@ Called by `penstock.client.preflight` with the server's own description of itsel
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from penstock.core.errors import MissingImports
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.distributions import package_for
+from penstock.environments.pypi_names import COMPANIONS
 
 
 @dataclass(frozen=True)
@@ -38,15 +39,26 @@ class Need:
         return f"{what} of stage {self.stage}"
 
 
+def as_saved(need: Need, saved_by: Mapping[str, str]) -> Need:
+    """Return `need` with the version that the model itself says it was saved with, if it does."""
+    version = saved_by.get(need.distribution or "")
+    return replace(need, version=version) if version else need
+
+
 def check(
-    needs: Sequence[Need], server: EnvironmentInfo, *, travelling: Collection[str] = ()
+    needs: Sequence[Need],
+    server: EnvironmentInfo,
+    *,
+    travelling: Collection[str] = (),
+    own: bool = False,
 ) -> None:
-    """Raise `MissingImports` if the server lacks a needed module; names all that are missing.
+    """Raise `MissingImports` if an environment lacks a needed module; names all that are missing.
 
     Args:
         needs: What the flow needs.
-        server: What the server has.
+        server: What the environment has.
         travelling: Top-level modules that are sent along.
+        own: Whether it is an environment of the version's own rather than the server's.
     """
     there = {*server.modules, *travelling}
     missing = [need for need in needs if need.module not in there]
@@ -56,33 +68,95 @@ def check(
     for need in missing:
         verb = "imports" if need.role else "refers to"
         sentences.setdefault(f"{need.subject} {verb}", []).append(f"`{need.module}`")
+    whose = "its" if own else "the server's"
     text = " ".join(
-        f"{start} {_and(modules)}, which the server's environment does not have."
+        f"{start} {_and(modules)}, which {whose} environment does not have."
         for start, modules in sentences.items()
     )
     packages = sorted({package_for(need.module, need.distribution) for need in missing})
+    asked = [*packages, *(extra for name in packages for extra in COMPANIONS.get(name, ()))]
     raise MissingImports(
         text,
         stage=missing[0].stage,
         function=missing[0].role,
-        hint=f"Install {_and([f'`{p}`' for p in packages])} in the server's environment: run "
-        f"`pip install {' '.join(packages)}` there and restart the server.",
+        hint=_advice(asked, own=own),
         modules=sorted({need.module for need in missing}),
         packages=packages,
     )
 
 
+def _advice(packages: Sequence[str], *, own: bool) -> str:
+    listed = ", ".join(f'"{package}"' for package in packages)
+    if own:
+        return f"Add {listed} to requirements and deploy again."
+    shell = " ".join(f"'{p}'" if set("<>=!") & set(p) else p for p in packages)
+    return (
+        f"Give requirements=[{listed}] to deploy: the version gets an environment with it. Or run "
+        f"`pip install {shell}` in the server's environment and restart the server."
+    )
+
+
 def version_warnings(needs: Sequence[Need], server: EnvironmentInfo) -> list[str]:
-    """Return a sentence per library whose minor version differs where a pickle depends on it."""
+    """Return a sentence per library whose version differs too much.
+
+    For what a pickled model was saved with that is the minor version, for what functions import
+    the major one.
+    """
     found: dict[str, str] = {}
     for need in needs:
         there = server.packages.get(need.distribution or "")
-        if need.version and there and _minor(need.version) != _minor(there):
+        if not need.version or not there:
+            continue
+        pin = f'requirements=["{need.distribution}=={need.version}"]'
+        if need.role:
+            if _major(need.version) != _major(there):
+                found.setdefault(
+                    need.distribution or "",
+                    f"{need.subject} uses {need.distribution} {need.version} here; the server has "
+                    f"{there}. If it behaves differently, give {pin}.",
+                )
+        elif _minor(need.version) != _minor(there):
             found[need.distribution or ""] = (
                 f"{need.subject} was saved with {need.distribution} {need.version}; the server has "
-                f"{there}. If it does not load, save it with the server's version."
+                f"{there}. If it does not load or answers differently, give {pin}, or save it "
+                "with the server's version."
             )
     return list(found.values())
+
+
+def model_mismatch(
+    models: Sequence[Mapping[str, str]], packages: Mapping[str, str], stage: int | None
+) -> tuple[str, str] | None:
+    """Return a sentence and a hint about a library that a pickled model was saved with.
+
+    Args:
+        models: For each stage, version by distribution of what its model was saved with.
+        packages: Version by distribution of where it was loaded.
+        stage: The stage to look at, from 1; None for all.
+
+    Returns:
+        None if every library has the minor version that it was saved with.
+    """
+    for number, saved in enumerate(models, 1):
+        differing = {
+            name: (version, packages[name])
+            for name, version in sorted(saved.items())
+            if name in packages and _minor(version) != _minor(packages[name])
+        }
+        if not differing or stage not in (None, number):
+            continue
+        shown = _and([f"{name} {version}" for name, (version, _) in differing.items()])
+        here = _and([f"{name} {there}" for name, (_, there) in differing.items()])
+        pins = ", ".join(f'"{name}=={version}"' for name, (version, _) in differing.items())
+        return (
+            f"The model of stage {number} was saved with {shown}, and loaded with {here}.",
+            f"Give requirements=[{pins}] to deploy, or save the model with the version here.",
+        )
+    return None
+
+
+def _major(version: str) -> str:
+    return version.partition(".")[0]
 
 
 def _minor(version: str) -> str:

@@ -32,6 +32,7 @@ class EnvironmentInfo(msgspec.Struct, frozen=True):
         model_types: Values of the model types that installed packages add, sorted.
         models_with_code: `"allow"`, or `"refuse"` where models that can run code when they are
             loaded are refused.
+        pythons: Interpreters that versions may have an environment for, the server's own too.
     """
 
     penstock: str
@@ -40,6 +41,7 @@ class EnvironmentInfo(msgspec.Struct, frozen=True):
     modules: list[str]
     model_types: list[str] = []
     models_with_code: str = "allow"
+    pythons: list[Interpreter] = []
 
 
 def describe(path: Sequence[str] | None = None) -> EnvironmentInfo:

@@ -17,6 +17,9 @@ from penstock.environments.homes import Homes
 from penstock.environments.local_modules import LocalModules, Origin, forget, origin_of
 from penstock.environments.reach import Reach, Undefined, Value
 
+#: Where modules come from that an environment must have.
+_INSTALLED = frozenset({Origin.INSTALLED, Origin.MISSING})
+
 
 @dataclass(frozen=True)
 class Library:
@@ -35,12 +38,14 @@ class Scan:
         libraries: Modules that must be installed on the server, sorted by name.
         values: Values that travel with the function.
         local: Dotted names of the local modules it uses directly or through others, sorted.
+        modules: Dotted modules of libraries that it or these import, sorted.
         secrets: Names it gives to `get_secret`; None stands for one that is computed.
     """
 
     libraries: list[Library] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     local: list[str] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
     secrets: tuple[str | None, ...] = ()
 
 
@@ -85,7 +90,18 @@ class Scanner:
             if origin_of(module) is Origin.LOCAL:
                 self._local.add(module)
         local = sorted(set(self._local.modules) - before | self._known(needed))
-        return Scan(libraries, reach.values, local, tuple(reach.secrets))
+        return Scan(libraries, reach.values, local, self.dotted(needed), tuple(reach.secrets))
+
+    def dotted(self, modules: Iterable[str]) -> list[str]:
+        """Return the modules of libraries among `modules` and what local ones of them import."""
+        found: set[str] = set()
+        for module in modules:
+            if origin_of(module) is Origin.LOCAL:
+                foreign = self._local.add(module)
+                found.update(name for name, optional in foreign if not optional)
+            else:
+                found.add(module)
+        return sorted(name for name in found if origin_of(name) in _INSTALLED)
 
     def resolve(self, modules: Iterable[str]) -> list[Library]:
         """Return the libraries behind dotted `modules`; local ones are noted for shipping."""

@@ -54,3 +54,10 @@ PYPI_NAMES: dict[str, str] = {
     "yaml": "pyyaml",
     "zmq": "pyzmq",
 }
+
+#: What a package needs besides, in order to work, and does not say. Only packages that are no
+#: longer mended: chitra 0.2.0 imports requests, and imgaug, which was made for NumPy 1.
+COMPANIONS: dict[str, tuple[str, ...]] = {
+    "chitra": ("requests", "numpy<2"),
+    "imgaug": ("numpy<2",),
+}

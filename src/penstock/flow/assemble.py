@@ -16,18 +16,28 @@ from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest, St
 from penstock.codec.functions import check_interpreter, install_modules, unpack_function
 from penstock.codec.model_folders import lay_out
 from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
-from penstock.core.flow import Flow
+from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import AnyType, ModelType, PluginType, built_in, is_type_name
+from penstock.core.pipelines import PipelineSource
 from penstock.flow.async_function import processing
 from penstock.flow.coerce import converter
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.mismatch import REQUEST, Origin, Taker
+from penstock.flow.pipeline_stage import PipelineStage
 from penstock.flow.python_stage import PythonStage
 from penstock.flow.sources import show_lines
 from penstock.flow.stage import LoadedStage
+from penstock.flow.texts import for_one_text
 from penstock.loaders.base import Model, ModelFile
 from penstock.loaders.python import hold
 from penstock.loaders.registry import load_model
+from penstock.loaders.transformers import PipelineFile
+
+#: Stages that are called in a way of their own.
+_KINDS: dict[AnyType, type[LoadedStage]] = {
+    ModelType.PYTHON: PythonStage,
+    ModelType.HUGGINGFACE_PIPELINE: PipelineStage,
+}
 
 
 @dataclass(frozen=True)
@@ -95,9 +105,7 @@ def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> Loa
     parts = [
         _Part(
             stage.model_type,
-            ModelFile(stage.source, stage.title, stage.build)
-            if isinstance(stage.source, Path)
-            else stage.source,
+            _local_model(stage),
             {
                 role: (f, stage.pre_arguments if role == "pre" else stage.post_arguments)
                 for role, f in stage.functions().items()
@@ -106,6 +114,14 @@ def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> Loa
         for stage in flow.stages
     ]
     return _build(parts, threads, max_batch)
+
+
+def _local_model(stage: Stage) -> Any:
+    if isinstance(stage.source, Path):
+        return ModelFile(stage.source, stage.title, stage.build)
+    if isinstance(stage.source, PipelineSource):
+        return PipelineFile(Path(), stage.title, source=stage.source)
+    return stage.source
 
 
 def _unpack(
@@ -162,7 +178,13 @@ def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
     for number, part in enumerate(parts, 1):
         # Everyone but the last who sees the request's data gets a copy of it.
         functions = {
-            role: processing(f, role, number, arguments, (number, role) in readers[:-1])
+            role: processing(
+                for_one_text(f) if part.model_type is ModelType.SPACY and role == "post" else f,
+                role,
+                number,
+                arguments,
+                (number, role) in readers[:-1],
+            )
             for role, (f, arguments) in part.functions.items()
         }
         pre, post = functions.get("pre"), functions.get("post")
@@ -170,7 +192,7 @@ def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
             origin = Origin(pre.label, number, "pre")
         taker = Taker(number, part.model_type.name, origin)
         model = _load(part, number, threads)
-        kind = PythonStage if part.model_type is ModelType.PYTHON else LoadedStage
+        kind = _KINDS.get(part.model_type, LoadedStage)
         stages.append(
             kind(
                 part.model_type,

@@ -58,7 +58,8 @@ class Joiner:
         if max_rows <= 1:
             self._turn_off("max_batch is 1.")
         elif not stage.model.joinable:
-            self._turn_off("The model declares a fixed first axis.")
+            why = getattr(stage.model, "never_joined", "The model declares a fixed first axis.")
+            self._turn_off(why)
 
     def facts(self) -> dict[str, Any]:
         """Return state, reason, and how many joined calls answered how many runs."""
@@ -175,8 +176,7 @@ class Joiner:
         pieces = self._try_together([value for value, _ in answered])
         if pieces is None:
             return
-        exact = self._stage.model.exact
-        if all(same_rows(a, b, exact) for (_, a), b in zip(answered, pieces, strict=True)):
+        if all(self._are_same(a, b) for (_, a), b in zip(answered, pieces, strict=True)):
             self.state = ON
             self.changed = True
             self.reason = "Different rows gave the same answers alone and together."
@@ -246,7 +246,13 @@ class Joiner:
             alone = self._stage.predict(value)
         except Exception:  # noqa: BLE001 - alone it fails, together it did not
             return False
-        return same_rows(alone, piece, self._stage.model.exact)
+        return self._are_same(alone, piece)
+
+    def _are_same(self, alone: Any, together: Any) -> bool:
+        comparable = getattr(self._stage.model, "comparable", None)
+        if comparable is not None:
+            alone, together = comparable(alone), comparable(together)
+        return same_rows(alone, together, self._stage.model.exact)
 
     def _turn_off(self, reason: str) -> None:
         self.state = OFF

@@ -36,6 +36,14 @@ def converter(model: Model, taker: Taker) -> Converter:
         return (TensorConverter if on_cpu else DeviceConverter)(model, taker)
     if model.takes == "any":
         return _as_it_is
+    if model.takes == "texts":
+        from penstock.flow.texts import TextsConverter
+
+        return TextsConverter(model, taker)
+    if model.takes == "prompt":
+        from penstock.flow.pipeline_stage import PromptConverter
+
+        return PromptConverter(model, taker)
     if model.takes == "feed":
         from penstock.flow.feeds import FeedConverter
 

@@ -28,6 +28,7 @@ class Run:
         data: The request's data, never changed.
         files: The request's files in the order sent.
         count: Number of data points.
+        parameters: The request's parameters, for a stage that takes some.
         value: What the next step works on; after the last stage the result.
         error: Why the run ended early, or None.
         folder: The working directory that became this run's own, or None.
@@ -53,6 +54,7 @@ class Run:
         "id",
         "joined",
         "memory",
+        "parameters",
         "space",
         "spent_ns",
         "value",
@@ -66,6 +68,7 @@ class Run:
         count: int,
         space: MemorySpace,
         deadline_ns: int = 0,
+        parameters: dict[str, Any] | None = None,
     ) -> None:
         self.id = run_id
         self.data = data
@@ -73,6 +76,7 @@ class Run:
         self.count = count
         self.space = space
         self.deadline_ns = deadline_ns
+        self.parameters: dict[str, Any] = parameters or {}
         self.value: Any = data
         self.error: PenstockError | None = None
         self.folder: str | None = None

@@ -21,6 +21,7 @@ from penstock.flow.batch import UNPROVEN, Joiner
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At, execute
+from penstock.flow.pipeline_stage import PipelineStage
 from penstock.flow.stage import LoadedStage
 
 #: Types of results that `plain_output` leaves alone.
@@ -45,6 +46,10 @@ class LoadedFlow:
             for step in ("pre", "model", "post")
             if step == "model" or getattr(stage, step) is not None
         )
+        pipelines = [stage for stage in stages if isinstance(stage, PipelineStage)]
+        for pipeline in pipelines[:1]:
+            pipeline.takes_parameters = True
+        self._takes_parameters = bool(pipelines)
         followers = [*stages[1:], None]
         self._pairs = [
             (stage, Joiner(stage, max_batch, _hands_on(stage, follower)))
@@ -87,7 +92,7 @@ class LoadedFlow:
                 "files.",
                 hint=self._files_hint(),
             )
-        if request.parameters:
+        if request.parameters and not self._takes_parameters:
             raise InputMismatch(
                 "parameters were sent, but no stage of this flow takes parameters.",
                 hint="Send them inside data, where a pre can read them.",

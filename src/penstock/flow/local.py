@@ -68,7 +68,14 @@ class LocalFlow:
         sent = encode_request(data, parameters, list(files) or None)
         request = decode(sent.media_type, sent.to_bytes())
         self._loaded.admit(request)
-        run = Run(new_run_id(), request.data, request.files, request.count, process_space())
+        run = Run(
+            new_run_id(),
+            request.data,
+            request.files,
+            request.count,
+            process_space(),
+            parameters=request.parameters,
+        )
         with _own_desk() as desk:
             self._loaded.execute([run], desk)
             result = None if run.error is not None else self._plain(run.value)

@@ -1,7 +1,7 @@
 """Joining values along the first axis, splitting outputs again, and comparing rows.
 
-Used by `penstock.flow.batch`. Knows arrays, tensors and dicts of arrays; anything else is not
-joined.
+Used by `penstock.flow.batch`. Knows arrays, tensors, dicts of arrays and lists of texts; anything
+else is not joined.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ def join_key(value: Any) -> Hashable | None:
         keys = tuple((name, join_key(part)) for name, part in value.items())
         rows = {row_count(part) for part in value.values()}
         return None if len(rows) != 1 or any(key is None for _, key in keys) else keys
+    if type(value) is list and value and set(map(type, value)) == {str}:
+        return "texts"
     return None
 
 
@@ -35,6 +37,8 @@ def row_count(value: Any) -> int:
     """Return the length of the first axis of a value that has a `join_key`; -1 for others."""
     if type(value) is dict:
         return row_count(next(iter(value.values())))
+    if type(value) is list:
+        return len(value)
     shape = getattr(value, "shape", None)
     return int(shape[0]) if shape else -1
 
@@ -46,6 +50,8 @@ def join(values: list[Any]) -> Any:
         return np.concatenate(values)
     if type(first) is dict:
         return {name: join([value[name] for value in values]) for name in first}
+    if type(first) is list:
+        return [item for value in values for item in value]
     import torch
 
     return torch.cat(values)

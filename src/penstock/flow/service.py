@@ -128,6 +128,7 @@ class FlowService:
                     request.count,
                     space,
                     call.deadline_ns,
+                    request.parameters,
                 )
                 if call.flags & INFER:
                     run.form = request.form

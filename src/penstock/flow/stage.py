@@ -57,6 +57,8 @@ class LoadedStage:
         self._taker = taker
         plain = model.takes != "tensor" or not (is_last or post is not None)
         self.hand_out: Callable[[Any], Any] | None = None if plain else model.hand_out
+        if is_last and post is None:
+            self.hand_out = getattr(model, "view", self.hand_out)
 
     def predict(self, value: Any) -> Any:
         """Return the model's output for a converted value."""

@@ -17,9 +17,9 @@ from typing import Any, Literal, Protocol
 from penstock.core.errors import LoadFailed
 from penstock.core.model_types import AnyType
 
-#: What a model takes: one torch tensor, one two-dimensional table, arrays by input name, or
-#: whatever comes.
-Takes = Literal["tensor", "table", "feed", "any"]
+#: What a model takes: one torch tensor, one two-dimensional table, arrays by input name, a list of
+#: texts, data with parameters for a pipeline, or whatever comes.
+Takes = Literal["tensor", "table", "feed", "texts", "prompt", "any"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,9 @@ class Model(Protocol):
             may differ in the last digits, because sums are made in another order.
 
     A model whose calls run the library's own code, and none of the user's, also says so with
-    `only_library = True`.
+    `only_library = True`. One whose output has no JSON form has `view(output)`, which returns what
+    is answered when no function follows, and `comparable(output)` if it is joinable. One that is
+    not joinable says why in `never_joined`.
     """
 
     takes: Takes

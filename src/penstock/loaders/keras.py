@@ -1,24 +1,26 @@
 """KERAS: `.keras` files, on whichever backend is installed.
 
-Keras loads them in its safe mode, so a file cannot bring code along. `KERAS_BACKEND` names the
-backend; without it the first installed of torch, jax and tensorflow is taken. On torch the model is
-called in inference mode: `Model.predict` around it takes four times as long for a few rows.
+Keras loads them in its safe mode, so a file cannot bring code along. On torch the model is called
+in inference mode: `Model.predict` around it takes four times as long for a few rows.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from importlib.util import find_spec
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from penstock.core.errors import LoadFailed
 from penstock.core.model_types import ModelType
+from penstock.loaders import keras_backend
 from penstock.loaders.base import ModelFile, Takes, TensorSpec, library_text
 
-_BACKENDS = ("torch", "jax", "tensorflow")
+#: The first release whose safe mode has none of the known holes.
+OLDEST = (3, 12)
 
 #: Hint by what Keras says when it refuses a file.
 _HINTS: dict[str, str] = {
@@ -88,17 +90,28 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> KerasModel:
     Raises:
         LoadFailed: No backend is installed, or the file holds code or classes of its own.
     """
-    _choose_backend()
+    if not keras_backend.NAME:
+        raise LoadFailed(
+            "KERAS needs a backend, and none is installed.",
+            hint=f"Install one of {', '.join(keras_backend.BACKENDS)} in the server's environment "
+            "or add it to requirements.",
+        )
     import keras
 
+    if tuple(map(int, keras.__version__.split(".")[:2])) < OLDEST:
+        raise LoadFailed(
+            f"Keras {keras.__version__} is installed; its safe mode can be broken out of by a "
+            "file made for it.",
+            hint=f"Install keras>={OLDEST[0]}.{OLDEST[1]} in the server's environment.",
+        )
     backend = str(keras.backend.backend())
     if backend == "torch":
         import torch
 
         torch.set_num_threads(threads)
     try:
-        # The stored copy has no suffix, and Keras goes by the suffix.
-        model = keras.saving.load_model(_with_suffix(file), compile=False, safe_mode=True)
+        with _with_suffix(file) as path:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (ValueError, TypeError) as error:
         raise _refused(file, model_type, error) from error
     if not getattr(model, "inputs", None):
@@ -125,28 +138,13 @@ def _refused(file: ModelFile, model_type: ModelType, error: Exception) -> LoadFa
     )
 
 
-def _choose_backend() -> None:
-    if os.environ.get("KERAS_BACKEND"):
-        return
-    found = [name for name in _BACKENDS if find_spec(name) is not None]
-    if not found:
-        raise LoadFailed(
-            "KERAS needs a backend, and none is installed.",
-            hint=f"Install one of {', '.join(_BACKENDS)} in the server's environment or add it to "
-            "requirements.",
-        )
-    os.environ["KERAS_BACKEND"] = found[0]
-
-
-def _with_suffix(file: ModelFile) -> str:
-    if file.path.suffix == ".keras":
-        return str(file.path)
-    import tempfile
-    from pathlib import Path
-
-    link = Path(tempfile.mkdtemp(prefix="penstock-keras-")) / "model.keras"
-    link.symlink_to(file.path.absolute())
-    return str(link)
+@contextmanager
+def _with_suffix(file: ModelFile) -> Iterator[Path]:
+    """Give a path of the file that ends as Keras wants it; a stored file has no suffix."""
+    with tempfile.TemporaryDirectory(prefix="penstock-keras-") as folder:
+        link = Path(folder) / "model.keras"
+        link.symlink_to(file.path.absolute())
+        yield link
 
 
 def _call_of(model: Any, backend: str) -> Callable[[Any], Any]:

@@ -20,6 +20,7 @@ class PythonModel:
     takes: Takes = "any"
     inputs: tuple[TensorSpec, ...] = (TensorSpec(),)
     joinable = False
+    never_joined = "It is a function of one request."
     exact = True
 
     def __init__(self, call: Callable[[Any], Any], name: str) -> None:

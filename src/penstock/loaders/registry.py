@@ -32,6 +32,8 @@ _FAMILIES: dict[ModelType, str] = {
     ModelType.KERAS: "keras",
     ModelType.SAFETENSORS: "safetensors",
     ModelType.TENSORFLOW: "tensorflow",
+    ModelType.SPACY: "spacy",
+    ModelType.HUGGINGFACE_PIPELINE: "transformers",
     ModelType.MLFLOW: "mlflow",
 }
 
@@ -45,9 +47,11 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "lightgbm": ("numpy", "scipy.sparse", "lightgbm"),
     "catboost": ("numpy", "catboost"),
     "onnx": ("numpy", "onnxruntime"),
-    "keras": ("numpy",),
+    "keras": ("numpy", "penstock.loaders.keras_backend"),
     "safetensors": ("numpy", "torch", "safetensors.torch"),
     "tensorflow": ("numpy",),
+    "spacy": ("numpy", "spacy"),
+    "transformers": ("numpy", "torch", "transformers", "transformers.pipelines"),
     "mlflow": ("numpy", "pandas", "mlflow.pyfunc"),
 }  # fmt: skip
 
@@ -109,7 +113,7 @@ def _plugin(model_type: PluginType) -> Load:
 
 def _missing_library(error: ModuleNotFoundError, model_type: AnyType) -> LoadFailed:
     family = "" if isinstance(model_type, PluginType) else _FAMILIES[model_type]
-    needed = {name.partition(".")[0] for name in _LIBRARIES.get(family, ())}
+    needed = {family, *(name.partition(".")[0] for name in _LIBRARIES.get(family, ()))}
     hint = f"Install {error.name!r} in the server's environment or add it to requirements."
     if (error.name or "").partition(".")[0] in needed:
         hint = f'Run: pip install "penstock[{family}]" in the server\'s environment.'

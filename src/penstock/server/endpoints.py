@@ -21,6 +21,9 @@ from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments
+from penstock.control.insight.metrics import Metrics
+from penstock.control.insight.monitoring import Monitoring
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
 from penstock.control.insight.run_logs import Logs
@@ -60,6 +63,8 @@ class Insight:
     runs: RunLists
     details: Details
     logs: Logs
+    metrics: Metrics
+    monitoring: Monitoring
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,7 @@ class Parts:
     webhook_secrets: WebhookSecrets
     uploads: Uploads
     insight: Insight
+    environments: Environments
     secrets: Secrets
     audit: Audit
     predict: Callable[[Request], Awaitable[Response]]

@@ -33,6 +33,7 @@ STATUSES: dict[type[PenstockError], int] = {
     errors.InvalidWebhookUrl: 422,
     errors.BlobCorrupt: 422,
     errors.InvalidDeploy: 422,
+    errors.EnvironmentFailed: 422,
     errors.SecretNotSet: 422,
     errors.LoadFailed: 422,
     errors.ExampleFailed: 422,

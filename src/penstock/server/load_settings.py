@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.core.errors import InvalidSetting
+from penstock.server.package_settings import PackageSettings
 from penstock.server.settings import PREFIX, Settings
 
 
@@ -46,7 +47,7 @@ def load_settings(
     given = {k: v for k, v in (arguments or {}).items() if v is not None}
     environ = os.environ if environ is None else environ
     taken: dict[str, Any] = {}
-    for option in fields(Settings):
+    for option in _options():
         variable = PREFIX + option.name.upper()
         if option.name in given:
             where, value = f"the option {option.name}", given.pop(option.name)
@@ -60,11 +61,17 @@ def load_settings(
     return Settings(**taken)
 
 
+def _options() -> list[Field[Any]]:
+    """Return the options, those of `Settings` itself first."""
+    inherited = {option.name for option in fields(PackageSettings)}
+    return sorted(fields(Settings), key=lambda option: option.name in inherited)
+
+
 def describe_settings() -> list[SettingDoc]:
     """Return every option for the documentation, in the order of `Settings`."""
     out = []
     defaults = Settings()
-    for option in fields(Settings):
+    for option in _options():
         shown = option.metadata["shown"]
         default = shown if shown is not None else str(getattr(defaults, option.name))
         choices = option.metadata["choices"]

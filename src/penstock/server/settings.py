@@ -9,10 +9,11 @@ An option is taken from the argument (`penstock serve --port`), else from its en
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from penstock.server.option import option as _option
+from penstock.server.package_settings import PackageSettings
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -26,32 +27,8 @@ def _default_data_dir() -> Path:
     return Path(base).expanduser() / "penstock"
 
 
-def _option(
-    doc: str,
-    default: Any = None,
-    *,
-    factory: Callable[[], Any] | None = None,
-    shown: str | None = None,
-    least: float | None = None,
-    most: float | None = None,
-    choices: tuple[str, ...] = (),
-    secret: bool = False,
-) -> Any:
-    facts = {
-        "doc": doc,
-        "shown": shown,
-        "least": least,
-        "most": most,
-        "choices": choices,
-        "secret": secret,  # only the environment may give it: everybody can read a command line
-    }
-    if factory is not None:
-        return field(default_factory=factory, metadata=facts)
-    return field(default=default, metadata=facts)
-
-
 @dataclass(frozen=True)
-class Settings:
+class Settings(PackageSettings):
     """The server's options. Units are in the names: bytes, seconds (`_s`)."""
 
     data_dir: Path = _option(
@@ -324,8 +301,25 @@ class Settings:
     log_lines: int = _option(
         "Lines that functions printed and logged that are kept.", 500_000, least=1000
     )
+    metrics: str = _option(
+        "Who may read /metrics: whoever has a key that may read (key), everybody (open), or nobody "
+        "(off).",
+        "key",
+        choices=("key", "open", "off"),
+    )
+    traces: str = _option(
+        "Where OpenTelemetry traces of calls go: otlp, console, off, or auto: to OTLP when "
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set and the SDK is installed.",
+        "auto",
+        choices=("auto", "otlp", "console", "off"),
+    )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
+    )
+    log_format: str = _option(
+        "Form of the server's own log lines: text, or json with one object a line.",
+        "text",
+        choices=("text", "json"),
     )
     memory_value_bytes: int = _option(
         "Largest value that functions may save.", 16 * MIB, least=1024

@@ -110,6 +110,11 @@ class RecordStore(Protocol):
         delete the active version.
         """
 
+    def set_version_settings(
+        self, project: str, deployment: str, number: int, settings: VersionSettings
+    ) -> VersionRecord:
+        """Replace how a version is served and return it. Raises `NotFound` if absent."""
+
     def activate(self, project: str, deployment: str, number: int | None, at: float) -> None:
         """Make a `ready` version the active one (None: no version is active).
 

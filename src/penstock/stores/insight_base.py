@@ -19,6 +19,7 @@ from penstock.core.insight_records import (
     Switch,
     VersionTotal,
 )
+from penstock.core.monitor_records import Feedback, Prediction, Profile, Quality
 
 
 class Batch(NamedTuple):
@@ -42,8 +43,45 @@ class Limits(NamedTuple):
     file_bytes: int
 
 
+class MonitorStore(Protocol):
+    """Watched deployments. Every method is one transaction."""
+
+    def put(self, project: str, deployment: str, data: bytes | None) -> None:
+        """Remember how a deployment is watched; None: not any more, its profiles go."""
+
+    def all(self) -> Sequence[tuple[str, str, bytes]]:
+        """Return how every watched deployment is watched."""
+
+    def add(self, profiles: Sequence[Profile], predictions: Sequence[Prediction]) -> None:
+        """Keep profiles, replacing those of the same start, and predictions."""
+
+    def profiles(self, project: str, deployment: str, since: float) -> Sequence[Profile]:
+        """Return the profiles that begin at `since` or later, by time."""
+
+    def predictions(self, ids: Sequence[str]) -> dict[str, Prediction]:
+        """Return predictions by their ids, those that are known."""
+
+    def give(self, truths: Sequence[Feedback]) -> None:
+        """Keep truths; one that was told before is replaced."""
+
+    def quality(
+        self, project: str, deployment: str, since: float, step_s: int
+    ) -> Sequence[Quality]:
+        """Return how good predictions were, by version and steps of the time they were made."""
+
+    def truths(self, run_id: str) -> dict[str, tuple[str, bool | None]]:
+        """Return the truths of a run's predictions by their ids, and whether they were met."""
+
+    def purge(self, predictions: int, since: float) -> None:
+        """Keep the newest predictions, and truths and profiles from `since` on."""
+
+
 class InsightStore(Protocol):
     """Kept calls, log lines and figures. Every method is one transaction."""
+
+    @property
+    def monitor(self) -> MonitorStore:
+        """The watched deployments, in the same file."""
 
     def write(self, batch: Batch) -> None:
         """Keep what happened. A run id or a point that is known already is replaced."""

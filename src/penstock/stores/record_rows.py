@@ -83,8 +83,13 @@ def version_values(record: VersionRecord) -> dict[str, Any]:
     return {
         **asdict(record),
         **state_values(record),
-        "settings": json.dumps(asdict(record.settings)),
+        "settings": settings_text(record.settings),
     }
+
+
+def settings_text(settings: VersionSettings) -> str:
+    """Return how a version is served, as it is kept."""
+    return json.dumps(asdict(settings))
 
 
 def state_values(record: VersionRecord) -> dict[str, Any]:

@@ -23,8 +23,9 @@ from penstock.core.insight_records import (
     VersionTotal,
 )
 from penstock.stores import insight_rows as rows
+from penstock.stores import sqlite_monitor
 from penstock.stores.failures import database_failure
-from penstock.stores.insight_base import Batch, Limits
+from penstock.stores.insight_base import Batch, Limits, MonitorStore
 from penstock.stores.sqlite_engine import make_private, set_up
 
 SCHEMA = 1
@@ -73,7 +74,9 @@ ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excl
 """
 
 #: Tables whose rows belong to a deployment.
-_OF_DEPLOYMENTS = ("calls", "lines", "points", "totals", "switches")
+_OF_DEPLOYMENTS = (
+    "calls", "lines", "points", "totals", "switches", *sqlite_monitor.OF_DEPLOYMENTS,
+)  # fmt: skip
 
 #: Rows that one pass deletes when the file is too large, as a share of the table.
 _SHARE = 0.1
@@ -92,6 +95,8 @@ class SqliteInsight:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        #: The watched deployments, in the same file.
+        self.monitor: MonitorStore = sqlite_monitor.SqliteMonitor(self._transaction)
         try:
             make_private(path)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -113,7 +118,8 @@ class SqliteInsight:
                     hint="Delete the file, or install the Penstock that wrote it.",
                 )
             if found == 0:
-                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+                made = f"BEGIN;{_TABLES}{sqlite_monitor.TABLES}PRAGMA user_version={SCHEMA};COMMIT;"
+                self._db.executescript(made)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

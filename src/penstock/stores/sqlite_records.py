@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -202,6 +202,20 @@ class SqliteRecords:
                 .values(**rows.state_values(changed))
             )
             fault("records.moving")
+            return changed
+
+    def set_version_settings(
+        self, project: str, deployment: str, number: int, settings: VersionSettings
+    ) -> VersionRecord:
+        """Replace how a version is served and return it. Raises `NotFound` if absent."""
+        with self._transaction() as connection:
+            old = queries.require_version(connection, project, deployment, number)
+            changed = replace(old, settings=settings)
+            connection.execute(
+                versions.update()
+                .where(*queries.this_version(project, deployment, number))
+                .values(settings=rows.settings_text(settings))
+            )
             return changed
 
     def activate(self, project: str, deployment: str, number: int | None, at: float) -> None:

@@ -20,9 +20,11 @@ from starlette.applications import Starlette
 from penstock.codec.log_lines import Said
 from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments
 from penstock.control.guard import Guard
 from penstock.control.insight.run_logs import Logs
 from penstock.control.keys import Keys
@@ -41,7 +43,6 @@ from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
 from penstock.core.redaction import HIDDEN
-from penstock.dashboard.pages import Dashboard
 from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.devices import find_devices
 from penstock.engine.local.local_engine import LocalEngine
@@ -56,10 +57,13 @@ from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
 from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
+from penstock.wiring.dashboard_parts import make_dashboard
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.environment_parts import make_environments
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.pool_parts import make_pools, open_keyring
@@ -87,12 +91,14 @@ class House:
     desk: RunDesk
     webhooks: Webhooks
     insight: InsightParts
+    environments: Environments
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
         """Stop what is starting, then what serves within `drain_s` seconds, then the stores."""
         await self.parts.deployments.close()
         await self.parts.deploys.close()
+        await self.environments.close()
         await self.parts.runs.close(drain_s)
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
@@ -107,7 +113,8 @@ class House:
             self.keep_tidy(),
             self.note_key_uses(),
             self.warm(),
-            self.insight.keep_small(),
+            *self.insight.aside(),
+            self.environments.keep_tidy(HOUSEKEEPING_S, time.time),
         ]
 
     async def warm(self) -> None:
@@ -213,13 +220,15 @@ async def build_house(
         engine_of: Makes the engine; `local_engine` by default.
     """
     HIDDEN.add([settings.admin_key, settings.secrets_key])
+    store = FileBlobs(folder.blobs)
+    # Other interpreters are asked what they are meanwhile.
+    finding = asyncio.create_task(make_environments(settings, folder.environments, database, store))
     projects = Projects(database)
     rates = RateLimits(settings.rate_limit_per_s, settings.rate_limit_burst)
     keys = Keys(database, projects, limits=rates)
     await keys.load()
     secrets = Secrets(database, open_keyring(settings, folder))
     await secrets.settle()
-    store = FileBlobs(folder.blobs)
     uploads = make_uploads(settings, folder, database, url)
     requests = WorkerRequests(Memory(database), uploads, secrets)
     thread = await open_insight(folder)
@@ -231,12 +240,17 @@ async def build_house(
 
     engine = (engine_of or local_engine)(settings, folder, requests, on_said)
     pools = make_pools(settings, engine, store, secrets)
+    environments = await finding
+    pools.environments = environments
+    builds = Builds(BuildLogFiles(folder.builds))
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     runs = make_runs(settings, database, store, predictor)
-    insight = make_insight(settings, database, thread, predictor, runs.payloads)
-    taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, secrets, runs, url, penstock_version())
+    insight = make_insight(
+        settings, database, thread, predictor, pools, runs, webhooks.alerts, penstock_version()
+    )
+    taken.append(insight.insight.logs)
     parts = _parts(
         settings,
         url,
@@ -250,13 +264,18 @@ async def build_house(
         desk,
         webhooks,
         uploads,
+        environments,
         engine,
         insight,
+        builds,
         secrets,
     )
-    dashboard = Dashboard(keys, parts.deployments, parts.version, url)
+    dashboard = make_dashboard(settings, folder, database, parts, builds, store, predictor)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
-    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, insight, app)
+    sender = webhooks.sender
+    return House(
+        parts, database, engine, pools, predictor, desk, sender, insight, environments, app
+    )
 
 
 def _parts(
@@ -272,8 +291,10 @@ def _parts(
     desk: RunDesk,
     webhooks: WebhookParts,
     uploads: Uploads,
+    environments: Environments,
     engine: Engine,
     insight: InsightParts,
+    builds: Builds,
     secrets: Secrets,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
@@ -300,12 +321,14 @@ def _parts(
         keys=keys,
         projects=projects,
         blobs=Blobs(store, database, storage),
-        deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
+        deployments=Deployments(database, serving, endpoint, builds, starts_at_once=slots),
         deploys=Deploys(
             database,
             serving,
             store,
+            environments,
             endpoint,
+            builds,
             secrets,
             storage,
             refuse_code=settings.models_with_code == "refuse",
@@ -316,6 +339,7 @@ def _parts(
         webhook_secrets=webhooks.secrets,
         uploads=uploads,
         insight=insight.insight,
+        environments=environments,
         secrets=secrets,
         audit=Audit(database, settings.audit_retention_s),
         predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),

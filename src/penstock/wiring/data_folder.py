@@ -6,6 +6,8 @@ memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
 files.key        what the addresses of those files are signed with
+environments/    the interpreters' environments of versions, and what they were built from
+builds/          what happened while each version was deployed
 secrets.keys     what secrets are encrypted with, unless a setting names another place
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
@@ -87,6 +89,11 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def builds(self) -> Path:
+        """Folder of the logs of deploys."""
+        return self.root / "builds"
+
+    @property
     def scratch(self) -> Path:
         """Folder of the workers' working folders."""
         return self.root / "scratch"
@@ -95,6 +102,11 @@ class DataFolder:
     def files(self) -> Path:
         """Folder of the files that processing functions uploaded."""
         return self.root / "files"
+
+    @property
+    def environments(self) -> Path:
+        """Folder of the environments that versions have for themselves."""
+        return self.root / "environments"
 
     @property
     def secret_keys(self) -> Path:

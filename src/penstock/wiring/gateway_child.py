@@ -23,6 +23,7 @@ from penstock.codec.gateway_messages import (
     Drain,
     FromGateway,
     Listening,
+    Refused,
     Serve,
     Sync,
     Synced,
@@ -135,9 +136,12 @@ class GatewayChild:
         yield from (add_path(path, route) for path, route in needs.predictor.routes.items())
         yield Serve(asdict(needs.limits))
 
-    def _hear(self, message: Listening | Synced | Cancel) -> None:
+    def _hear(self, message: Listening | Synced | Refused | Cancel) -> None:
         if isinstance(message, Cancel):
             self._calls.cancel(message.call_ids)
+        elif isinstance(message, Refused):
+            for code, count in message.codes.items():
+                self._needs.predictor.count_refusal(code, count)
         elif isinstance(message, Listening):
             self.served = True
         else:

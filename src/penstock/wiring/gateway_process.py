@@ -20,6 +20,7 @@ from penstock.codec.frames import pack_message
 from penstock.codec.gateway_messages import (
     Drain,
     Listening,
+    Refused,
     Serve,
     Sync,
     Synced,
@@ -27,7 +28,6 @@ from penstock.codec.gateway_messages import (
     receive,
 )
 from penstock.control.forward import ForwardPredictor
-from penstock.core.redaction import log_to_standard_error
 from penstock.engine.local import lifeline
 from penstock.server.gateway.forward_desk import ForwardDesk
 from penstock.server.gateway.handover import Handover
@@ -35,11 +35,15 @@ from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.listen import Gateway
 from penstock.wiring import pickle_guard
 from penstock.wiring.event_loop import run_loop
+from penstock.wiring.log_format import log_to_standard_error
 
 #: Seconds that calls in hand get when the process is told to end by a signal.
 _DRAIN_S = 30.0
 
 _BACKLOG = 2048
+
+#: Seconds between two messages about refused requests.
+_TELL_S = 1.0
 
 
 class GatewayEnds(NamedTuple):
@@ -99,6 +103,14 @@ class ExtraGateway:
         listener = socket.socket(fileno=self._ends.listener)
         await self._gateway.listen(sock=listener, backlog=_BACKLOG)
         self._tell(Listening())
+        self._tell_refused()
+
+    def _tell_refused(self) -> None:
+        """Say every second what was refused, so that the server process counts it, too."""
+        self._loop.call_later(_TELL_S, self._tell_refused)
+        refused, self._predictor.refused = self._predictor.refused, {}
+        if refused:
+            self._tell(Refused(refused))
 
     def _tell(self, message: msgspec.Struct) -> None:
         self._writer.write(pack_message(message))
@@ -128,7 +140,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lifeline.raise_descriptor_limit()
     pickle_guard.install()
-    log_to_standard_error()
+    log_to_standard_error("warning", "text")
     run_loop(_run(GatewayEnds(*fds)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penstock.control.addresses import Allowance
+from penstock.control.alerts import Alerts
 from penstock.control.database import Database
 from penstock.control.deliveries import Deliveries
 from penstock.control.file_links import FileLinks
@@ -27,6 +28,7 @@ class WebhookParts:
 
     sender: Webhooks
     secrets: WebhookSecrets
+    alerts: Alerts
     deliveries: Deliveries
 
 
@@ -42,15 +44,18 @@ def make_webhooks(
     bodies = WebhookBodies(
         database, runs.payloads, status_of, url, limit=settings.webhook_body_bytes
     )
+    outgoing = Outgoing(Allowance(settings.webhook_allow), timeout_s=settings.webhook_timeout_s)
+    user_agent = f"Penstock/{version}"
     sender = Webhooks(
         database,
-        Outgoing(Allowance(settings.webhook_allow), timeout_s=settings.webhook_timeout_s),
+        outgoing,
         secrets,
         bodies.read,
-        SendOptions(user_agent=f"Penstock/{version}"),
+        SendOptions(user_agent=user_agent),
     )
     runs.delivery_listeners.append(sender.wake)
-    return WebhookParts(sender, secrets, Deliveries(database, sender.wake))
+    alerts = Alerts(outgoing, secrets, user_agent)
+    return WebhookParts(sender, secrets, alerts, Deliveries(database, sender.wake))
 
 
 def make_uploads(settings: Settings, folder: DataFolder, database: Database, url: str) -> Uploads:

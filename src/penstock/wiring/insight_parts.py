@@ -5,10 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass
 
+from penstock.control import webhook_urls
+from penstock.control.addresses import Allowance
+from penstock.control.alerts import Alerts
 from penstock.control.database import Database
 from penstock.control.insight.kept_calls import KeepOptions
+from penstock.control.insight.metrics import Metrics
+from penstock.control.insight.monitoring import Monitoring
 from penstock.control.insight.recorder import Recorder
 from penstock.control.insight.run_details import Details
 from penstock.control.insight.run_list import RunLists
@@ -16,14 +22,16 @@ from penstock.control.insight.run_logs import Logs
 from penstock.control.insight.samples import Samples
 from penstock.control.insight.series import Series
 from penstock.control.insight.store_thread import InsightThread
+from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
-from penstock.control.run_payloads import RunPayloads
+from penstock.control.runs import Runs
 from penstock.core.errors import PenstockError
 from penstock.server.endpoints import Insight
 from penstock.server.settings import Settings
 from penstock.stores.insight_base import Limits
 from penstock.stores.sqlite_insight import SqliteInsight
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.tracing import make_traces
 
 log = logging.getLogger("penstock.insight")
 
@@ -35,6 +43,11 @@ _MOST_CALLS = 1_000_000
 _POINTS_LAST_S = {60: 2 * 86400.0, 600: 92 * 86400.0}
 
 
+#: Predictions whose truth may still come, and seconds that truths and profiles last.
+_MOST_PREDICTIONS = 1_000_000
+_TRUTHS_LAST_S = 92 * 86400.0
+
+
 @dataclass(frozen=True)
 class InsightParts:
     """The parts, and what keeps them running."""
@@ -44,11 +57,23 @@ class InsightParts:
     thread: InsightThread
     settings: Settings
 
+    async def start(self) -> None:
+        """Go on with what was recorded and watched."""
+        await self.recorder.start()
+        await self.insight.monitoring.start()
+
+    def aside(self) -> list[Coroutine[None, None, None]]:
+        """Return what goes on beside serving, until cancelled."""
+        return [self.keep_small(), self.insight.monitoring.work()]
+
     async def keep_small(self) -> None:
         """Forget what is old or too much, now and every minute, until cancelled."""
         while True:
             try:
                 await self.thread.call(self.thread.store.purge, self._limits())
+                since = time.time() - _TRUTHS_LAST_S
+                monitor = self.thread.store.monitor
+                await self.thread.call(monitor.purge, _MOST_PREDICTIONS, since)
             except PenstockError:
                 log.exception("Old figures could not be forgotten.")
             await asyncio.sleep(PURGE_S)
@@ -66,6 +91,7 @@ class InsightParts:
 
     async def close(self) -> None:
         """Write what there is and close the file."""
+        await self.insight.monitoring.count()
         await self.recorder.close()
         await self.thread.close()
 
@@ -80,20 +106,32 @@ def make_insight(
     database: Database,
     thread: InsightThread,
     predictor: Predictor,
-    payloads: RunPayloads,
+    pools: Pools,
+    runs: Runs,
+    alerts: Alerts,
+    version: str,
 ) -> InsightParts:
     """Return the parts: nothing is recorded before `Recorder.start`."""
+    allowed = Allowance(settings.webhook_allow)
+
+    def check_url(url: str) -> str:
+        return webhook_urls.check_url(url, allowed)
+
     options = KeepOptions(
         successes=settings.keep_successes,
         per_minute=settings.keep_successes_per_minute,
         samples=Samples(settings.samples),
         sample_bytes=settings.sample_bytes,
     )
-    recorder = Recorder(predictor, thread, options)
+    traces = make_traces(settings.traces, version)
+    recorder = Recorder(predictor, thread, options, traces)
+    monitoring = Monitoring(recorder, thread, check_url, alerts.tell)
     insight = Insight(
         series=Series(recorder, thread),
         runs=RunLists(database, thread),
-        details=Details(database, thread, payloads, options),
+        details=Details(database, thread, runs.payloads, options),
         logs=Logs(recorder, thread),
+        metrics=Metrics(recorder, predictor, pools, runs, version),
+        monitoring=monitoring,
     )
     return InsightParts(insight, recorder, thread, settings)

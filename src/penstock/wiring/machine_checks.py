@@ -5,7 +5,6 @@ Called by `penstock.cli.doctor`.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import sqlite3
@@ -13,14 +12,12 @@ import sys
 from collections.abc import Iterator
 
 from penstock.core.findings import Finding, ok, problem, warning
+from penstock.engine.sandbox import bubblewrap, landlock, seccomp
 from penstock.environments.describe import describe
 
 #: SQLite before these has a rare race between a writer and a checkpointer of one WAL file.
 _WAL_FIXED = (3, 51, 3)
 _WAL_FIXED_BRANCHES = {(3, 44): 6, (3, 50): 7}
-
-_SYS_LANDLOCK_CREATE_RULESET = 444
-_LANDLOCK_VERSION = 1
 
 #: Distributions that load models, as `pip` names them.
 _FRAMEWORKS = ("torch", "xgboost", "xgboost-cpu", "scikit-learn", "onnxruntime", "numpy", "pillow")
@@ -66,15 +63,25 @@ def _kernel() -> Iterator[Finding]:
             yield ok("kernel", f"{name} works. {what}")
         else:
             yield problem("kernel", f"{name} does not work here.", "Use Linux 5.3 or newer.")
-    abi = landlock_abi()
-    if abi > 0:
-        yield ok("kernel", f"Landlock works (ABI {abi}): workers could be kept in their folders.")
+    yield from _sandbox()
+
+
+def _sandbox() -> Iterator[Finding]:
+    found = landlock.version()
+    if found and seccomp.available():
+        yield ok("sandbox", f"Workers can be guarded: Landlock (version {found}) and seccomp work.")
     else:
         yield warning(
-            "kernel",
-            "Landlock is not there.",
-            "Linux 5.13 or newer with CONFIG_SECURITY_LANDLOCK has it.",
+            "sandbox",
+            "No sandbox: workers are processes like any other, and what is deployed can read and "
+            "write all that the server can.",
+            "Linux 5.13 or newer with Landlock and seccomp has one.",
         )
+    why_not = bubblewrap.obstacle()
+    if why_not:
+        yield ok("sandbox", f"The tier isolated is not there: {why_not}")
+    else:
+        yield ok("sandbox", "Workers can be isolated: bubblewrap works.")
 
 
 def _has_memfd() -> bool:
@@ -91,14 +98,6 @@ def _has_pidfd() -> bool:
     except (OSError, AttributeError):
         return False
     return True
-
-
-def landlock_abi() -> int:
-    """Return the version of the kernel's Landlock interface; 0 if there is none."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    arguments = ctypes.c_void_p(), ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION)
-    found: int = libc.syscall(ctypes.c_long(_SYS_LANDLOCK_CREATE_RULESET), *arguments)
-    return max(0, found)
 
 
 def _python() -> Finding:

@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 
 from penstock.core.errors import InvalidSetting, PenstockError
-from penstock.core.redaction import log_to_standard_error
 from penstock.server.gateway.forward_desk import ForwardedRuns
 from penstock.server.gateway.listen import Gateway, create_server
 from penstock.server.load_settings import SettingDoc, describe_settings, load_settings
@@ -31,6 +30,7 @@ from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.event_loop import run_loop
 from penstock.wiring.gateway_child import GatewayNeeds
 from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
+from penstock.wiring.log_format import log_to_standard_error
 from penstock.wiring.tls import reload, tls_context
 
 #: The two about settings are for the command line, which knows no other part of the server.
@@ -81,17 +81,11 @@ def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
         PenstockError: The server cannot start; the message says why and what to do.
     """
     settings = load_settings(arguments)
-    _log_to_standard_error(settings.log_level)
+    log_to_standard_error(settings.log_level, settings.log_format)
     pickle_guard.install()
     with DataFolder(settings.data_dir) as folder:
         run_loop(_serve(settings, folder, announce))
     return 0
-
-
-def _log_to_standard_error(level: str) -> None:
-    """Print our own lines from `level` on, and the libraries' warnings."""
-    log_to_standard_error()
-    logging.getLogger("penstock").setLevel(level.upper())
 
 
 async def _serve(settings: Settings, folder: DataFolder, announce: Announce) -> None:
@@ -175,7 +169,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
-            await house.insight.recorder.start()
+            await house.insight.start()
             if first is not None:
                 await house.parts.audit.note(None, None, "", "first_keys", "keys", 201)
             await house.parts.deployments.restore()

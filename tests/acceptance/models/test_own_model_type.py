@@ -77,5 +77,5 @@ def test_a_server_without_the_package_says_so_before_anything_is_sent(
 ) -> None:
     package = importlib.import_module("penstock_nearest")
     flow = [(package.NEAREST, package.Index(VECTORS, NAMES[KINDS[::2]]))]
-    with pytest.raises(PenstockError, match="'nearest', which no package on the server adds"):
+    with pytest.raises(PenstockError, match="NEAREST, which needs a package that adds it"):
         deploy(flow, "nearest", server.keys["deploy"], server=server.url, quiet=True)

@@ -22,9 +22,11 @@ from penstock.codec.bundle import (
     StageEntry,
     write_manifest,
 )
+from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.environments import Environments, Rules
 from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent, StepEvent
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor, predict_path
@@ -57,6 +59,12 @@ from penstock.engine.base import (
     VersionKey,
     VersionSpec,
 )
+from penstock.environments.builder import Builder, Ways
+from penstock.environments.pythons import own
+from penstock.environments.shelf import Shelf
+from penstock.environments.sources import Sources
+from penstock.environments.uv import Uv
+from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.keyring import Keyring
 from penstock.stores.sqlite_memory import SqliteMemory
@@ -146,6 +154,11 @@ class House:
     def __init__(
         self, database: Database, blobs: FileBlobs, engine: FakeEngine, folder: Path
     ) -> None:
+        uv = Uv(Sources(), folder / "cache", 60.0)
+        builder = Builder(
+            Shelf(folder / "environments").prepare(), uv, [own()], folder / "compiled", Ways()
+        )
+        environments = Environments(builder, [own()], database, blobs, Rules())
         self.database = database
         self.blobs = blobs
         self.engine = engine
@@ -161,10 +174,15 @@ class House:
             gpu_types=frozenset({"torch"}),
         )
         self.serving = Serving(database, self.pools, self.predictor)
+        builds = Builds(BuildLogFiles(folder / "builds"))
         storage = Storage(database, 0)
-        self.deploys = Deploys(database, self.serving, blobs, endpoint_of, self.secrets, storage)
+        self.deploys = Deploys(
+            database, self.serving, blobs, environments, endpoint_of, builds, self.secrets, storage
+        )
         self.versions = Versions(database, self.serving, blobs)
-        self.deployments = Deployments(database, self.serving, endpoint_of, starts_at_once=2)
+        self.deployments = Deployments(
+            database, self.serving, endpoint_of, builds, starts_at_once=2
+        )
 
     async def deploy(self, manifest: Manifest | None = None, **options: Any) -> list[DeployEvent]:
         """Deploy to `default/flow` and return the events; raises what the deploy raises."""

@@ -62,3 +62,11 @@ def test_a_module_is_found_in_its_distribution():
     assert distribution_of("sklearn", packages)[0] == "scikit-learn"
     assert distribution_of("_pytest", packages)[0] == "pytest"
     assert distribution_of("cv9", packages) == (None, None)
+
+
+def test_model_types_that_packages_add_are_read_from_their_metadata(tmp_path):
+    (tmp_path / "nearest-1.0.dist-info").mkdir()
+    listed = tmp_path / "nearest-1.0.dist-info" / "entry_points.txt"
+    listed.write_text("[penstock.loaders]\nnearest = broken.module\n[console_scripts]\nx = y:z\n")
+    assert describe([str(tmp_path)]).model_types == ["nearest"]
+    assert describe([]).model_types == []

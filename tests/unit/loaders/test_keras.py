@@ -90,3 +90,12 @@ def test_what_is_no_file_of_keras_says_so(tmp_path: Path) -> None:
     (tmp_path / "model.keras").write_bytes(b"nothing")
     with pytest.raises(LoadFailed, match=r"model\.keras cannot be loaded as KERAS"):
         Conduit("here", None, [(model_type.KERAS, tmp_path / "model.keras")]).load()
+
+
+def test_a_keras_whose_safe_mode_has_holes_loads_nothing(
+    keras: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keras.Sequential([keras.layers.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "m.keras")
+    monkeypatch.setattr(keras, "__version__", "3.9.2")
+    with pytest.raises(LoadFailed, match=r"Keras 3\.9\.2 is installed"):
+        Conduit("here", None, [(model_type.KERAS, tmp_path / "m.keras")]).load()

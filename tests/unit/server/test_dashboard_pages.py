@@ -1,7 +1,8 @@
-"""The page for people: signing in, what is shown, and what a browser may not be made to do."""
+"""The pages for people: signing in, what is shown, and what a browser may not be made to do."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,40 +12,108 @@ from penstock.core.errors import LoadFailed
 
 Run = Callable[..., None]
 
+PAGES = (
+    "", "/start", "/runs", "/files", "/webhooks", "/keys", "/secrets", "/settings", "/go",
+    "/d/flow", "/d/flow/runs", "/d/flow/versions", "/d/flow/code", "/d/flow/builds",
+    "/d/flow/builds/1", "/d/flow/playground", "/d/flow/settings",
+)  # fmt: skip
+
 
 async def sign_in(site: Any, key: str = "deploy") -> Any:
     return await site.http.post("/sign-in", data={"key": site.keys.get(key, key)})
 
 
+async def page(site: Any, path: str = "", project: str = "default") -> str:
+    answer = await site.http.get(f"/p/{project}{path}")
+    assert answer.status_code == 200, answer.text
+    return str(answer.text)
+
+
+async def send(site: Any, path: str, **fields: str) -> Any:
+    """Send a form as the page does, with its word."""
+    word = re.search(r'<meta name="csrf" content="(\w+)"', await page(site))
+    assert word is not None
+    return await site.http.post(f"/p/default{path}", data={"csrf": word[1], **fields})
+
+
 def test_a_stranger_sees_the_form_and_nothing_else(on_site: Run) -> None:
     async def story(site: Any) -> None:
         await site.deploy("quiet-one")
-        page = await site.http.get("/")
-        assert page.status_code == 200
-        assert 'action="/sign-in"' in page.text
-        assert "quiet-one" not in page.text
-        policy = page.headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'")
-        assert "script" not in page.text
-        assert "style=" not in page.text
+        for path in ("/", "/p/default", "/p/default/d/quiet-one", "/p/nowhere"):
+            answer = await site.http.get(path)
+            assert answer.status_code == 200
+            assert 'action="/sign-in"' in answer.text
+            assert "quiet-one/predict" not in answer.text
+            assert "Serving" not in answer.text
+        assert (
+            await site.http.get("/p/default/d/quiet-one/series", headers={"HX-Request": "true"})
+        ).status_code == 401
 
     on_site(story)
 
 
-def test_signing_in_shows_the_deployments_with_their_endpoint(on_site: Run) -> None:
+def test_a_policy_lets_pages_load_nothing_but_the_servers_own_files(on_site: Run) -> None:
     async def story(site: Any) -> None:
         await site.deploy()
+        await sign_in(site)
+        for path in PAGES:
+            answer = await site.http.get(f"/p/default{path}")
+            policy = answer.headers["content-security-policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'")
+            assert "unsafe" not in policy
+            assert not re.search(r"\sstyle=|<style|\son\w+=|<script(?![^>]*src=)", answer.text), (
+                path
+            )
+            for address in re.findall(r'(?:src|href)="([^"#?]+)', answer.text):
+                assert address.startswith(("/", "http://here")), address
+
+    on_site(story)
+
+
+def test_every_file_a_page_loads_is_there_and_may_be_kept(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await sign_in(site)
+        wanted = set(re.findall(r'"(/static/[^"]+)"', await page(site, "/d/flow")))
+        assert len(wanted) > 8
+        for address in wanted:
+            answer = await site.http.get(address)
+            assert answer.status_code == 200, address
+            assert "immutable" in answer.headers["cache-control"]
+        assert (await site.http.get("/static/x/../site.py")).status_code == 404
+
+    on_site(story)
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_answers_for_a_deployment_and_for_none(on_site: Run, path: str) -> None:
+    async def story(site: Any) -> None:
+        await sign_in(site)
+        empty = await site.http.get(f"/p/default{path}")
+        assert empty.status_code == (404 if "/d/flow" in path else 200)
+        await site.deploy()
         await site.call("POST", "/v1/default/flow/predict", "predict", json=[1])
+        assert (await page(site, path)).count("<h1") == 1
+
+    on_site(story)
+
+
+def test_the_overview_shows_deployments_with_state_and_version(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
         answer = await sign_in(site)
         assert (answer.status_code, answer.headers["location"]) == (303, "/")
         cookie = answer.headers["set-cookie"]
         assert "HttpOnly" in cookie
         assert "SameSite=strict" in cookie
         assert site.keys["deploy"] not in cookie
-        page = (await site.http.get("/")).text
-        for shown in ("flow", "Serving", "v1", "http://here/v1/default/flow/predict", "curl"):
-            assert shown in page
-        assert site.keys["deploy"] not in page
+        text = await page(site)
+        for shown in ("flow", "Serving", "v1", "/p/default/d/flow"):
+            assert shown in text
+        text = await page(site, "/d/flow")
+        for shown in ("http://here/v1/default/flow/predict", "curl", "model.pt", "$PENSTOCK_KEY"):
+            assert shown in text
+        assert site.keys["deploy"] not in text
 
     on_site(story)
 
@@ -54,9 +123,24 @@ def test_a_version_that_failed_is_shown_with_its_reason_as_text(on_site: Run) ->
         site.engine.fail = LoadFailed("<b>bold</b> is no model.")
         await site.deploy()
         await sign_in(site)
-        page = (await site.http.get("/")).text
-        assert "Failed" in page
-        assert "&lt;b&gt;bold&lt;/b&gt; is no model." in page
+        for path in ("", "/d/flow", "/d/flow/builds/1"):
+            text = await page(site, path)
+            assert "&lt;b&gt;bold&lt;/b&gt; is no model." in text, path
+            assert "<b>bold</b>" not in text
+        assert "Loading the version in a worker." in await page(site, "/d/flow/builds/1")
+
+    on_site(story)
+
+
+def test_what_needs_attention_comes_first(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy("a-good-one")
+        site.engine.fail = LoadFailed("no model")
+        await site.deploy("z-bad-one")
+        await sign_in(site)
+        text = await page(site)
+        assert text.index('id="row-z-bad-one"') < text.index('id="row-a-good-one"')
+        assert "has no ready version" in text
 
     on_site(story)
 
@@ -76,20 +160,38 @@ def test_a_session_ends_when_its_key_is_revoked_and_at_sign_out(on_site: Run) ->
     async def story(site: Any) -> None:
         made = await site.call("POST", "/v1/default/keys", json={"scope": "read"})
         await sign_in(site, made.json()["key"])
-        assert "Sign out" in (await site.http.get("/")).text
+        assert "Sign out" in await page(site)
         await site.call("DELETE", f"/v1/default/keys/{made.json()['key_id']}")
-        assert "Sign out" not in (await site.http.get("/")).text
+        assert "Sign out" not in await page(site)
         await sign_in(site)
         stolen = site.http.cookies["penstock_session"]
         await site.http.post("/sign-out")
         site.http.cookies.set("penstock_session", stolen)
-        assert "Sign out" not in (await site.http.get("/")).text
+        assert "Sign out" not in await page(site)
+
+    on_site(story)
+
+
+@pytest.mark.parametrize("changed", ["key", "time", "signature"])
+def test_a_cookie_that_was_changed_is_none(on_site: Run, changed: str) -> None:
+    async def story(site: Any) -> None:
+        await sign_in(site)
+        key_id, ends_at, rest, signature = site.http.cookies["penstock_session"].split(".")
+        forged = {
+            "key": f"{'0' * 16}.{ends_at}.{rest}.{signature}",
+            "time": f"{key_id}.{int(ends_at) + 1}.{rest}.{signature}",
+            "signature": f"{key_id}.{ends_at}.{rest}.{signature[::-1]}",
+        }[changed]
+        site.http.cookies.clear()
+        answer = await site.http.get("/p/default", headers={"Cookie": f"penstock_session={forged}"})
+        assert 'action="/sign-in"' in answer.text
 
     on_site(story)
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "http://elsewhere"}, {"Sec-Fetch-Site": "cross-site"}]
+    "headers",
+    [{"Origin": "http://elsewhere"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}],
 )
 def test_a_form_from_another_site_is_refused(on_site: Run, headers: dict[str, str]) -> None:
     async def story(site: Any) -> None:
@@ -102,14 +204,111 @@ def test_a_form_from_another_site_is_refused(on_site: Run, headers: dict[str, st
     on_site(story)
 
 
+def test_a_form_without_the_sessions_word_changes_nothing(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await sign_in(site)
+        for fields in ({"typed": "flow"}, {"typed": "flow", "csrf": "0" * 64}):
+            answer = await site.http.post("/p/default/d/flow/delete", data=fields)
+            assert answer.status_code == 403
+        assert "flow" in await page(site)
+        assert (await send(site, "/d/flow/delete", typed="flaw")).status_code == 303
+        assert "/p/default/d/flow" in await page(site)
+        assert (await send(site, "/d/flow/delete", typed="flow")).status_code == 303
+        assert (await site.http.get("/p/default/d/flow")).status_code == 404
+
+    on_site(story)
+
+
+def test_a_reader_sees_everything_and_changes_nothing(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await site.deploy()
+        made = await site.call("POST", "/v1/default/keys", json={"scope": "read"})
+        await sign_in(site, made.json()["key"])
+        assert "Roll back" not in await page(site, "/d/flow")
+        for path in ("/d/flow/versions/1/activate", "/d/flow/settings", "/keys", "/d/flow/delete"):
+            assert (await send(site, path)).status_code == 403, path
+
+    on_site(story)
+
+
+def test_rolling_back_says_so_and_offers_the_way_back(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await site.deploy()
+        await sign_in(site)
+        assert "Roll back to v1" in await page(site, "/d/flow")
+        assert (await send(site, "/d/flow/versions/1/activate")).status_code == 303
+        text = await page(site, "/d/flow")
+        assert "v1 is active. v2 drained, no call failed." in text
+        assert 'data-undo="/p/default/d/flow/versions/2/activate"' in text
+        assert "v1 is active." not in await page(site, "/d/flow")
+
+    on_site(story)
+
+
+def test_limits_are_changed_and_a_bad_one_is_refused_with_words(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await sign_in(site)
+        good = await send(
+            site, "/d/flow/settings", min_replicas="1", max_replicas="3", cooldown_s=""
+        )
+        assert good.status_code == 303
+        found = (await site.call("GET", "/v1/default/flow")).json()["scaling"]
+        assert (found["min_replicas"], found["max_replicas"]) == (1, 3)
+        for fields in ({"min_replicas": "five"}, {"min_replicas": "9", "max_replicas": "2"}):
+            bad = await send(site, "/d/flow/settings", **fields)
+            assert bad.status_code == 422
+            assert 'aria-invalid="true"' in bad.text
+
+    on_site(story)
+
+
+def test_a_key_is_made_shown_once_and_revoked(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await sign_in(site)
+        made = await send(site, "/keys", label="nightly job", scope="predict")
+        text = re.search(r"pk_p_\w{8}_[\w-]+", made.text)
+        assert text is not None
+        assert text[0] not in await page(site, "/keys")
+        assert "nightly job" in await page(site, "/keys")
+        listed = (await site.call("GET", "/v1/default/keys")).json()["keys"]
+        key_id = next(k["key_id"] for k in listed if k["label"] == "nightly job")
+        await send(site, f"/keys/{key_id}/revoke")
+        assert "Revoked" in await page(site, "/keys")
+
+    on_site(story)
+
+
+def test_the_playground_calls_and_shows_the_answer(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await sign_in(site)
+        word = re.search(r'name="csrf" content="(\w+)"', await page(site))
+        assert word is not None
+        headers = {"X-Csrf": word[1], "Content-Type": "application/json"}
+        answer = await site.http.post(
+            "/p/default/d/flow/playground?version=1", content=b"[[1, 2]]", headers=headers
+        )
+        assert answer.status_code == 200
+        assert "result" in answer.text
+        assert "Open run" in answer.text
+
+    on_site(story)
+
+
 def test_a_key_of_one_project_does_not_see_another(on_site: Run) -> None:
     async def story(site: Any) -> None:
         await site.deploy()
         await site.call("POST", "/v1/projects", "admin", json={"name": "lab"})
         made = await site.call("POST", "/v1/lab/keys", "admin", json={"scope": "read"})
         await sign_in(site, made.json()["key"])
-        assert "flow/predict" not in (await site.http.get("/")).text
+        assert (await site.http.get("/p/default")).status_code == 404
+        assert "none yet in lab" in await page(site, "", "lab")
         await sign_in(site, "admin")
-        assert "default/flow" in (await site.http.get("/")).text
+        assert "/p/default/d/flow" in await page(site)
+        assert "lab" in await page(site, "/projects")
 
     on_site(story)

@@ -108,6 +108,16 @@ def _order(name: str) -> tuple[float, str, int, str]:
     return stage, place.branch, kind, name
 
 
+def kinds_of(total: Point) -> dict[str, float]:
+    """Return the milliseconds of all calls together by kind of time."""
+    found: dict[str, float] = {}
+    for name, part in total.parts.items():
+        kind = place_of(name).kind
+        if kind in {"queue", "pre", "model", "post"}:
+            found[kind] = found.get(kind, 0.0) + part.ms
+    return found
+
+
 def batches_of(total: Point) -> list[BatchView]:
     """Return the rows of the models' calls."""
     found = []

@@ -12,13 +12,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
-from penstock.control.insight.histogram import buckets_of
 from penstock.control.insight.kept_calls import KeepOptions, Kept, note, record_of
 from penstock.control.insight.points import Point, pack_point, unpack_point
 from penstock.control.insight.ring import MINUTE_S, TEN_S, Ring
 from penstock.control.insight.store_thread import InsightThread
-from penstock.control.insight.timings import read_parts
+from penstock.control.insight.totals import Totals
+from penstock.control.insight.traces import Traces
+from penstock.control.insight.watched import EVERY, Watched
 from penstock.control.predict import PredictCall, Predictor
 from penstock.control.tally import Tally
 from penstock.core.errors import PenstockError
@@ -30,33 +32,18 @@ log = logging.getLogger("penstock.insight")
 
 TICK_S = 1.0
 
-#: Most calls of one version and tick whose parts are read; of more, an even sample stands for all.
-READ_PER_TICK = 200
-
 #: Most calls and bytes that wait to be written, and log lines; what is more is counted, not kept.
 MOST_CALLS = 2000
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LINES = 5000
 
-#: Good calls of a version that may be kept at once, when none was kept for a while.
-BURST = 20.0
+#: Good calls of one version and tick that its deployment's observer gets, at most.
+OBSERVED = 100
 
-_ALL = 1 << 60
+Observer = Callable[[PredictCall, Answer, int], None]
 
 #: A version's figures leave the memory when nothing was added for so long, in seconds.
 _FORGET_S = 2 * 3600.0
-
-
-class _Watched:
-    """One tally with what was seen of it."""
-
-    def __init__(self, key: VersionKey, tally: Tally) -> None:
-        self.key = key
-        self.tally = tally
-        self.codes: dict[str, int] = {}
-        self.cancelled = 0
-        self.credit = BURST
-        self.given = 0
 
 
 class Recorder:
@@ -66,12 +53,15 @@ class Recorder:
         predictor: Whose calls are recorded.
         thread: Where they are kept.
         options: Which calls are kept.
+        traces: Gets every call, when there are traces.
         now: Seconds since the epoch.
 
     Attributes:
         rings: The last hour of each version.
+        observers: Called with good calls of a deployment, `OBSERVED` of a version and tick.
         totals: What each version did since the server started, for metrics.
         lost: Calls and lines that were not kept because too many came, by `calls` and `lines`.
+        lag_s: How late the loop came to the last tick.
         started_at: When recording began.
         lines_written: Set, and replaced by another, when lines have been written.
     """
@@ -81,18 +71,22 @@ class Recorder:
         predictor: Predictor,
         thread: InsightThread,
         options: KeepOptions,
+        traces: Traces | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rings: dict[VersionKey, Ring] = {}
-        self.totals: dict[VersionKey, Point] = {}
+        self.observers: dict[tuple[str, str], Observer] = {}
+        self.totals: dict[VersionKey, Totals] = {}
+        self.lag_s = 0.0
         self.lost = {"calls": 0, "lines": 0}
         self.options = options
+        self.traces = traces
         self.started_at = now()
         self.lines_written = asyncio.Event()
         self._predictor = predictor
         self._thread = thread
         self._now = now
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, Watched] = {}
         self._kept: list[Kept] = []
         self._bytes = 0
         self._lines: list[LogLine] = []
@@ -101,6 +95,7 @@ class Recorder:
         self._switches: list[Switch] = []
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._last_tick = 0.0
         predictor.on_tally = self._watch
 
@@ -110,7 +105,12 @@ class Recorder:
         for key, tally in self._predictor.tallies.items():
             self._watch(key, tally)
         self._last_tick = self._now()
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._plan()
+
+    def _plan(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + TICK_S
+        self._timer = loop.call_at(self._due, self._tick)
 
     async def _resume(self) -> None:
         now = self._now()
@@ -131,17 +131,48 @@ class Recorder:
 
     def _watch(self, key: VersionKey, tally: Tally) -> None:
         if id(tally) not in self._watched:
-            watched = self._watched[id(tally)] = _Watched(key, tally)
-            tally.keep = self._keep
+            watched = self._watched[id(tally)] = Watched(key, tally)
+            tally.keep = partial(self._answered, watched)
             self._grant(watched, 0.0)
 
-    def _keep(self, call: PredictCall, answer: Answer, took_ns: int) -> None:
+    def _grant(self, watched: Watched, passed_s: float) -> None:
+        """Say how many good calls are wanted until the next tick."""
+        left = watched.grant(self.options, passed_s)
+        if (watched.key.project, watched.key.deployment) in self.observers:
+            watched.observed = OBSERVED
+            left = max(left, OBSERVED)
+        watched.tally.wanted = left if self.traces is None else EVERY
+
+    def _answered(self, watched: Watched, call: PredictCall, answer: Answer, took_ns: int) -> None:
+        """Take a call that failed or is wanted."""
+        if self.traces is not None:
+            self.traces.note(call, answer, took_ns)
+        if watched.observed and not answer.code:
+            watched.observed -= 1
+            observe = self.observers.get((watched.key.project, watched.key.deployment))
+            if observe is not None:
+                observe(call, answer, took_ns)
+        if not call.key_id:  # an asynchronous run is kept anyway
+            return
+        if not answer.code:
+            if watched.left <= 0:
+                return
+            watched.left -= 1
         if len(self._kept) >= MOST_CALLS or self._bytes >= MOST_BYTES:
             self.lost["calls"] += 1
             return
         kept = note(call, answer, took_ns, self._now(), self.options)
         self._bytes += kept.bytes_held
         self._kept.append(kept)
+
+    def observe(self, project: str, deployment: str, observer: Observer | None) -> None:
+        """Have `observer` given good calls of a deployment from now on; None: not any more."""
+        self.observers.pop((project, deployment), None)
+        if observer is not None:
+            self.observers[project, deployment] = observer
+        for watched in self._watched.values():
+            if (watched.key.project, watched.key.deployment) == (project, deployment):
+                self._grant(watched, 0.0)
 
     def add_lines(self, lines: list[LogLine]) -> None:
         """Keep log lines."""
@@ -162,7 +193,8 @@ class Recorder:
     # --- the tick ---
 
     def _tick(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self.lag_s = max(0.0, asyncio.get_running_loop().time() - self._due)
+        self._plan()
         self.take()
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
@@ -174,7 +206,7 @@ class Recorder:
         self._last_tick = now
         fresh: dict[VersionKey, Point] = {}
         for number, watched in list(self._watched.items()):
-            point = self._fresh(watched)
+            point = watched.take(self.totals.setdefault(watched.key, Totals()))
             self._grant(watched, passed)
             if not point.is_empty:
                 fresh.setdefault(watched.key, Point()).merge(point)
@@ -190,9 +222,10 @@ class Recorder:
         if over:  # a kill then costs at most the last minute, also of the ten minutes
             self._points += [_stored(key, *timed) for timed in ring.unstored()]
         if point is not None:
-            self.totals.setdefault(key, Point()).merge(point)
+            self.totals.setdefault(key, Totals()).point.merge(point)
             self._count(key, point, now)
-        elif now - ring.touched > _FORGET_S:
+        elif now - ring.touched > _FORGET_S and key not in self._predictor.tallies:
+            self.totals.pop(key, None)
             del self.rings[key]
 
     def _count(self, key: VersionKey, point: Point, now: float) -> None:
@@ -208,39 +241,10 @@ class Recorder:
             now,
         )
 
-    def _is_over(self, watched: _Watched) -> bool:
+    def _is_over(self, watched: Watched) -> bool:
         """Whether the version of a tally was stopped and its last call is answered."""
         tally = watched.tally
         return self._predictor.tallies.get(watched.key) is not tally and tally.in_hand <= 0
-
-    @staticmethod
-    def _fresh(watched: _Watched) -> Point:
-        tally, point = watched.tally, Point()
-        point.most_in_hand = tally.in_hand
-        if tally.cancelled != watched.cancelled:
-            point.cancelled = tally.cancelled - watched.cancelled
-            watched.cancelled = tally.cancelled
-        took, timings = tally.take()
-        if not took:
-            return point
-        point.add_times(len(took), sum(took), buckets_of(took))
-        if tally.codes != watched.codes:
-            before, watched.codes = watched.codes, dict(tally.codes)
-            changed = {c: n - before.get(c, 0) for c, n in tally.codes.items()}
-            point.errors = {code: number for code, number in changed.items() if number}
-        for timing, weight in evenly(timings, READ_PER_TICK):
-            point.add_parts(read_parts(timing.decode("latin-1")), weight)
-        return point
-
-    def _grant(self, watched: _Watched, passed_s: float) -> None:
-        """Say how many good calls are kept until the next tick."""
-        options, tally = self.options, watched.tally
-        if options.successes == "all":
-            tally.wanted = _ALL
-        elif options.successes == "some":
-            watched.credit -= watched.given - max(0, tally.wanted)
-            watched.credit = min(BURST, watched.credit + passed_s * options.per_minute / 60)
-            tally.wanted = watched.given = max(0, int(watched.credit))
 
     # --- what lasts ---
 
@@ -275,6 +279,8 @@ class Recorder:
         if self._timer is not None:
             self._timer.cancel()
         await self.flush()
+        if self.traces is not None:
+            await asyncio.to_thread(self.traces.close)
 
 
 _NOTHING = Point()
@@ -287,14 +293,3 @@ def _stored(key: VersionKey, step_s: int, start: int, point: Point) -> StoredPoi
 def _write(thread: InsightThread, kept: list[Kept], options: KeepOptions, batch: Batch) -> None:
     calls = [record_of(one, options) for one in kept]
     thread.store.write(batch._replace(calls=calls))
-
-
-def evenly(timings: list[bytes], most: int) -> Iterator[tuple[bytes, int]]:
-    """Yield at most so many of the texts, evenly spread, each with how many it stands for."""
-    count = len(timings)
-    if count <= most:
-        yield from ((timing, 1) for timing in timings)
-        return
-    for index in range(most):
-        first, following = index * count // most, (index + 1) * count // most
-        yield timings[first], following - first

@@ -53,6 +53,7 @@ class Ring:
         self._fine = _Open(FINE_S)
         self._stored = (_Open(MINUTE_S), _Open(TEN_S))
         self._past: deque[Timed] = deque(maxlen=_HOUR_S // FINE_S)
+        self._line: deque[tuple[int, int, int]] = deque(maxlen=_HOUR_S // FINE_S)
         self._minutes: deque[Timed] = deque(maxlen=_HOUR_S // MINUTE_S)
         self.touched = 0.0
 
@@ -65,6 +66,7 @@ class Ring:
         done = self._fine.at(now)
         if done is not None:
             self._past.append(done)
+            self._line.append((done[0], done[1].calls, done[1].failed))
         to_store = []
         for opened in self._stored:
             over = opened.at(now)
@@ -99,6 +101,15 @@ class Ring:
         yield from (timed for timed in self._past if timed[0] >= since)
         if not self._fine.point.is_empty and self._fine.start >= since:
             yield self._fine.start, self._fine.point
+
+    def line(self, since: float) -> Iterator[tuple[int, int, int]]:
+        """Yield start, calls and errors of the five-second points from `since` on, newest first."""
+        if not self._fine.point.is_empty and self._fine.start >= since:
+            yield self._fine.start, self._fine.point.calls, self._fine.point.failed
+        for one in reversed(self._line):
+            if one[0] < since:
+                return
+            yield one
 
     def minutes(self, since: float) -> Iterator[Timed]:
         """Yield the one-minute points of the last hour from `since` on."""

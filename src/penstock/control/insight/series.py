@@ -16,6 +16,7 @@ from penstock.control.insight.columns import (
     batches_of,
     columns_of,
     figures,
+    kinds_of,
     parts_of,
     slots_of,
     versions_of,
@@ -188,7 +189,17 @@ class Series:
             rows.append(row)
             whole.merge(lately)
         start = [first + step * _LINE_STEP_S for step in range(_LINE_STEPS)]
-        return Overview(project, _LINE_STEP_S, start, figures(whole, _NOW_S), rows)
+        spent = kinds_of(whole)
+        all_ms = sum(spent.values())
+        return Overview(
+            project,
+            _LINE_STEP_S,
+            start,
+            figures(whole, now - _since(now)),
+            rows,
+            {kind: ms / all_ms for kind, ms in spent.items()} if all_ms else {},
+            sum(t.in_hand for key, t in self._recorder.tallies() if key.project == project),
+        )
 
     def _row(
         self, name: str, keys: list[VersionKey], first: int, now: float
@@ -198,12 +209,20 @@ class Series:
         for key in keys:
             ring = self._recorder.rings[key]
             touched = max(touched, ring.touched)
-            for start, point in ring.fine(first):
+            for start, called, failed in ring.line(first):
                 at = (start - first) // _LINE_STEP_S
                 if at < _LINE_STEPS:
-                    calls[at] += point.calls / _LINE_STEP_S
-                    errors[at] += point.failed / _LINE_STEP_S
-                if start >= now - _NOW_S:
-                    lately.merge(point)
-        row = OverviewRow(name, figures(lately, _NOW_S), touched or None, calls, errors)
+                    calls[at] += called / _LINE_STEP_S
+                    errors[at] += failed / _LINE_STEP_S
+            for _start, point in ring.minutes(_since(now)):
+                lately.merge(point)
+        kinds = {kind: ms / max(1, lately.calls) for kind, ms in kinds_of(lately).items()}
+        row = OverviewRow(
+            name, figures(lately, now - _since(now)), touched or None, calls, errors, kinds
+        )
         return row, lately
+
+
+def _since(now: float) -> int:
+    """Return the beginning of the four to five minutes that the overview's figures are of."""
+    return int(now) // MINUTE_S * MINUTE_S - _NOW_S + MINUTE_S

@@ -61,11 +61,10 @@ def _shared(told: str) -> tuple[int, int]:
 def place_of(name: str) -> Place:
     """Return where the part of this name belongs.
 
-    `s2-pre` is the `pre` of stage 2; `s2.b1-model` the model of branch `b1` of it.
+    `s2-pre` is the `pre` of stage 2; `s2-dark-s1-model` the model of stage 1 of its branch `dark`.
     """
-    stage, dash, kind = name.partition("-")
-    if dash and stage[:1] == "s":
-        number, _, branch = stage[1:].partition(".")
-        if number.isdigit():
-            return Place(int(number), kind, branch)
+    stage, dash, rest = name.partition("-")
+    if dash and stage[:1] == "s" and stage[1:].isdigit():
+        branch, _, kind = rest.rpartition("-")
+        return Place(int(stage[1:]), kind, branch)
     return Place(0, name)

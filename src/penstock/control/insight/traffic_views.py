@@ -97,7 +97,8 @@ class Traffic(msgspec.Struct, frozen=True):
 class OverviewRow(msgspec.Struct, frozen=True):
     """One deployment at a glance: figures of the last five minutes, and a line of calls and errors.
 
-    `calls` and `errors` are per second, one value for each step of `Overview.start`.
+    `calls` and `errors` are per second, one value for each step of `Overview.start`. `kinds` has
+    the milliseconds of a mean call by kind of time: `queue`, `pre`, `model`, `post`.
     """
 
     deployment: str
@@ -105,13 +106,19 @@ class OverviewRow(msgspec.Struct, frozen=True):
     last_at: float | None
     calls: list[float]
     errors: list[float]
+    kinds: dict[str, float] = {}
 
 
 class Overview(msgspec.Struct, frozen=True):
-    """All deployments of a project that were called in the last hour, by name."""
+    """All deployments of a project that were called in the last hour, by name.
+
+    `kinds` has the share of each kind of time in all calls; `in_hand` the calls not answered yet.
+    """
 
     project: str
     step_s: int
     start: list[int]
     total: Figures
     deployments: list[OverviewRow]
+    kinds: dict[str, float] = {}
+    in_hand: int = 0

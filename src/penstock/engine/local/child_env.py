@@ -6,7 +6,9 @@ here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 
 _NAMES = frozenset(
     {
@@ -41,7 +43,22 @@ _TUNING = {
 }
 
 
-def child_environment(own: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a child of a process that has `own`."""
+#: What belongs to the server's own interpreter and would mislead another.
+_OWN = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"})
+
+
+def child_environment(own: Mapping[str, str], python: Path | None = None) -> dict[str, str]:
+    """Return the environment for a child of a process that has `own`.
+
+    Args:
+        own: The environment variables of this process.
+        python: Interpreter of the virtual environment that the child runs in, if it is another
+            than this process's.
+    """
     kept = {k: v for k, v in own.items() if k in _NAMES or k.startswith(_PREFIXES)}
+    if python is not None:
+        for name in _OWN:
+            kept.pop(name, None)
+        kept["VIRTUAL_ENV"] = str(python.parents[1])
+        kept["PATH"] = os.pathsep.join(filter(None, [str(python.parent), kept.get("PATH")]))
     return {**kept, **_TUNING}

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.core.errors import EngineError
-from penstock.engine.base import VersionSpec
+from penstock.engine.base import Environment, VersionSpec
 from penstock.engine.local.home import Home
-from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.options import EngineOptions, worker_command
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_client import ZygoteClient
@@ -54,8 +54,11 @@ class ProcessLauncher(Launcher, Protocol):
 class SpawnLauncher:
     """Starts a new interpreter for every worker."""
 
-    def __init__(self, options: EngineOptions, folder: Path) -> None:
-        self._command = options.worker_command
+    def __init__(
+        self, options: EngineOptions, folder: Path, environment: Environment | None = None
+    ) -> None:
+        self._command = worker_command(options, environment)
+        self._python = environment.python if environment is not None else None
         self._folder = folder
 
     async def prepare(self, spec: VersionSpec) -> None:
@@ -64,7 +67,7 @@ class SpawnLauncher:
     async def launch(self, ends: ChildEnds) -> int:
         """Start an interpreter; see `Launcher`."""
         command = [*self._command, str(os.getpid()), *(str(fd) for fd in ends)]
-        return start_process(command, tuple(ends), self._folder, ends.log)
+        return start_process(command, tuple(ends), self._folder, ends.log, self._python)
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Do nothing: a new interpreter shares nothing with this one."""
@@ -73,8 +76,12 @@ class SpawnLauncher:
 class IsolatedLauncher:
     """Starts a new interpreter in namespaces of its own for every worker of one version."""
 
-    def __init__(self, options: EngineOptions, home: Home) -> None:
-        self._command = options.worker_command
+    def __init__(
+        self, options: EngineOptions, home: Home, environment: Environment | None = None
+    ) -> None:
+        self._command = worker_command(options, environment)
+        self._python = environment.python if environment is not None else None
+        self._libraries = _places_of(environment) if environment is not None else ()
         self._home = home
         self._artifacts: tuple[str, ...] = ()
 
@@ -87,8 +94,15 @@ class IsolatedLauncher:
         parent = str(bubblewrap.PARENT_INSIDE)
         command = [*self._command, parent, *(str(fd) for fd in ends)]
         assert self._home.sandbox is not None
-        wrapped = bubblewrap.wrap(command, self._home.sandbox, self._artifacts)
-        return start_process(wrapped, tuple(ends), self._home.path, ends.log)
+        shown = (*self._libraries, *self._artifacts)
+        wrapped = bubblewrap.wrap(command, self._home.sandbox, shown)
+        return start_process(wrapped, tuple(ends), self._home.path, ends.log, self._python)
+
+
+def _places_of(environment: Environment) -> tuple[str, ...]:
+    """Return the folders of an environment: its own, its interpreter's, the one with Penstock."""
+    own, base = environment.python.parents[1], environment.python.resolve().parents[1]
+    return str(own), str(base), str(environment.path)
 
 
 class ForkLauncher:

@@ -9,15 +9,11 @@ from pathlib import Path
 
 from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
-from penstock.engine.local.devices import Devices
+from penstock.engine.local.grounds import Grounds
 from penstock.engine.local.home import Home
-from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool, on_gpu
-from penstock.engine.local.spare import Spare
-from penstock.engine.local.surroundings import Surroundings
-from penstock.engine.local.zygote_client import ZygoteClient
 from penstock.engine.sandbox.confinement import Confinement
 from penstock.engine.sandbox.state import SandboxState
 
@@ -51,27 +47,12 @@ class LocalEngine:
         lifeline.become_subreaper()
         lifeline.raise_descriptor_limit()
         self._orphans = Orphans()
-        spawn = SpawnLauncher(self._options, scratch)
-        self._zygote: ZygoteClient | None = None
-        self._spare: Spare | None = None
-        launcher: ProcessLauncher = spawn
-        if self._options.start_method == "fork":
-            self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
-            launcher = ForkLauncher(self._zygote, spawn)
-            if self._options.templates:
-                self._spare = Spare(self._loop, self._options, self._orphans, self._zygote)
-        self._around = Surroundings(
-            self._loop,
-            self._options,
-            launcher,
-            launcher,
-            self._orphans,
-            memory,
-            on_said,
-            Devices(self._options.devices),
-        )
         sandbox = self._options.sandbox
         self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None
+        self._grounds = Grounds(
+            self._loop, self._options, scratch, self._orphans, memory, on_said, self._confinement
+        )
+        self._own = self._grounds.of(None)
         self._closed = False
         self._warming: set[asyncio.Task[None]] = set()
         self._pools: set[LocalPool] = set()
@@ -80,12 +61,12 @@ class LocalEngine:
     @property
     def spare_pid(self) -> int:
         """The process id of the template kept ready for the next version; 0 when there is none."""
-        return self._spare.pid if self._spare is not None else 0
+        return self._own.spare.pid if self._own.spare is not None else 0
 
     @property
     def zygote_pid(self) -> int:
         """The zygote's process id; 0 when there is none."""
-        return self._zygote.pid if self._zygote is not None else 0
+        return self._own.zygote.pid if self._own.zygote is not None else 0
 
     @property
     def sandbox(self) -> SandboxState | None:
@@ -99,26 +80,36 @@ class LocalEngine:
         if self._closed:
             raise failures.stopping(spec.key)
         home = Home(self._scratch, spec, self._confinement)
+        ground = self._grounds.of(spec.environment)
         # A process that has opened a GPU cannot be forked: each worker loads the version itself.
-        spare = None if on_gpu(spec, self._around.devices) else self._spare
-        pool = LocalPool(self._around, spec, home, spare, on_line, self._pools.discard)
+        spare = None if on_gpu(spec, ground.around.devices) else ground.spare
+        pool = LocalPool(ground.around, spec, home, spare, on_line, self._forget, self._fell_asleep)
         self._pools.add(pool)
+        ground.pools.add(pool)
         if not spec.replicas:
-            self._import_later(spec.preload)
+            if spec.environment is None:
+                self._import_later(spec.preload)
             return pool
         try:
-            await self._around.warm(spec.preload)
+            await ground.around.warm(spec.preload)
             await pool.start()
         except BaseException:
-            self._pools.discard(pool)
+            self._forget(pool)
             raise
         return pool
 
+    def _forget(self, pool: LocalPool) -> None:
+        self._pools.discard(pool)
+        self._grounds.left(pool)
+
+    def _fell_asleep(self, pool: LocalPool) -> None:
+        self._grounds.fell_asleep(pool)
+
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import libraries ahead of the first version that needs them."""
-        await self._around.warm(modules)
-        if self._spare is not None:
-            self._spare.renew()
+        await self._own.around.warm(modules)
+        if self._own.spare is not None:
+            self._own.spare.renew()
 
     def _import_later(self, modules: tuple[str, ...]) -> None:
         """Import for versions that sleep, so that the first to wake need not wait for it."""
@@ -133,10 +124,7 @@ class LocalEngine:
         self._sweeper.cancel()
         for task in self._warming:
             task.cancel()
-        if self._spare is not None:
-            await self._spare.close()
-        if self._zygote is not None:
-            await self._zygote.close()
+        await self._grounds.close()
         while self._orphans.end_all():  # noqa: ASYNC110 - nobody tells us when orphans end
             await asyncio.sleep(0.005)
 

@@ -11,6 +11,7 @@ import logging
 import mmap
 from pathlib import Path
 
+from penstock.engine.local.family import family
 from penstock.engine.local.replica import Replica
 from penstock.engine.local.supervisor import Supervisor
 
@@ -58,9 +59,10 @@ async def watch(supervisor: Supervisor, limit: int, every_s: float) -> None:
 
 async def _look(supervisor: Supervisor, replica: Replica, limit: int) -> None:
     pid = replica.pid
-    if not pid or resident_bytes(pid) <= limit:
+    members = family(pid) if pid else []
+    if sum(map(resident_bytes, members)) <= limit:
         return
-    private = await asyncio.to_thread(private_bytes, pid)
+    private = await asyncio.to_thread(lambda: sum(map(private_bytes, members)))
     if replica.pid != pid:
         return
     replica.facts["private_bytes"] = private

@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from penstock.engine.base import Environment
 from penstock.engine.sandbox.options import SandboxOptions
+
+_ZYGOTE = "penstock.wiring.zygote_process"
+_WORKER = "penstock.wiring.worker_process"
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class EngineOptions:
     """
 
     start_method: str = "fork" if sys.platform == "linux" else "spawn"
-    zygote_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.zygote_process")
-    worker_command: tuple[str, ...] = (sys.executable, "-m", "penstock.wiring.worker_process")
+    zygote_command: tuple[str, ...] = (sys.executable, "-m", _ZYGOTE)
+    worker_command: tuple[str, ...] = (sys.executable, "-m", _WORKER)
     templates: bool = True
     spare_delay_s: float | None = 0.3
     max_replicas: int = 0
@@ -46,3 +50,19 @@ class EngineOptions:
     tick_s: float = 0.05
     sandbox: SandboxOptions | None = None
     log_bytes_per_s: int = 64 * 1024 * 1024
+
+
+def zygote_command(options: EngineOptions, environment: Environment | None) -> tuple[str, ...]:
+    """Return what to run as the zygote of an environment; None is the server's own."""
+    return options.zygote_command if environment is None else _inside(environment, _ZYGOTE)
+
+
+def worker_command(options: EngineOptions, environment: Environment | None) -> tuple[str, ...]:
+    """Return what to run as a spawned worker of an environment; None is the server's own."""
+    return options.worker_command if environment is None else _inside(environment, _WORKER)
+
+
+def _inside(environment: Environment, module: str) -> tuple[str, ...]:
+    # Isolated: neither the server's PYTHONPATH nor the user's own packages belong in there.
+    python, path = str(environment.python), str(environment.path)
+    return (python, "-I", "-c", environment.start, path, module)

@@ -51,6 +51,7 @@ class LocalPool:
         spare: Starts the version's template; None where there are no templates.
         on_line: Gets every line the replicas print.
         on_stopped: Called when everything has ended.
+        on_asleep: Called when every process has ended until the next call.
     """
 
     def __init__(
@@ -61,10 +62,12 @@ class LocalPool:
         spare: Spare | None,
         on_line: OnLine | None,
         on_stopped: Callable[[LocalPool], None],
+        on_asleep: Callable[[LocalPool], None],
     ) -> None:
         self._spec = spec
         self._home = home
         self._on_stopped = on_stopped
+        self._on_asleep = on_asleep
         self._tail = LogTail(on_line, partial(around.on_said, spec.key))
         self._around = around
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
@@ -72,7 +75,7 @@ class LocalPool:
         self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
         if home.sandbox is not None and home.sandbox.tier == ISOLATED:
-            isolated = IsolatedLauncher(around.options, home)
+            isolated = IsolatedLauncher(around.options, home, spec.environment)
             around = dataclasses.replace(around, launcher=isolated)
         elif spare is not None:
             self._template = TemplateLauncher(around, spare, self._tail, home)
@@ -97,6 +100,11 @@ class LocalPool:
     def key(self) -> VersionKey:
         """The version."""
         return self._spec.key
+
+    @property
+    def is_awake(self) -> bool:
+        """Whether it has processes, or is to have some."""
+        return bool(self._scaler.wanted or self._supervisor.replicas)
 
     async def start(self) -> None:
         """Start the replicas; return when the first is ready, at once for one that sleeps.
@@ -254,6 +262,7 @@ class LocalPool:
         async with self._moving:
             if not self._scaler.wanted:
                 await self._end_template()
+                self._on_asleep(self)
 
     async def _wake(self) -> None:
         """Start replicas again; the calls that wait fail if the version's files are gone."""

@@ -10,8 +10,16 @@ from penstock.core.errors import EngineError
 from penstock.engine.local.child_env import child_environment
 
 
-def start_process(command: list[str], fds: tuple[int, ...], folder: Path, output: int) -> int:
+def start_process(
+    command: list[str],
+    fds: tuple[int, ...],
+    folder: Path,
+    output: int,
+    python: Path | None = None,
+) -> int:
     """Start a child in a session of its own, with only `fds` open, and return its process id.
+
+    `python` is the interpreter of the child's virtual environment, if it has one of its own.
 
     Raises:
         EngineError: It cannot be started.
@@ -24,7 +32,7 @@ def start_process(command: list[str], fds: tuple[int, ...], folder: Path, output
             stderr=output,
             pass_fds=fds,
             cwd=folder,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ, python),
             start_new_session=True,
         )
     except OSError as error:

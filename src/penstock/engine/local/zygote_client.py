@@ -20,9 +20,10 @@ import msgspec
 
 from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import EngineError
+from penstock.engine.base import Environment
 from penstock.engine.local.exits import Child
 from penstock.engine.local.logs import LogPipe, LogTail
-from penstock.engine.local.options import EngineOptions
+from penstock.engine.local.options import EngineOptions, zygote_command
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.processes import start_process
@@ -69,9 +70,11 @@ class ZygoteClient:
         folder: Path,
         orphans: Orphans,
         sandbox: Sandbox | None = None,
+        environment: Environment | None = None,
     ) -> None:
         self._loop = loop
-        self._command = options.zygote_command
+        self._command = zygote_command(options, environment)
+        self._python = environment.python if environment is not None else None
         self._bytes_per_s = options.log_bytes_per_s
         self._folder = folder
         self._orphans = orphans
@@ -86,6 +89,7 @@ class ZygoteClient:
         self._failures = 0
         self._asking = False
         self._closing = False
+        self._resting = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self.logs = LogTail()
 
@@ -138,6 +142,15 @@ class ZygoteClient:
     async def _fork(self, ends: ChildEnds | TemplateEnds) -> FromZygote:
         async with self._lock:
             return await self._ask(Fork(os.getpid(), isinstance(ends, TemplateEnds)), ends)
+
+    async def rest(self) -> None:
+        """End the zygote until it is asked again, and then import again what it had."""
+        async with self._lock:
+            self._resting = True
+            try:
+                await self._end()
+            finally:
+                self._resting = False
 
     async def close(self) -> None:
         """End the zygote."""
@@ -206,7 +219,7 @@ class ZygoteClient:
         ours.setblocking(False)
         command = [*self._command, str(os.getpid()), str(theirs.fileno())]
         try:
-            pid = start_process(command, (theirs.fileno(),), self._folder, writer)
+            pid = start_process(command, (theirs.fileno(),), self._folder, writer, self._python)
         finally:
             theirs.close()
             os.close(writer)
@@ -233,7 +246,7 @@ class ZygoteClient:
         if self._sock is not None and not self._asking:
             self._sock.close()  # else whoever waits for an answer on it reads its end and closes it
         self._sock, self._pipe, self._child = None, None, None
-        if not self._closing:
+        if not self._closing and not self._resting:
             _log.warning("The zygote ended (%s); a new one is started.", child.exit)
             task = self._loop.create_task(self._start_again())
             self._tasks.add(task)

@@ -17,7 +17,9 @@ from penstock.engine.sandbox.kernel import Machine
 _LOAD, _EQUAL, _AT_LEAST, _ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
 _AT_CALL, _AT_MACHINE, _AT_FIRST, _AT_SECOND = 0, 4, 16, 24
-_SET_MODE_FILTER, _ALL_THREADS = 1, 1
+_SET_MODE_FILTER = 1
+#: All threads; and no slower processor for it: old kernels forbid filtered processes to speculate.
+_FLAGS = 1 | 4
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 
@@ -74,7 +76,7 @@ def apply(families: tuple[int, ...]) -> None:
     code = program(machine, families)
     filter_ = _Program(len(code) // 8, code)
     number = machine.calls["seccomp"]
-    kernel.syscall(number, _SET_MODE_FILTER, _ALL_THREADS, ctypes.byref(filter_))
+    kernel.syscall(number, _SET_MODE_FILTER, _FLAGS, ctypes.byref(filter_))
 
 
 def program(machine: Machine, families: tuple[int, ...]) -> bytes:

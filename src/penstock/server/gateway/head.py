@@ -29,6 +29,9 @@ CHUNKED = -1
 
 _MAX_LENGTH_DIGITS = 18
 
+#: A `traceparent` of version 0 has 55 bytes; later versions may have more.
+_TRACEPARENT_BYTES = 128
+
 
 class Head:
     """What the gateway needs to know of a request's head.
@@ -42,6 +45,7 @@ class Head:
         authorization: Value of that field, `b""` if absent.
         media_type: Value of `Content-Type`, `b""` if absent.
         flags: `ACCEPT_NPY`, `ACCEPT_ARROW` or 0.
+        trace: Value of `traceparent`, `b""` if absent or too long to be one.
     """
 
     __slots__ = (
@@ -53,6 +57,7 @@ class Head:
         "media_type",
         "path",
         "raw",
+        "trace",
     )
 
     def __init__(self, raw: bytes, seen: _Seen, parser: Any, *, cors: bool = False) -> None:
@@ -64,6 +69,7 @@ class Head:
         self.keep_alive = version == "1.1" and seen.keep_alive
         self.authorization = fields.get(b"authorization", b"")
         self.media_type = fields.get(b"content-type", b"")
+        self.trace = traceparent(fields.get(b"traceparent", b""))
         self.flags = accept_flags(fields.get(b"accept", b""))
         self.hot = (
             parser.get_method() == b"POST"
@@ -75,6 +81,11 @@ class Head:
             and b"idempotency-key" not in fields
             and not (cors and b"origin" in fields)
         )
+
+
+def traceparent(value: bytes) -> bytes:
+    """Return the value of `traceparent` if it can be one (W3C Trace Context), else `b""`."""
+    return value if len(value) <= _TRACEPARENT_BYTES and value.isascii() else b""
 
 
 def accept_flags(accept: bytes) -> int:

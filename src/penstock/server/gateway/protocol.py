@@ -206,7 +206,7 @@ class GatewayProtocol(Connection):
         self, exchange: Exchange, head: Head, route: Route, record: KeyRecord, body: Body
     ) -> None:
         call = self._predictor.start(
-            route, record, head.media_type, body, exchange.done, head.flags
+            route, record, head.media_type, body, exchange.done, head.flags, trace=head.trace
         )
         if exchange.out is None:
             exchange.call = call
@@ -228,6 +228,7 @@ class GatewayProtocol(Connection):
             self._close_after_queue(unread=True)
         elif head.length and not self._closing:
             self._receive(_SKIP, head.length)
+        self._predictor.count_refusal(error.code)
         exchange.settle(refusal(error), self._predictor.run_ids.take())
         self.flush()
 

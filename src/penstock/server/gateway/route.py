@@ -18,7 +18,7 @@ from penstock.control.predict import Answer, Body, Call, PredictCall, Predictor,
 from penstock.core.errors import InvalidSetting, NotFound, PenstockError, UnsupportedMedia
 from penstock.core.records import KeyRecord
 from penstock.server.gateway.body import BodySink, too_large
-from penstock.server.gateway.head import accept_flags
+from penstock.server.gateway.head import accept_flags, traceparent
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.respond import Rendered, refusal, refusal_closes, render
 from penstock.server.gateway.run_desk import Ask, RunDesk, ask_of, discard
@@ -177,7 +177,8 @@ async def _call(
     flags = accept_flags(request.headers.get("accept", "").encode("latin-1"))
     flags |= request.scope.get(FLAGS, 0)
     media_type = request.headers.get("content-type", "").encode("latin-1")
-    call = predictor.start(route, record, media_type, body, answered, flags)
+    trace = traceparent(request.headers.get("traceparent", "").encode("latin-1"))
+    call = predictor.start(route, record, media_type, body, answered, flags, trace=trace)
     gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
     waiting: set[asyncio.Future[Any]] = {done, gone}
     try:

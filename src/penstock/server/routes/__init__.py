@@ -7,11 +7,14 @@ from penstock.server.routes.audit import ENDPOINTS as AUDIT
 from penstock.server.routes.blobs import ENDPOINTS as BLOBS
 from penstock.server.routes.deployments import ENDPOINTS as DEPLOYMENTS
 from penstock.server.routes.description import ENDPOINTS as DESCRIPTION
+from penstock.server.routes.environments import ENDPOINTS as ENVIRONMENTS
 from penstock.server.routes.files import ENDPOINTS as FILES
 from penstock.server.routes.health import ENDPOINTS as HEALTH
 from penstock.server.routes.inference import ENDPOINTS as INFERENCE
 from penstock.server.routes.insight import ENDPOINTS as INSIGHT
 from penstock.server.routes.keys import ENDPOINTS as KEYS
+from penstock.server.routes.metrics import ENDPOINTS as METRICS
+from penstock.server.routes.monitoring import ENDPOINTS as MONITORING
 from penstock.server.routes.predict import ENDPOINTS as PREDICT
 from penstock.server.routes.runs import ENDPOINTS as RUNS
 from penstock.server.routes.scaling import ENDPOINTS as SCALING
@@ -22,8 +25,10 @@ from penstock.server.routes.webhooks import ENDPOINTS as WEBHOOKS
 
 ENDPOINTS: list[Endpoint] = [
     *HEALTH,
+    *METRICS,
     *INFERENCE,
     *SYSTEM,
+    *ENVIRONMENTS,
     *DESCRIPTION,
     *KEYS,
     *BLOBS,
@@ -33,6 +38,7 @@ ENDPOINTS: list[Endpoint] = [
     *PREDICT,
     *RUNS,
     *INSIGHT,
+    *MONITORING,
     *WEBHOOKS,
     *FILES,
     *SECRETS,

@@ -148,6 +148,8 @@ def _predict_request(request: Request, parts: Parts, media: bytes, flags: int) -
     """Return the request as the predict call it stands for."""
     project = _project(request, parts.keys.check(authorization_of(request)))
     name, number = request.path_params["name"], request.path_params.get("number")
+    if not (project.isascii() and name.isascii()):
+        raise NotFound(f"There is no deployment {name!r} in the project {project!r}.")
     path = predict_path(project, name, number).decode("ascii")
     params = {"project": project, "name": name}
     kept = [(k, v) for k, v in request.scope["headers"] if k not in {b"content-type", b"accept"}]

@@ -34,7 +34,8 @@ class Environment(msgspec.Struct, frozen=True):
     """What functions and models meet on this server.
 
     `packages` maps distributions to versions; `modules` are the importable top-level modules;
-    `model_types` are those that installed packages add to the built-in ones.
+    `model_types` are those that installed packages add to the built-in ones. `pythons` are the
+    interpreters that versions may have an environment for.
     """
 
     penstock: str
@@ -44,6 +45,7 @@ class Environment(msgspec.Struct, frozen=True):
     limits: Limits
     model_types: list[str]
     models_with_code: str
+    pythons: list[Interpreter]
 
 
 class ServerStatus(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ async def environment(_request: Request, parts: Parts) -> Response:
         settings.max_body_bytes, settings.max_blob_bytes, settings.max_control_body_bytes
     )
     info = await parts.environment()
+    pythons = [parts.environments.own, *parts.environments.others]
     return json_answer(
         Environment(
             parts.version,
@@ -91,6 +94,7 @@ async def environment(_request: Request, parts: Parts) -> Response:
             limits,
             info.model_types,
             settings.models_with_code,
+            pythons,
         )
     )
 

@@ -18,6 +18,7 @@ from penstock.core.errors import (
     InterpreterMismatch,
     InvalidManifest,
     InvalidName,
+    InvalidRequirement,
     InvalidSetting,
     LoadFailed,
     MissingImports,
@@ -56,13 +57,15 @@ class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `deploy` sends once every file is uploaded.
 
     `manifest` is the bundle's manifest; `activate` false leaves the active version as it is.
-    `scaling` changes the deployment's limits once the version is ready.
+    `scaling` changes the deployment's limits once the version is ready. `force_rebuild` builds the
+    version's environment anew, from what the package indexes have now.
     """
 
     manifest: msgspec.Raw
     settings: SettingsBody = SettingsBody()
     scaling: ScalingBody = ScalingBody()
     activate: bool = True
+    force_rebuild: bool = False
 
 
 class VersionList(msgspec.Struct, frozen=True):
@@ -84,6 +87,7 @@ async def add_version(request: Request, parts: Parts) -> Response:
         VersionSettings(**msgspec.structs.asdict(body.settings)),
         request.state.key.key_id,
         body.scaling.given(),
+        force=body.force_rebuild,
     )
     events: asyncio.Queue[DeployEvent] = asyncio.Queue()
     task = parts.deploys.begin(candidate, events.put_nowait, activate=body.activate)
@@ -160,6 +164,7 @@ ENDPOINTS = [
             InvalidName,
             InvalidManifest,
             InvalidSetting,
+            InvalidRequirement,
             InterpreterMismatch,
             MissingImports,
             BlobMissing,

@@ -1,0 +1,28 @@
+"""Keeps a showcase running until Ctrl-C: `python -m showcase` in `docs/`."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from showcase import flows, models
+from showcase.served import served
+from showcase.traffic import Traffic
+
+
+def main(folder: Path, port: int) -> None:
+    """Start, deploy, call."""
+    made = models.train(folder / "models")
+    with served(folder, port) as (url, key):
+        flows.deploy_all(url, key, made)
+        print(f"{url}  sign in with {key}", flush=True)
+        with Traffic(url, key, made):
+            while True:
+                time.sleep(60)
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory(prefix="penstock-showcase-") as made_here:
+        main(Path(made_here), int(sys.argv[1]) if len(sys.argv) > 1 else 0)

@@ -1,0 +1,93 @@
+"""Deploys the showcase: flows in several versions, one that fails, one that sleeps."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from penstock import PenstockError, deploy, model_type
+
+_HERE = Path(__file__).parent
+
+
+def code(version: str, name: str) -> ModuleType:
+    """Return a module of functions of one version, as if it were the user's own file."""
+    path = _HERE / version / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def deploy_all(url: str, key: str, made: dict[str, Any]) -> None:
+    """Deploy everything with a deploy key."""
+
+    def put(name: str, stages: list[Any], **options: Any) -> Any:
+        return deploy(stages, name, key, server=url, quiet=True, **options)
+
+    digits = made["digits"]
+    pair = {"example": ["a", "b"], "example_files": digits["files"][:2]}
+    for version in ("v1", "v2"):
+        functions = code(version, "digits")
+        put("digits", _digits(digits, functions), replicas=2, **pair)
+    for version in ("v1", "v2"):
+        functions = code(version, "churn")
+        stages = [
+            (model_type.SKLEARN_PREPROCESSOR, made["churn_scaler"], {"pre": functions.prepare}),
+            (model_type.XGBOOST_CLASSIFIER, made["churn"], {"post": functions.to_risk}),
+        ]
+        put("churn-scorer", stages, example=made["customers"][:2], auto_rollback=False)
+    small = code("v1", "small")
+    rows = made["cancer_rows"]
+    put(
+        "sensor-anomaly",
+        [
+            (model_type.SKLEARN_PREPROCESSOR, made["scaler"], {"pre": small.as_rows}),
+            (model_type.SKLEARN, made["anomaly"]),
+        ],
+        example=rows[:2],
+    )
+    put(
+        "demand-forecast",
+        [(model_type.XGBOOST_REGRESSOR, made["demand"], {"post": small.rounded})],
+        example=made["demand_rows"][:2],
+    )
+    put(
+        "iris-classes",
+        [(model_type.SKLEARN_CLASSIFIER, made["iris"])],
+        example=made["iris_rows"][:2],
+    )
+    put("photo-tags", [(model_type.PYTHON, small.slow_tags)], example=["a", "bb"])
+    put(
+        "lead-ranker",
+        [
+            (model_type.SKLEARN_PREPROCESSOR, made["scaler"]),
+            (model_type.SKLEARN_CLASSIFIER, made["ranker"]),
+        ],
+        example=rows[:2],
+        min_replicas=0,
+        cooldown=1,
+    )
+    with contextlib.suppress(PenstockError):  # this one is there to have failed
+        put("speech-lang", [(model_type.SKLEARN, _broken(made))])
+
+
+def _digits(digits: dict[str, Any], functions: ModuleType) -> list[Any]:
+    torch, xgb = digits["models"]
+    return [
+        (model_type.TORCH, torch, {"pre": functions.read_images}),
+        (model_type.XGBOOST_CLASSIFIER, xgb, {"post": functions.to_labels}),
+    ]
+
+
+def _broken(made: dict[str, Any]) -> Path:
+    path = Path(made["scaler"]).with_name("speech.joblib")
+    path.write_bytes(b"\x80\x04 this is no model")
+    return path

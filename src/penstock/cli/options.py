@@ -1,0 +1,57 @@
+"""Options that many commands share, and the project they act on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from penstock.client.endpoint import Endpoint
+from penstock.client.session import Session
+from penstock.client.targets import session_of
+
+Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
+ProjectOption = Annotated[str | None, typer.Option("--project", help="Project; the key's own.")]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", help="Address of the server; that of the profile.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """A project on a server, and the way there."""
+
+    session: Session
+    project: str
+
+    def get(self, path: str) -> Any:
+        """Return the JSON answer to a GET below the project."""
+        return self.session.get(f"/v1/{self.project}{path}")
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Return a deployment's endpoint; it finds the key itself."""
+        return Endpoint(f"{self.session.server}/v1/{self.project}/{name}/predict")
+
+
+def place(project: str | None, server: str | None) -> Place:
+    """Return the project that a command acts on.
+
+    Raises:
+        NoKey, InvalidSetting, ServerUnreachable: It cannot be found out.
+    """
+    session, found = session_of(None, server, project)
+    return Place(session, str(found))
+
+
+def when(at: float | None) -> str:
+    """Return a time for people, in the local zone."""
+    return "–" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def milliseconds(value: float | None) -> str:
+    """Return a length of time in milliseconds, for people."""
+    return "–" if value is None else f"{value:,.1f} ms" if value < 100 else f"{value:,.0f} ms"

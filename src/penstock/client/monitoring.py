@@ -1,0 +1,38 @@
+"""References and truths as `Endpoint.monitor` and `Endpoint.feedback` send them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.codec.plain import Conversion
+from penstock.core.errors import MalformedBody
+
+#: Rows of a reference that are sent; of a longer one an even sample.
+MOST_ROWS = 20_000
+
+
+def reference_rows(name: str, given: Any) -> Any:
+    """Return a reference as JSON values, with at most `MOST_ROWS` rows, evenly taken.
+
+    Args:
+        name: What it is called in messages.
+        given: A list of rows, an array, a data frame, or a dict of columns.
+    """
+    if hasattr(given, "to_dict") and hasattr(given, "columns"):
+        given = given.to_dict("list")
+    plain = Conversion(name, MalformedBody).run(given)
+    if isinstance(plain, dict):
+        return {column: _some(values) for column, values in plain.items()}
+    return _some(plain)
+
+
+def _some(rows: Any) -> Any:
+    if not isinstance(rows, list) or len(rows) <= MOST_ROWS:
+        return rows
+    return [rows[index * len(rows) // MOST_ROWS] for index in range(MOST_ROWS)]
+
+
+def truths_of(truths: Mapping[str, Any]) -> dict[str, Any]:
+    """Return truths by prediction id as JSON values."""
+    return {str(name): Conversion("truths", MalformedBody).run(t) for name, t in truths.items()}

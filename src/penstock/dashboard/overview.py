@@ -1,0 +1,276 @@
+"""The first page: every deployment of a project, what needs attention, totals. Also `go to`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from penstock.control.insight.traffic_views import Figures, OverviewRow
+from penstock.control.status import DeploymentView
+from penstock.core.names import is_run_id
+from penstock.core.states import VersionState
+from penstock.dashboard import drawn, states
+from penstock.dashboard.parts import Parts
+from penstock.dashboard.visit import Go, Page, Visit
+
+#: How many lines of attention are shown before "and 4 more".
+_ALERTS = 3
+
+_ORDER = {"failed": 0, "degraded": 1, "starting": 2, "serving": 3, "idle": 4, "stopped": 5}
+
+
+class Row(NamedTuple):
+    """One deployment in the table."""
+
+    name: str
+    state: states.Shown
+    models: list[str]
+    version: str
+    since: float | None
+    figures: Figures | None
+    spark: drawn.Spark | None
+    why: str
+    kinds: list[drawn.Bar]
+    error_share: float | None
+    ready: int
+    wanted: int
+    memory: int | None
+    words: str
+
+
+class Alert(NamedTuple):
+    """What needs attention: the cause first, and one action."""
+
+    tone: str
+    name: str
+    text: str
+    detail: str
+    link: str
+    link_word: str
+    action: str = ""
+    action_word: str = ""
+
+
+async def overview(visit: Visit, parts: Parts) -> Page:
+    """Answer the table of deployments, or what to do when there is none."""
+    views = [v for v in await parts.deployments.list(visit.project) if visit.sees(v.name)]
+    seen = parts.series.overview(visit.project)
+    by_name = {row.deployment: row for row in seen.deployments}
+    pids = [r.pid for view in views for r in view.replicas]
+    memory = await parts.memory.private(pids)
+    rows = [_row(view, by_name.get(view.name), parts, memory) for view in views]
+    _sort(rows, visit.query("sort"))
+    alerts = _alerts(views, by_name, visit)
+    values: dict[str, Any] = {
+        "here": "deployments",
+        "rows": rows,
+        "sort": visit.query("sort"),
+        "alerts": alerts[:_ALERTS],
+        "more_alerts": len(alerts) - _ALERTS,
+        "total": seen.total,
+        "shares": seen.kinds,
+        "shares_bars": drawn.share_bars(seen.kinds),
+        "line": drawn.spark(
+            [sum(v) for v in zip(*(r.calls for r in seen.deployments), strict=True)]
+        ),
+        "in_hand": seen.in_hand,
+        "ready": sum(row.ready for row in rows),
+        "wanted": sum(row.wanted for row in rows),
+        "memory": sum(memory.values()) if memory else None,
+        "machine_memory": parts.memory.machine_bytes(),
+    }
+    if not views:
+        return await start(visit, parts)
+    return Page("overview.html", values, part=visit.part("live", "overview_live.html"))
+
+
+#: A first flow to copy; a test runs it.
+_FIRST = """from penstock import deploy, model_type
+
+def pre(data):                      # your own function, optional
+    return [[float(x) for x in row] for row in data]
+
+endpoint = deploy([(model_type.SKLEARN, "model.joblib", {"pre": pre})], "my-first-flow")
+print(endpoint.predict([[5.1, 3.5, 1.4, 0.2]]))"""
+
+_FRAMEWORKS = ("torch", "xgboost-cpu", "xgboost", "scikit-learn", "onnxruntime", "transformers")
+
+
+async def start(visit: Visit, parts: Parts) -> Page:
+    """Answer what to do to deploy a flow."""
+    views = await parts.deployments.list(visit.project)
+    installed = await parts.installed()
+    found = [(n, installed.packages[n]) for n in _FRAMEWORKS if n in installed.packages]
+    values = {
+        "here": "deployments",
+        "rows": views,
+        "installed": installed,
+        "frameworks": ", ".join(f"{n} {'.'.join(v.split('.')[:2])}" for n, v in found),
+        "memory_free": parts.memory.available_bytes(),
+        "machine_memory": parts.memory.machine_bytes(),
+        "cores": parts.memory.cores(),
+        "first_flow": _FIRST,
+    }
+    return Page("empty.html", values)
+
+
+def _row(
+    view: DeploymentView, seen: OverviewRow | None, parts: Parts, memory: Mapping[int, int]
+) -> Row:
+    active = next((v for v in view.versions if v.active), None)
+    newest = active or next(iter(view.versions), None)
+    figures = seen.now if seen is not None else None
+    share = _error_share(figures)
+    state = states.of_deployment(view, share)
+    scaling = view.scaling
+    models = [_family(s.model_type) for s in newest.stages] if newest else []
+    mine = [memory[r.pid] for r in view.replicas if r.pid in memory]
+    since = None
+    if newest is not None:
+        since = (newest.ready_at or newest.created_at) if active else newest.created_at
+    return Row(
+        name=view.name,
+        state=state,
+        models=models,
+        version=f"v{active.number}" if active else "",
+        since=since,
+        figures=figures,
+        spark=drawn.spark(seen.calls, seen.errors) if seen is not None else None,
+        why=_why(view, state.kind, parts),
+        kinds=drawn.share_bars(seen.kinds) if seen is not None else [],
+        error_share=share,
+        ready=sum(r.state == "ready" for r in view.replicas),
+        wanted=max((scaling.wanted or scaling.min_replicas) if scaling else 0, len(view.replicas)),
+        memory=sum(mine) if view.replicas else (0 if active else None),
+        words=" ".join([view.name, state.word, *models]).lower(),
+    )
+
+
+def _family(model_type: str) -> str:
+    """Return the framework of a model type: `xgboost` of `xgboost_classifier`."""
+    return model_type.lower().partition("_")[0]
+
+
+def _error_share(figures: Figures | None) -> float | None:
+    if figures is None or not figures.calls:
+        return None
+    return figures.errors / figures.calls
+
+
+def _why(view: DeploymentView, kind: str, parts: Parts) -> str:
+    if kind == "starting":
+        step = parts.builds.step(view.project, view.name)
+        return (step or "starting").rstrip(".")
+    if kind == "idle":
+        return "wakes on call"
+    if kind == "failed" and view.active is None:
+        return "no version ever became ready"
+    if kind == "failed":
+        return "its replicas do not start"
+    return "no calls in the last hour"
+
+
+def _sort(rows: list[Row], by: str) -> None:
+    """Order rows in place: what needs attention first, then by calls; or by one column."""
+
+    def calls(row: Row) -> float:
+        return row.figures.calls_per_s if row.figures is not None else 0.0
+
+    if by == "name":
+        rows.sort(key=lambda row: row.name)
+    elif by == "calls":
+        rows.sort(key=calls, reverse=True)
+    elif by == "errors":
+        rows.sort(key=lambda row: row.error_share or -1.0, reverse=True)
+    elif by == "p99":
+        rows.sort(key=lambda r: (r.figures.p99_ms or -1.0) if r.figures else -1.0, reverse=True)
+    else:
+        rows.sort(key=lambda row: (_ORDER.get(row.state.kind, 6), -calls(row), row.name))
+
+
+def _alerts(
+    views: list[DeploymentView], seen: Mapping[str, OverviewRow], visit: Visit
+) -> list[Alert]:
+    found = []
+    for view in views:
+        row = seen.get(view.name)
+        alert = _failing(view, visit) or _degraded(view, row, visit)
+        if alert is not None:
+            found.append(alert)
+    return sorted(found, key=lambda alert: alert.tone != "fail")
+
+
+def _failing(view: DeploymentView, visit: Visit) -> Alert | None:
+    if view.problem or view.quarantine:
+        detail = (
+            view.quarantine.reason
+            if view.quarantine
+            else str((view.problem or {}).get("message", ""))
+        )
+        return Alert("fail", view.name, " does not run. ", detail, visit.of(view.name), "Look")
+    newest = next(iter(view.versions), None)
+    if view.active is None and newest is not None and newest.state is VersionState.FAILED:
+        detail = str((newest.failure or {}).get("message", ""))
+        link = visit.of(view.name, "builds", str(newest.number))
+        return Alert("fail", view.name, " has no ready version. ", detail, link, "Build log")
+    return None
+
+
+def _degraded(view: DeploymentView, row: OverviewRow | None, visit: Visit) -> Alert | None:
+    share = _error_share(row.now if row is not None else None)
+    if share is None or share < states.DEGRADED_SHARE or row is None:
+        return None
+    code = max(row.now.codes, key=lambda c: row.now.codes[c], default="")
+    before = before_active(view)
+    runs = f"{visit.of(view.name, 'runs')}?state=failed"
+    action = visit.of(view.name, "versions", str(before), "activate") if before else ""
+    return Alert(
+        "warn",
+        view.name,
+        f" fails {share * 100:.2f} % of calls of the last five minutes. ",
+        f"Mostly {code}." if code else "",
+        runs,
+        "Failed runs",
+        action,
+        f"Roll back to v{before}" if before else "",
+    )
+
+
+def before_active(view: DeploymentView) -> int | None:
+    """Return the newest ready version before the active one, if there is one."""
+    return next(
+        (
+            v.number
+            for v in view.versions
+            if view.active is not None and v.number < view.active and v.state is VersionState.READY
+        ),
+        None,
+    )
+
+
+async def go(visit: Visit, parts: Parts) -> Page | Go:
+    """Go to a deployment or a run by its name or id; list what fits when it is not one."""
+    asked = visit.query("q").strip()
+    if is_run_id(asked):
+        return Go(f"{visit.base}/runs/{asked}")
+    names = await names_of(visit, parts)
+    fitting = [name for name in names if asked.lower() in name.lower()]
+    if asked in names:
+        return Go(visit.of(asked))
+    if len(fitting) == 1 and asked:
+        return Go(visit.of(fitting[0]))
+    return Page("go.html", {"asked": asked, "names": fitting})
+
+
+async def names_of(visit: Visit, parts: Parts) -> list[str]:
+    """Answer the names of the deployments, for the field that goes to one."""
+    views = await parts.deployments.list(visit.project)
+    return [view.name for view in views if visit.sees(view.name)]
+
+
+async def projects(visit: Visit, parts: Parts) -> Page:
+    """Answer the projects that an admin key may look at."""
+    found = [visit.project]
+    if visit.key.project is None:
+        found = [project.name for project in await parts.projects.list()]
+    return Page("projects.html", {"projects": found})

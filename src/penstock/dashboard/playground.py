@@ -1,0 +1,129 @@
+"""The playground: a form made from the example, the answer, its timeline, the same call as code."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from penstock.control.insight.run_details import timeline
+from penstock.control.status import DeploymentView, VersionView
+from penstock.core.errors import BodyTooLarge, NotFound, PenstockError
+from penstock.core.records import Scope
+from penstock.core.states import VersionState
+from penstock.dashboard.calls import Made, call_version
+from penstock.dashboard.deployment import example_of, header
+from penstock.dashboard.fall import fall_of
+from penstock.dashboard.parts import Parts
+from penstock.dashboard.snippets import read_sent, snippets
+from penstock.dashboard.visit import Page, Visit
+from penstock.dashboard.words import size
+
+#: Parts of a version's time when nothing fails are read from these roles.
+_ROLES = ("pre", "model", "post")
+
+
+async def playground(visit: Visit, parts: Parts) -> Page:
+    """Answer the form."""
+    values = await header(visit, parts, "playground")
+    view: DeploymentView = values["view"]
+    shown: VersionView | None = values["shown"]
+    callable_ = [
+        v for v in view.versions if v.state in {VersionState.READY, VersionState.WITHDRAWN}
+    ]
+    example = await example_of(visit, parts, shown)
+    sent = read_sent(*example) if example is not None else None
+    values |= {
+        "callable": callable_,
+        "example": sent,
+        "data": sent.data
+        if sent is not None
+        else ("[]" if shown and shown.uses_files else "[[1, 2]]"),
+        "takes_files": bool(shown and shown.uses_files),
+        "most": size(parts.max_body_bytes),
+    }
+    return Page("playground.html", values)
+
+
+async def send(visit: Visit, parts: Parts) -> Page:
+    """Make the call of the form and answer with what came back."""
+    visit.require(Scope.PREDICT)
+    number = visit.query("version")
+    wanted = int(number) if number.isdecimal() else None
+    view = await parts.deployments.get(visit.project, visit.name)
+    media_type = visit.request.headers.get("content-type", "")
+    body = await _body(visit, parts.max_body_bytes)
+    began = time.perf_counter()
+    chosen = wanted if wanted != view.active else None
+    values: dict[str, Any] = {"view": view, "problem": None}
+    try:
+        made = await call_version(visit, parts, visit.name, chosen, media_type, body)
+    except PenstockError as error:
+        return Page(
+            "answer.html", {**values, "problem": error, "status": parts.status_of(error.code)}
+        )
+    took_ms = (time.perf_counter() - began) * 1e3
+    version = next((v for v in view.versions if v.number == (wanted or view.active)), None)
+    if version is None:
+        raise NotFound(f"{visit.name} has no such version.")
+    values |= _shown(made, version, took_ms)
+    values |= {
+        "status": parts.status_of(made.code) if made.code else 200,
+        "snippets": snippets(view.endpoint, (media_type, body), uses_files=version.uses_files),
+    }
+    return Page("answer.html", values)
+
+
+def _shown(made: Made, version: VersionView, took_ms: float) -> dict[str, Any]:
+    whole = _whole_ms(made.body) or took_ms
+    steps = ["queue", "decode"]
+    for number, stage in enumerate(version.stages, 1):
+        there = {"pre": stage.pre, "model": stage, "post": stage.post}
+        steps += [f"s{number}-{role}" for role in _ROLES if there[role] is not None]
+    parts = timeline(made.timing, whole, steps, failed=bool(made.code))
+    text, kind = _readable(made.body)
+    return {
+        "made": made,
+        "text": text,
+        "kind": kind,
+        "size": len(made.body),
+        "took_ms": took_ms,
+        "fall": fall_of(parts, version.stages, made.error),
+    }
+
+
+def _whole_ms(body: bytes) -> float | None:
+    try:
+        return float(json.loads(body)["run_time_ms"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _readable(body: bytes) -> tuple[str, str]:
+    """Return an answer's body as text, with what kind of result is in it."""
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return body[:2000].decode("latin-1"), "bytes"
+    result = value.get("result") if isinstance(value, dict) else None
+    kind = "dict" if isinstance(result, dict) else "list" if isinstance(result, list) else ""
+    lines = (
+        [
+            f"  {json.dumps(name)}: {json.dumps(item, ensure_ascii=False)}"
+            for name, item in value.items()
+        ]
+        if isinstance(value, dict)
+        else []
+    )
+    if lines and all(len(line) <= 110 for line in lines):
+        return "{\n" + ",\n".join(lines) + "\n}", kind
+    return json.dumps(value, ensure_ascii=False, indent=2), kind
+
+
+async def _body(visit: Visit, limit: int) -> bytes:
+    taken = bytearray()
+    async for piece in visit.request.stream():
+        taken += piece
+        if len(taken) > limit:
+            raise BodyTooLarge(f"The call has more than {limit} bytes.", limit_bytes=limit)
+    return bytes(taken)

@@ -1,0 +1,257 @@
+"""The pages in a real browser against a real server, from signing in to rolling back."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browser import browsing, needs_chromium, sign_in
+from playwright.sync_api import expect
+
+from penstock import deploy, model_type
+
+pytestmark = [needs_chromium, pytest.mark.timeout(240)]
+
+#: Milliseconds that the browser waits for anything.
+PATIENCE = 30_000
+
+PEOPLE_PAGES = (
+    "", "/start", "/runs", "/files", "/webhooks", "/keys", "/secrets", "/settings",
+    "/d/{name}", "/d/{name}/runs", "/d/{name}/versions", "/d/{name}/code", "/d/{name}/builds",
+    "/d/{name}/playground", "/d/{name}/settings",
+)  # fmt: skip
+
+
+def as_row(file: Any) -> list[float]:
+    from PIL import Image
+
+    return [float(value) / 16 for value in Image.open(file).convert("L").tobytes()]
+
+
+def first_pre(data, files):
+    return [as_row(file) for file in files]
+
+
+def second_pre(data, files):
+    print(f"{len(files)} pictures")
+    return [as_row(file) for file in files]
+
+
+def failing_pre(data, files):
+    names = {"a": 1}
+    return [[names[name]] * 64 for name in data]
+
+
+def picture(digit: int) -> bytes:
+    """A PNG of 8 by 8 grey values, one of scikit-learn's digits."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    found = digits.images[list(digits.target).index(digit)]
+    out = io.BytesIO()
+    Image.fromarray((found * 16).clip(0, 255).astype(np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier of scikit-learn's digits."""
+    import joblib
+    from sklearn.datasets import load_digits
+    from sklearn.linear_model import RidgeClassifier
+
+    digits = load_digits()
+    path = tmp_path_factory.mktemp("models") / "digits.joblib"
+    joblib.dump(RidgeClassifier().fit(digits.data, digits.target), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with browsing() as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser: Any, server: Any) -> Iterator[Any]:
+    """A signed-in page; scripts that fail and files that are refused fail the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    sign_in(page, server.url, server.keys["deploy"])
+    yield page
+    context.close()
+    assert not problems
+
+
+Put = Callable[..., Any]
+
+
+@pytest.fixture
+def flow(server: Any, model: Path) -> Put:
+    def put(name: str, pre: Any, **options: Any) -> Any:
+        stages = [(model_type.SKLEARN, model, {"pre": pre})]
+        return deploy(stages, name, server.keys["deploy"], server=server.url, quiet=True, **options)
+
+    return put
+
+
+def test_a_deploy_appears_by_itself_and_its_page_shows_the_traffic(
+    page: Any, server: Any, flow: Put
+) -> None:
+    page.goto(f"{server.url}/p/default")
+    endpoint = flow("appears", first_pre)
+    row = page.locator("#row-appears, a:has-text('appears')").first
+    row.wait_for()
+    endpoint.predict(["a"], files=[("a.png", picture(3))])
+    page.goto(f"{server.url}/p/default/d/appears")
+    page.wait_for_selector("#charts[data-drawn]")
+    assert page.locator("#endpoint").inner_text() == endpoint
+    expect(page.locator("#calls-chart")).to_have_attribute(
+        "aria-label", re.compile(" 1 calls"), timeout=PATIENCE
+    )
+    assert page.locator("#calls-chart canvas").count() == 1
+    assert "digits.joblib" in page.locator(".pipe").inner_text()
+
+
+def test_the_playground_sends_a_file_and_the_run_shows_its_waterfall(
+    page: Any, server: Any, flow: Put
+) -> None:
+    flow("plays", second_pre)
+    page.goto(f"{server.url}/p/default/d/plays/playground")
+    page.fill("#data", '["a", "b"]')
+    files = [{"name": f"{d}.png", "mimeType": "image/png", "buffer": picture(d)} for d in (7, 3)]
+    page.set_input_files("#files", files)
+    page.get_by_label("Move 3.png up").click()
+    page.keyboard.press("Control+Enter")
+    answer = page.locator("#answer-text")
+    answer.wait_for()
+    assert re.search(r'"result": \[3, 7\]', answer.inner_text())
+    page.click("text=Open run")
+    page.wait_for_selector("table.fall")
+    assert "Succeeded" in page.locator(".run-head").inner_text()
+    timeline = page.locator("table.fall").inner_text()
+    for part in ("queue", "receive", "Stage 1", "second_pre", "digits.joblib"):
+        assert part in timeline
+    page.reload()
+    assert "2 pictures" in page.locator("#log-lines").inner_text()
+    shown = page.locator(".thumb")
+    assert shown.count() == 2
+    assert shown.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
+
+
+def test_a_diff_marks_what_changed_and_keys_walk_through_it(
+    page: Any, server: Any, flow: Put
+) -> None:
+    flow("differs", first_pre)
+    flow("differs", second_pre)
+    page.goto(f"{server.url}/p/default/d/differs")
+    page.get_by_role("link", name="Diff of v2 and v1").click()
+    page.wait_for_selector(".diff.split")
+    added = page.locator(".diff.split .src.ins").all_inner_texts()
+    assert any("pictures" in line for line in added)
+    assert page.locator(".diff.split mark").first.is_visible()
+    page.keyboard.press("n")
+    assert page.evaluate("document.activeElement.className") == "change"
+    assert "as_row" in page.locator(".parts").inner_text()
+
+
+def test_a_failed_run_marks_the_line_and_rolling_back_can_be_undone(
+    page: Any, server: Any, flow: Put
+) -> None:
+    good = flow("fails", first_pre)
+    flow("fails", failing_pre, auto_rollback=False)
+    with pytest.raises(Exception, match="KeyError"):
+        good.predict(["b"], files=[("b.png", picture(1))])
+    page.goto(f"{server.url}/p/default/d/fails/runs?state=failed")
+    page.locator("table.runs tbody a").first.click()
+    page.wait_for_selector("tr.hit")
+    assert "names[name]" in page.locator("tr.hit td").inner_text()
+    assert "KeyError" in page.locator(".failure h2").inner_text()
+    page.get_by_role("button", name="Roll back to v1").click()
+    toast = page.locator(".toast")
+    toast.wait_for()
+    assert "v1 is active" in toast.inner_text()
+    assert page.locator("tr.on th").inner_text() == "v1"
+    toast.get_by_role("button", name="Undo").click()
+    expect(page.locator("tr.on th")).to_have_text("v2", timeout=PATIENCE)
+
+
+def test_deleting_asks_for_the_name_and_starts_on_the_safe_button(
+    page: Any, server: Any, flow: Put
+) -> None:
+    flow("goes", first_pre)
+    page.goto(f"{server.url}/p/default/d/goes")
+    page.get_by_label("More").click()
+    page.get_by_role("button", name="Delete goes").first.click()
+    assert page.evaluate("document.activeElement.innerText") == "Keep it"
+    sure = page.locator("dialog button.danger")
+    assert sure.is_disabled()
+    page.fill("#typed", "goes")
+    sure.click()
+    page.wait_for_selector("text=goes is deleted.")
+    assert page.locator("#row-goes").count() == 0
+
+
+def test_the_keyboard_reaches_everything_and_dark_is_remembered(page: Any, server: Any) -> None:
+    page.goto(f"{server.url}/p/default/runs")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.innerText") == "Skip to content"
+    page.keyboard.press("?")
+    assert page.locator("#shortcuts").is_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "goto"
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert light != dark
+    page.reload()
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
+
+
+@pytest.mark.parametrize("width", [1440, 900, 390])
+def test_no_page_is_wider_than_the_window(page: Any, server: Any, flow: Put, width: int) -> None:
+    flow("fits", first_pre)
+    page.set_viewport_size({"width": width, "height": 844})
+    for path in PEOPLE_PAGES:
+        page.goto(server.url + "/p/default" + path.format(name="fits"))
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_problem(page: Any, server: Any, flow: Put, scheme: str) -> None:
+    endpoint = flow("axes", second_pre)
+    endpoint.predict(["a"], files=[("a.png", picture(3))])
+    page.emulate_media(color_scheme=scheme)
+    found = []
+    for path in PEOPLE_PAGES:
+        page.goto(server.url + "/p/default" + path.format(name="axes"))
+        if path == "/runs":
+            run = page.locator("table.runs tbody a").first.get_attribute("href")
+        found += _problems(Axe(), page, path)
+    page.goto(server.url + str(run))
+    found += _problems(Axe(), page, "run")
+    page.context.clear_cookies()
+    page.goto(server.url + "/")
+    found += _problems(Axe(), page, "sign in")
+    assert not found, "\n".join(found)
+
+
+def _problems(axe: Any, page: Any, where: str) -> list[str]:
+    violations = axe.run(page).response["violations"]
+    return [
+        f"{where or 'overview'}: {one['id']} ({one['impact']}): {one['nodes'][0]['html'][:160]}"
+        for one in violations
+        if one["impact"] in {"serious", "critical"}
+    ]

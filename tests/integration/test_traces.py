@@ -1,0 +1,182 @@
+"""Traces of a real server, sent to a receiver that reads OTLP."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx2
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from versioned import same_model
+
+from penstock import Endpoint, deploy, model_type
+
+TRACE = "0af7651916cd43dd8448eb211c80319c"
+PARENT = "b7ad6b7169203331"
+
+
+class Receiver:
+    """An OTLP receiver; `spans` gets every span that is sent to it."""
+
+    def __init__(self) -> None:
+        self.spans: queue.Queue[Any] = queue.Queue()
+        spans = self.spans
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if self.headers.get("content-encoding") == "gzip":
+                    import gzip
+
+                    body = gzip.decompress(body)
+                sent = ExportTraceServiceRequest.FromString(body)
+                for resource in sent.resource_spans:
+                    for scope in resource.scope_spans:
+                        for span in scope.spans:
+                            spans.put(span)
+                self.send_response(200)
+                self.send_header("content-length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+    def trace(self, trace_id: str, root: str) -> dict[str, Any]:
+        """The spans of a trace by name, once its root is there."""
+        found: dict[str, Any] = {}
+        while root not in found:
+            span = self.spans.get(timeout=20)
+            if span.trace_id.hex() == trace_id:
+                found[span.name] = span
+        while not self.spans.empty():
+            span = self.spans.get()
+            if span.trace_id.hex() == trace_id:
+                found[span.name] = span
+        return found
+
+
+@pytest.fixture(scope="module")
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@pytest.fixture
+def traced(start_server: Any, receiver: Receiver) -> Any:
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    return start_server(environment=environment)
+
+
+def two_stages(server: Any, folder: Any) -> Endpoint:
+    def pre(data: Any) -> Any:
+        return data
+
+    def post(result: Any) -> Any:
+        if float(result[0][0]) < 0:
+            raise ValueError("below zero")
+        return result
+
+    model = same_model(folder)
+    stages = [
+        (model_type.SKLEARN_PREPROCESSOR, model, {"pre": pre}),
+        (model_type.SKLEARN_PREPROCESSOR, model, {"post": post}),
+    ]
+    return deploy(stages, "traced", server.keys["deploy"], server=server.url)
+
+
+def call(server: Any, endpoint: Endpoint, data: Any, flags: str = "01") -> httpx2.Response:
+    headers = {
+        "Authorization": server.keys["deploy"],
+        "traceparent": f"00-{TRACE}-{PARENT}-{flags}",
+    }
+    return httpx2.post(str(endpoint), json=data, headers=headers, timeout=30)
+
+
+def test_a_call_of_two_stages_is_a_trace_with_the_stages_as_spans(traced, receiver, tmp_path):
+    answer = call(traced, two_stages(traced, tmp_path), [[1.0]])
+    spans = receiver.trace(TRACE, "predict traced")
+    root = spans["predict traced"]
+    assert root.parent_span_id.hex() == PARENT
+    facts = {a.key: a.value.string_value or a.value.int_value for a in root.attributes}
+    assert facts["penstock.run_id"] == answer.json()["run_id"]
+    assert (facts["penstock.deployment"], facts["penstock.version"]) == ("traced", 1)
+    stages = spans["stage 1"], spans["stage 2"]
+    assert [s.parent_span_id for s in stages] == [root.span_id] * 2
+    assert spans["pre"].parent_span_id == stages[0].span_id
+    assert spans["post"].parent_span_id == stages[1].span_id
+    for outer, inner in ((root, stages[0]), (root, stages[1]), (stages[0], spans["pre"])):
+        assert outer.start_time_unix_nano <= inner.start_time_unix_nano
+        assert inner.end_time_unix_nano <= outer.end_time_unix_nano
+    timing = answer.headers["server-timing"]
+    took_ms = (spans["pre"].end_time_unix_nano - spans["pre"].start_time_unix_nano) / 1e6
+    assert f"s1-pre;dur={took_ms:.3f}" in timing
+
+
+def test_a_failed_call_is_a_trace_with_an_error_that_ends_where_it_failed(
+    traced, receiver, tmp_path
+):
+    assert call(traced, two_stages(traced, tmp_path), [[-1.0]]).status_code == 500
+    spans = receiver.trace(TRACE, "predict traced")
+    assert spans["predict traced"].status.message == "function_failed"
+    assert "post" in spans
+    assert "encode" not in spans
+
+
+def test_a_caller_that_does_not_sample_has_no_trace(traced, receiver, tmp_path):
+    endpoint = two_stages(traced, tmp_path)
+    call(traced, endpoint, [[1.0]], flags="00")
+    other = "1" * 32
+    headers = {
+        "Authorization": traced.keys["deploy"],
+        "traceparent": f"00-{other}-{PARENT}-01",
+    }
+    httpx2.post(str(endpoint), json=[[1.0]], headers=headers, timeout=30)
+    seen = []
+    while not seen or seen[-1].name != "predict traced":
+        seen.append(receiver.spans.get(timeout=20))
+    assert {span.trace_id.hex() for span in seen} == {other}
+
+
+def test_traces_come_through_more_gateways_too(start_server, receiver, tmp_path):
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+    }
+    server = start_server(gateways=3, environment=environment)
+    endpoint = two_stages(server, tmp_path)
+    wanted = [f"{number:032x}" for number in range(1, 25)]
+    for trace in wanted:
+        headers = {
+            "Authorization": server.keys["deploy"],
+            "traceparent": f"00-{trace}-{PARENT}-01",
+        }
+        assert httpx2.post(str(endpoint), json=[[1.0]], headers=headers).status_code == 200
+    seen = set()
+    while not set(wanted) <= seen:
+        seen.add(receiver.spans.get(timeout=20).trace_id.hex())
+
+
+def test_log_lines_are_json_when_asked_for(start_server):
+    server = start_server(environment={"PENSTOCK_LOG_FORMAT": "json"})
+    server.stop()
+    lines = [line for line in server.lines if line.startswith("{")]
+    told = [json.loads(line) for line in lines]
+    assert any(line["message"].startswith("Stopping") for line in told)
+    assert all({"time", "level", "logger", "message"} <= line.keys() for line in told)
