@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from penstock.client.endpoint import Endpoint
     from penstock.client.request import model_api_request
     from penstock.client.start import start
+    from penstock.core.branches import parallel, switch
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
     from penstock.flow.folders import run_folder
@@ -34,9 +35,11 @@ __all__ = [
     "memory",
     "model_api_request",
     "model_type",
+    "parallel",
     "run_folder",
     "save",
     "start",
+    "switch",
     "upload",
 ]
 
@@ -51,9 +54,11 @@ _HOMES: dict[str, tuple[str, str]] = {
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),
+    "parallel": ("penstock.core.branches", "parallel"),
     "run_folder": ("penstock.flow.folders", "run_folder"),
     "save": ("penstock.flow.memory", "save"),
     "start": ("penstock.client.start", "start"),
+    "switch": ("penstock.core.branches", "switch"),
     "upload": ("penstock.flow.upload", "upload"),
 }
 

@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from penstock.client.endpoint import Endpoint
 from penstock.client.local import load_here
 from penstock.client.publish import Options, publish
+from penstock.core.branches import Parallel, Switch
 from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
-from penstock.core.flow import Flow, ModelType
+from penstock.core.flow import Flow, ModelType, is_one_stage
 from penstock.core.names import check_deployment_name
 
 if TYPE_CHECKING:
@@ -200,7 +202,7 @@ def _options(given: Given) -> Options:
 def _stages(flow: Sequence[Any] | None) -> list[Any]:
     if flow is None:
         return []
-    if isinstance(flow, tuple) and flow and not isinstance(flow[0], tuple):
+    if isinstance(flow, (Parallel, Switch)) or (isinstance(flow, tuple) and is_one_stage(flow)):
         return [flow]
     if not isinstance(flow, (list, tuple)):
         Flow.parse(flow)
@@ -216,7 +218,26 @@ def _parsed(stages: Sequence[Any]) -> Flow:
 
 
 def _moved(stage: Any, directory: Path) -> Any:
-    kind, path, *functions = stage
+    """Return a stage with its model file, or those of its branches, below `directory`."""
+    if isinstance(stage, (Parallel, Switch)):
+        return _with_moved_branches(stage, directory)
+    kind, *rest = stage
+    if isinstance(kind, (Parallel, Switch)):
+        return (_with_moved_branches(kind, directory), *rest)
+    path, *functions = rest
     if kind is ModelType.PYTHON:
         return stage
     return (kind, directory / Path(path).name, *functions)
+
+
+def _with_moved_branches(given: Parallel | Switch, directory: Path) -> Parallel | Switch:
+    flows: Any = given.flows
+    if isinstance(flows, Mapping):
+        moved: Any = {name: _moved_flow(flow, directory) for name, flow in flows.items()}
+    else:
+        moved = [_moved_flow(flow, directory) for flow in flows]
+    return dataclasses.replace(given, flows=moved)
+
+
+def _moved_flow(flow: Any, directory: Path) -> list[Any]:
+    return [_moved(stage, directory) for stage in _stages(flow)]

@@ -41,7 +41,7 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
         MissingFramework: A model's library is not installed here.
         PenstockError: A model file cannot be loaded.
     """
-    for number, stage in enumerate(flow.stages, 1):
+    for number, stage in flow.models():
         module, extra = _NEEDS[stage.model_type]
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise MissingFramework(
@@ -57,7 +57,7 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    return all(_NEEDS[stage.model_type][0] in sys.modules for stage in flow.stages)
+    return all(_NEEDS[stage.model_type][0] in sys.modules for _, stage in flow.models())
 
 
 def expected_answer(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ import msgspec
 
 from penstock.client.models import ModelFile, read_model
 from penstock.codec.bundle import (
+    BranchEntry,
+    BranchesEntry,
     Example,
     FunctionEntry,
     Imported,
@@ -28,7 +31,10 @@ from penstock.codec.bundle import (
 from penstock.codec.captures import WARN_BYTES, size_text
 from penstock.codec.functions import PackedFunction, check_interpreter, make_blob, pack_function
 from penstock.codec.request import encode_request
+from penstock.core.branches import BranchStage
 from penstock.core.flow import Flow, Stage
+from penstock.core.numbers import InBranch, place
+from penstock.core.signatures import FILES_AT, is_foreign
 from penstock.environments.check import Need, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -104,12 +110,9 @@ class _Preflight:
     def run(
         self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
     ) -> Prepared:
-        models = [read_model(n, stage) for n, stage in enumerate(self._flow.stages, 1)]
+        models = {place(n): read_model(n, stage) for n, stage in self._flow.models()}
         self._check_interpreter(models)
-        stages = [
-            self._stage(number, stage, model)
-            for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1)
-        ]
+        stages = self._stages(self._flow.stages, models, int)
         manifest = Manifest(
             interpreter=Interpreter.current(),
             stages=stages,
@@ -124,46 +127,81 @@ class _Preflight:
         warnings = [*self._scanner.warnings, *self._warnings]
         return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
 
-    def _check_interpreter(self, models: Sequence[ModelFile | None]) -> None:
+    def _check_interpreter(self, models: Mapping[str, ModelFile | None]) -> None:
         if self._environment is None:
             return
         here, there = Interpreter.current(), self._environment.interpreter
-        for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
-            roles = [*stage.functions(), *([] if model else ["model"])]
-            for role in roles:
+        for number, stage in self._flow.walk():
+            model = models.get(place(number))
+            code = isinstance(stage, Stage) and model is None
+            for role in [*stage.functions(), *(["model"] if code else [])]:
                 what = f"`{role}` of stage {number} is"
                 check_interpreter(here, there, what=what, stage=number, role=role)
             if model is not None and model.carries_code:
                 what = f"The model of stage {number} ({model.path.name}) holds Python code"
                 check_interpreter(here, there, what=what, stage=number)
 
+    def _stages(
+        self,
+        stages: Sequence[Stage | BranchStage],
+        models: Mapping[str, ModelFile | None],
+        number_of: Callable[[int], int],
+    ) -> list[StageEntry]:
+        made = []
+        for own, stage in enumerate(stages, 1):
+            number = number_of(own)
+            if isinstance(stage, BranchStage):
+                made.append(self._branches(number, stage, models))
+            else:
+                made.append(self._stage(number, stage, models[place(number)]))
+        return made
+
+    def _branches(
+        self, number: int, stage: BranchStage, models: Mapping[str, ModelFile | None]
+    ) -> StageEntry:
+        functions: dict[str, Any] = dict(self._functions(number, stage))
+        inner = {role: functions.pop(role, None) for role in ("choose", "combine")}
+        flows = [
+            BranchEntry(
+                branch.name,
+                self._stages(branch.stages, models, partial(InBranch, number, branch.name)),
+            )
+            for branch in stage.branches
+        ]
+        entry = BranchesEntry(flows, stage.ready, stage.by_name, stage.default, **inner)
+        digest = make_blob(stage.title, msgspec.json.encode(entry))
+        size = sum(each.model.size for branch in flows for each in branch.stages)
+        model = msgspec.structs.replace(digest, size=size)
+        return StageEntry(stage.kind, model, **functions, branches=entry)
+
     def _stage(self, number: int, stage: Stage, model: ModelFile | None) -> StageEntry:
         kind = stage.model_type.value
+        functions: dict[str, Any] = dict(self._functions(number, stage))
         if model is None:
             assert not isinstance(stage.source, Path)
             own = self._function(number, "model", stage, stage.source)
-            return StageEntry(kind, own.pickle, **self._functions(number, stage), function=own)
+            return StageEntry(kind, own.pickle, **functions, function=own)
         self._blobs[model.blob.sha256] = model.path
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
-        return StageEntry(kind, model.blob, **self._functions(number, stage))
+        return StageEntry(kind, model.blob, **functions)
 
-    def _functions(self, number: int, stage: Stage) -> dict[str, FunctionEntry]:
+    def _functions(self, number: int, stage: Stage | BranchStage) -> dict[str, FunctionEntry]:
         return {
             role: self._function(number, role, stage, function)
             for role, function in stage.functions().items()
         }
 
     def _function(
-        self, number: int, role: str, stage: Stage, function: Callable[..., Any]
+        self, number: int, role: str, stage: Stage | BranchStage, function: Callable[..., Any]
     ) -> FunctionEntry:
         scan = self._scanner.scan(function, stage=number, role=role)
         packed = pack_function(
             function,
             stage=number,
             role=role,
-            arguments=_arguments(stage, role),
+            arguments=stage.arguments(role),
             values=[(value.name, value.value) for value in scan.values],
             by_value=self._scanner.by_value,
         )
@@ -184,7 +222,7 @@ class _Preflight:
         self,
         number: int,
         role: str,
-        stage: Stage,
+        stage: Stage | BranchStage,
         function: Callable[..., Any],
         packed: PackedFunction,
     ) -> None:
@@ -194,7 +232,13 @@ class _Preflight:
                 f"`{role}` of stage {number} takes along {size_text(packed.size)}; the largest "
                 f"variable is `{biggest.name}` ({biggest.type}, {size_text(biggest.size)})."
             )
-        if role == "post" and stage.post_arguments == 2:
+        if is_foreign(function) and role in FILES_AT and _takes_more(function):
+            self._warnings.append(
+                f"`{role}` of stage {number} is `{packed.entry.name}`, which was not written in "
+                f"Python for a stage: it gets {stage.arguments(role)} argument only. Wrap it in a "
+                "function of your own to give it more."
+            )
+        if role == "post" and stage.arguments(role) == 2 and not is_foreign(function):
             second = list(inspect.signature(function).parameters)[1]
             if second.lower() in _FILE_WORDS:
                 self._warnings.append(
@@ -233,8 +277,10 @@ class _Preflight:
         self._warnings += version_warnings(self._model_needs, self._environment)
 
 
-def _arguments(stage: Stage, role: str) -> int:
-    return {"pre": stage.pre_arguments, "post": stage.post_arguments}.get(role, 1)
+def _takes_more(function: Callable[..., Any]) -> bool:
+    """Whether a function has a second positional parameter."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds for p in inspect.signature(function).parameters.values()) > 1
 
 
 def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:

@@ -168,7 +168,7 @@ def _project(session: Session, usual: str | None) -> str:
 
 
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
-    for number, stage in enumerate(prepared.manifest.stages, 1):
+    for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
         reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size})")
     for line in prepared.captured:

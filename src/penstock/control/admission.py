@@ -51,8 +51,8 @@ def check_settings(settings: VersionSettings) -> None:
 def check_model_types(manifest: Manifest) -> None:
     """Raise `InvalidManifest` if a stage has a model type this server does not know."""
     known = {kind.value for kind in ModelType}
-    for number, stage in enumerate(manifest.stages, 1):
-        if stage.model_type not in known:
+    for number, stage in manifest.walk():
+        if stage.branches is None and stage.model_type not in known:
             raise InvalidManifest(
                 f"Stage {number} has the model type {stage.model_type!r}, which this server does "
                 "not know.",
@@ -108,8 +108,8 @@ def check_imports(manifest: Manifest, installed: EnvironmentInfo) -> None:
 
 
 def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
-    """Yield stage number, role (`"model"`, `"pre"`, `"post"`) and entry of every function."""
-    for number, stage in enumerate(manifest.stages, 1):
+    """Yield stage number, role (`"model"`, `"pre"`, `"post"`, …) and entry of every function."""
+    for number, stage in manifest.walk():
         for role, entry in stage.functions().items():
             yield number, role, entry
 
@@ -122,7 +122,7 @@ def preload_modules(
     Those that the model types need, and those of `FORK_SAFE` that the functions import.
     """
     wanted: set[str] = set()
-    for stage in manifest.stages:
+    for _number, stage in manifest.walk():
         wanted.update(by_model_type.get(stage.model_type, ()))
     for _number, _role, entry in functions_of(manifest):
         tops = {imported.module.split(".")[0] for imported in entry.imports}

@@ -11,7 +11,13 @@ from typing import Any
 
 import msgspec
 
-from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest, read_manifest
+from penstock.codec.bundle import (
+    FunctionEntry,
+    Interpreter,
+    Manifest,
+    StageEntry,
+    read_manifest,
+)
 from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
@@ -30,13 +36,21 @@ class FunctionView(msgspec.Struct, frozen=True):
 
 
 class StageView(msgspec.Struct, frozen=True):
-    """One stage of a version."""
+    """One stage of a version.
+
+    A stage with `branches`, by name, is a `parallel` or a `switch`. `combine` is a function, or the
+    name of a ready combination.
+    """
 
     model_type: str
     model: str
     size_bytes: int
     pre: FunctionView | None = None
     post: FunctionView | None = None
+    setup: FunctionView | None = None
+    choose: FunctionView | None = None
+    combine: FunctionView | str | None = None
+    branches: dict[str, list[StageView]] = {}
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -144,16 +158,23 @@ def version_view(record: VersionRecord, active: int | None) -> VersionView:
 
 def stage_views(manifest: Manifest) -> list[StageView]:
     """Return the stages of a manifest in order."""
-    return [
-        StageView(
-            model_type=stage.model_type,
-            model=stage.title,
-            size_bytes=stage.model.size,
-            pre=_function_view(stage.pre),
-            post=_function_view(stage.post),
-        )
-        for stage in manifest.stages
-    ]
+    return [_stage_view(stage) for stage in manifest.stages]
+
+
+def _stage_view(stage: StageEntry) -> StageView:
+    inner = stage.branches
+    flows = inner.flows if inner is not None else []
+    return StageView(
+        model_type=stage.model_type,
+        model=stage.title,
+        size_bytes=stage.model.size,
+        pre=_function_view(stage.pre),
+        post=_function_view(stage.post),
+        setup=_function_view(stage.setup),
+        choose=_function_view(inner.choose if inner else None),
+        combine=(_function_view(inner.combine) or inner.ready) if inner else None,
+        branches={branch.name: [_stage_view(each) for each in branch.stages] for branch in flows},
+    )
 
 
 def _function_view(entry: FunctionEntry | None) -> FunctionView | None:

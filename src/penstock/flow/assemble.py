@@ -7,25 +7,37 @@ a flow that was never packed. A failure says which stage and gives the framework
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest
+from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest, StageEntry
 from penstock.codec.functions import check_interpreter, install_modules, unpack_function
+from penstock.core.branches import BranchStage
 from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
-from penstock.core.flow import Flow, ModelType
+from penstock.core.flow import Flow, ModelType, Stage
+from penstock.core.numbers import InBranch, place
+from penstock.core.signatures import FILES_AT
 from penstock.flow.async_function import processing
+from penstock.flow.batch import Joiner
+from penstock.flow.branching import BranchedStage, LoadedBranch, Shape, origin_after
 from penstock.flow.coerce import converter
+from penstock.flow.execute import Pair
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.mismatch import REQUEST, Origin, Taker
+from penstock.flow.processing import Processing
 from penstock.flow.python_stage import PythonStage
+from penstock.flow.setup import Setup
 from penstock.flow.sources import show_lines
 from penstock.flow.stage import LoadedStage
 from penstock.loaders.base import Model, ModelFile
 from penstock.loaders.python import hold
 from penstock.loaders.registry import load_model
+
+#: Functions by role, with the number of their arguments.
+Functions = dict[str, tuple[Callable[..., Any], int]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,16 @@ class _Part:
 
     model_type: ModelType
     model: ModelFile | Callable[..., Any]
-    functions: dict[str, tuple[Callable[..., Any], int]]
+    functions: Functions
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What a stage with branches is made of."""
+
+    shape: Shape
+    flows: dict[str, list[_Part | _Parts]]
+    functions: Functions
 
 
 def assemble(
@@ -63,43 +84,68 @@ def assemble(
     if manifest.modules:
         folder = scratch or Path(tempfile.mkdtemp(prefix="penstock-modules-"))
         install_modules(manifest, blob_paths, folder)
-    parts = []
-    for number, entry in enumerate(manifest.stages, 1):
-        functions: dict[str, tuple[Callable[..., Any], int]] = {}
-        for role, function in (("pre", entry.pre), ("post", entry.post)):
-            if function is not None:
-                loaded = _unpack(manifest, function, blob_paths, number, role)
-                functions[role] = (loaded, function.arguments)
-        model: ModelFile | Callable[..., Any]
-        if entry.function is not None:
-            model = _unpack(manifest, entry.function, blob_paths, number, "model")
-        else:
-            path = _blob(blob_paths, entry.model, number)
-            model = ModelFile(path, Path(entry.model.name).name)
-        parts.append(_Part(_model_type(entry.model_type, number), model, functions))
-    return _build(parts, threads, max_batch)
+    reader = _Reader(manifest, blob_paths)
+    parts = reader.parts(manifest.stages, int)
+    return _build(parts, threads, max_batch, manifest.pair_files)
 
 
-def assemble_local(flow: Flow, *, threads: int = 1, max_batch: int = 256) -> LoadedFlow:
+def assemble_local(
+    flow: Flow, *, threads: int = 1, max_batch: int = 256, pair_files: bool = False
+) -> LoadedFlow:
     """Return a flow that was never packed, with the functions as they are.
 
     Raises:
         LoadFailed: A model does not load; `stage` says which.
     """
-    parts = [
-        _Part(
-            stage.model_type,
-            ModelFile(stage.source, stage.title)
-            if isinstance(stage.source, Path)
-            else stage.source,
-            {
-                role: (f, stage.pre_arguments if role == "pre" else stage.post_arguments)
-                for role, f in stage.functions().items()
-            },
-        )
-        for stage in flow.stages
-    ]
-    return _build(parts, threads, max_batch)
+    return _build([_local_part(stage) for stage in flow.stages], threads, max_batch, pair_files)
+
+
+def _local_part(stage: Stage | BranchStage) -> _Part | _Parts:
+    functions = {role: (f, stage.arguments(role)) for role, f in stage.functions().items()}
+    if isinstance(stage, BranchStage):
+        flows = {b.name: [_local_part(inner) for inner in b.stages] for b in stage.branches}
+        shape = Shape(stage.kind, stage.ready, stage.by_name, stage.default)
+        return _Parts(shape, flows, functions)
+    source = stage.source
+    model = ModelFile(source, stage.title) if isinstance(source, Path) else source
+    return _Part(stage.model_type, model, functions)
+
+
+class _Reader:
+    """Reads the parts of a bundle: unpickles functions, finds model files."""
+
+    def __init__(self, manifest: Manifest, blob_paths: Mapping[str, str | Path]) -> None:
+        self._manifest = manifest
+        self._paths = blob_paths
+
+    def parts(
+        self, entries: Sequence[StageEntry], number_of: Callable[[int], int]
+    ) -> list[_Part | _Parts]:
+        return [self._part(number_of(own), entry) for own, entry in enumerate(entries, 1)]
+
+    def _part(self, number: int, entry: StageEntry) -> _Part | _Parts:
+        functions = {
+            role: (self._function(function, number, role), function.arguments)
+            for role, function in entry.functions().items()
+        }
+        inner = entry.branches
+        if inner is not None:
+            flows = {
+                branch.name: self.parts(branch.stages, partial(InBranch, number, branch.name))
+                for branch in inner.flows
+            }
+            shape = Shape(entry.model_type, inner.ready, inner.by_name, inner.default)
+            return _Parts(shape, flows, functions)
+        model: ModelFile | Callable[..., Any]
+        if entry.function is not None:
+            model = functions.pop("model")[0]
+        else:
+            path = _blob(self._paths, entry.model, number)
+            model = ModelFile(path, Path(entry.model.name).name)
+        return _Part(_model_type(entry.model_type, number), model, functions)
+
+    def _function(self, entry: FunctionEntry, stage: int, role: str) -> Callable[..., Any]:
+        return _unpack(self._manifest, entry, self._paths, stage, role)
 
 
 def _unpack(
@@ -134,42 +180,115 @@ def _model_type(text: str, stage: int) -> ModelType:
         ) from None
 
 
-def _build(parts: list[_Part], threads: int, max_batch: int) -> LoadedFlow:
-    readers = [
-        (number, role)
-        for number, part in enumerate(parts, 1)
-        for role, (_, arguments) in part.functions.items()
-        if (number == 1 and role == "pre") or (role == "post" and arguments >= 2)
-    ]
-    stages: list[LoadedStage] = []
-    origin = REQUEST
-    for number, part in enumerate(parts, 1):
-        # Everyone but the last who sees the request's data gets a copy of it.
-        functions = {
-            role: processing(f, role, number, arguments, (number, role) in readers[:-1])
-            for role, (f, arguments) in part.functions.items()
+def _build(
+    parts: list[_Part | _Parts], threads: int, max_batch: int, pair_files: bool
+) -> LoadedFlow:
+    builder = _Builder(parts, threads, max_batch)
+    pairs = builder.pairs(parts, int, REQUEST)
+    wanted = ((role, n) for _, role, n in builder.counts)
+    return LoadedFlow(
+        pairs,
+        uses_files=any(FILES_AT.get(role) == n for role, n in wanted),
+        setups=builder.setups,
+        pair_files=pair_files,
+    )
+
+
+class _Builder:
+    """Makes the loaded stages of a flow, those of branches included."""
+
+    def __init__(self, parts: list[_Part | _Parts], threads: int, max_batch: int) -> None:
+        self._threads = threads
+        self._max_batch = max_batch
+        self.setups: list[Setup] = []
+        self.counts = list(_counts(parts, int))
+        readers = [
+            (place(number), role)
+            for number, role, arguments in self.counts
+            if (place(number) == "1" and role == "pre")
+            or (role in {"post", "combine"} and arguments >= 2)
+        ]
+        # Everyone but the last who sees the request's data gets a copy of it. In which order those
+        # in branches see it is not known.
+        branched = any(isinstance(part, _Parts) for part in parts)
+        self._copied = readers if branched else readers[:-1]
+
+    def pairs(
+        self, parts: Sequence[_Part | _Parts], number_of: Callable[[int], int], origin: Origin
+    ) -> list[Pair]:
+        """Return the stages of a flow or branch, each with what joins its calls."""
+        made: list[Pair] = []
+        for own, part in enumerate(parts, 1):
+            number = number_of(own)
+            after = parts[own] if own < len(parts) else None
+            functions = self._processing(number, part)
+            pre, post = functions.get("pre"), functions.get("post")
+            if pre is not None:
+                origin = Origin(pre.label, number, "pre")
+            if isinstance(part, _Parts):
+                stage = self._branched(number, part, functions, origin)
+                made.append((stage, stage))
+                origin = origin_after(stage)
+            else:
+                loaded = self._stage(number, part, functions, origin, after)
+                untouched = isinstance(after, _Part) and "pre" not in after.functions
+                made.append((loaded, Joiner(loaded, self._max_batch, untouched and not post)))
+                origin = Origin(f"the model of stage {number}", number)
+            if post is not None:
+                origin = Origin(post.label, number, "post")
+        return made
+
+    def _processing(self, number: int, part: _Part | _Parts) -> dict[str, Processing]:
+        functions = dict(part.functions)
+        setup = functions.pop("setup", None)
+        if setup is not None:
+            self.setups.append(Setup(number, setup[0]))
+        return {
+            role: processing(f, role, number, arguments, (place(number), role) in self._copied)
+            for role, (f, arguments) in functions.items()
         }
-        pre, post = functions.get("pre"), functions.get("post")
-        if pre is not None:
-            origin = Origin(pre.label, number, "pre")
+
+    def _branched(
+        self, number: int, part: _Parts, functions: dict[str, Processing], origin: Origin
+    ) -> BranchedStage:
+        branches = [
+            LoadedBranch(name, self.pairs(inner, partial(InBranch, number, name), origin))
+            for name, inner in part.flows.items()
+        ]
+        return BranchedStage(number, part.shape, branches, functions)
+
+    def _stage(
+        self,
+        number: int,
+        part: _Part,
+        functions: dict[str, Processing],
+        origin: Origin,
+        follower: _Part | _Parts | None,
+    ) -> LoadedStage:
         taker = Taker(number, part.model_type.name, origin)
-        model = _load(part, number, threads)
+        model = _load(part, number, self._threads)
         kind = PythonStage if part.model_type is ModelType.PYTHON else LoadedStage
-        stages.append(
-            kind(
-                part.model_type,
-                model,
-                converter(model, taker),
-                taker,
-                pre,
-                post,
-                is_last=number == len(parts),
-            )
+        return kind(
+            part.model_type,
+            model,
+            converter(model, taker),
+            taker,
+            functions.get("pre"),
+            functions.get("post"),
+            is_last=not isinstance(follower, _Part),
         )
-        origin = Origin(f"the model of stage {number}", number)
-        if post is not None:
-            origin = Origin(post.label, number, "post")
-    return LoadedFlow(stages, uses_files=_uses_files(parts), max_batch=max_batch)
+
+
+def _counts(
+    parts: Sequence[_Part | _Parts], number_of: Callable[[int], int]
+) -> Iterator[tuple[int, str, int]]:
+    """Yield stage number, role and number of arguments of every function."""
+    for own, part in enumerate(parts, 1):
+        number = number_of(own)
+        for role, (_, arguments) in part.functions.items():
+            yield number, role, arguments
+        for name, inner in part.flows.items() if isinstance(part, _Parts) else ():
+            yield from _counts(inner, partial(InBranch, number, name))
 
 
 def _load(part: _Part, stage: int, threads: int) -> Model:
@@ -182,12 +301,3 @@ def _load(part: _Part, stage: int, threads: int) -> Model:
         error.message = f"Stage {stage} ({part.model_type.name}): {error.message}"
         error.args = (error.message,)
         raise
-
-
-def _uses_files(parts: list[_Part]) -> bool:
-    wanted = {"pre": 2, "post": 3}
-    return any(
-        arguments == wanted[role]
-        for part in parts
-        for role, (_, arguments) in part.functions.items()
-    )

@@ -36,9 +36,11 @@ class Run:
         memory: Values saved by this run so far, or None when it saved and read none.
         deadline_ns: `time.monotonic_ns()` by which it must be answered; 0 for no limit.
         spent_ns: Nanoseconds of each step so far, in the order of the flow's steps.
+        branch: Name of the branch that was chosen for it last; set where there is a choice only.
     """
 
     __slots__ = (
+        "branch",
         "count",
         "data",
         "deadline_ns",
@@ -62,6 +64,7 @@ class Run:
         space: MemorySpace,
         deadline_ns: int = 0,
     ) -> None:
+        self.branch: str | None
         self.id = run_id
         self.data = data
         self.files = files

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -25,11 +25,13 @@ from penstock.codec.frames import (
 from penstock.codec.payload import decode
 from penstock.codec.results import encode_json, envelope, error_body, milliseconds
 from penstock.core.errors import DeadlineExceeded, InternalError, PenstockError
+from penstock.flow.branching import NOT_TAKEN
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.publish import publish_all
+from penstock.flow.setup import Await
 from penstock.flow.space import Ask, MemorySpace
 
 _MILLION = 1e6
@@ -53,6 +55,10 @@ class FlowService:
             the working directory of the process.
         at: Is told the stage and the part of it that begins, so that a crash can be placed.
         notice: Is told facts that changed, such as why calls are joined or not.
+        wait: Runs a coroutine of a `setup` that is `async def`.
+
+    Raises:
+        LoadFailed: A `setup` of the flow does not work.
     """
 
     def __init__(
@@ -63,14 +69,17 @@ class FlowService:
         *,
         at: At = lambda _stage, _part: None,
         notice: Callable[[dict[str, Any]], None] = lambda _facts: None,
+        wait: Await | None = None,
     ) -> None:
         self._flow = flow
         self._space = MemorySpace(ask)
+        flow.set_up(self._space, scratch.absolute() / "setup", wait)
         self._desk = Desk(scratch)
         self._desk.open()
         flow.stop_watching()
-        steps = ("queue", "decode", *flow.steps, "encode")
-        self._timing = ", ".join(f"{step};dur=%b" for step in steps).encode()
+        self._steps_timed = ("queue", "decode", *flow.steps, "encode")
+        self._timing = ", ".join(f"{step};dur=%b" for step in self._steps_timed).encode()
+        self._has_choice = flow.has_choice
         self._at = at
         self._notice = notice
         self._flow.joining_changed()  # what is known from the start is in the first facts
@@ -183,13 +192,26 @@ class FlowService:
             return self._refuse(call, error, began)
         spent = (began - call.arrived_ns, *run.spent_ns)
         media, body = answer
-        return ReplyFrame(call.call_id, b"", media, self._timing % milliseconds(spent), body)
+        if self._has_choice:
+            timing = timing_of(self._steps_timed, spent)
+        else:
+            timing = self._timing % milliseconds(spent)
+        return ReplyFrame(call.call_id, b"", media, timing, body)
 
     @staticmethod
     def _refuse(call: CallFrame, error: PenstockError, began: int) -> ReplyFrame:
         body = error_body(error, call.run_id, bool(call.flags & SHOW_TRACEBACK))
         timing = b"queue;dur=%.3f" % ((began - call.arrived_ns) / _MILLION)
         return ReplyFrame(call.call_id, error.code.encode(), MEDIA_JSON, timing, body)
+
+
+def timing_of(steps: Sequence[str], spent_ns: Sequence[int]) -> bytes:
+    """Return the `Server-Timing` of the steps that were taken."""
+    taken = [(s, ns) for s, ns in zip(steps, spent_ns, strict=True) if ns != NOT_TAKEN]
+    times = milliseconds([ns for _, ns in taken])
+    return b", ".join(
+        b"%b;dur=%b" % (step.encode(), time) for (step, _), time in zip(taken, times, strict=True)
+    )
 
 
 def _refused(call: CallFrame, space: MemorySpace, error: PenstockError) -> Run:
