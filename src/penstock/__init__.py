@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from penstock.core.branches import parallel, switch
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
+    from penstock.core.loggers import LoggingPlatform as logging_platform  # noqa: N813
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
     from penstock.flow.upload import upload
@@ -32,6 +33,7 @@ __all__ = [
     "delete",
     "deploy",
     "get",
+    "logging_platform",
     "memory",
     "model_api_request",
     "model_type",
@@ -51,6 +53,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "delete": ("penstock.flow.memory", "delete"),
     "deploy": ("penstock.client.api", "deploy"),
     "get": ("penstock.flow.memory", "get"),
+    "logging_platform": ("penstock.core.loggers", "LoggingPlatform"),
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from penstock.client.conduit import Conduit, check_order
@@ -63,6 +63,8 @@ def deploy(
     check_locally: bool | None = None,
     project: str | None = None,
     quiet: bool = False,
+    pair_files: bool = False,
+    loggers: Sequence[Mapping[str, Any]] = (),
 ) -> Endpoint | Conduit:
     """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
 
@@ -105,6 +107,8 @@ def deploy(
             imported the models' libraries already, so that a deploy never waits for an import.
         project: Project to deploy to, for a key that may act in several.
         quiet: Print nothing.
+        pair_files: Refuse (422) a request with files whose number is not that of its data points.
+        loggers: Where predictions are logged: for each the arguments of `Conduit.add_logger`.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
@@ -136,5 +140,7 @@ def deploy(
         check_locally=check_locally,
         project=project,
         quiet=quiet,
+        pair_files=pair_files,
+        loggers=loggers,
     )
     return conduit.deploy(dry_run)

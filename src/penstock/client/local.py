@@ -34,8 +34,8 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 
 
-def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
-    """Return `flow` with its models loaded in this process.
+def load_here(flow: Flow, threads: int = 1, *, pair_files: bool = False) -> LocalFlow:
+    """Return `flow` with its models loaded in this process, its `setup` functions called.
 
     Raises:
         MissingFramework: A model's library is not installed here.
@@ -52,7 +52,7 @@ def load_here(flow: Flow, threads: int = 1) -> LocalFlow:
             )
     from penstock.flow.local import LocalFlow
 
-    return LocalFlow(flow, threads=threads)
+    return LocalFlow(flow, threads=threads, pair_files=pair_files)
 
 
 def frameworks_in_use(flow: Flow) -> bool:

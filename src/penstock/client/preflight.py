@@ -72,6 +72,7 @@ def prepare(
     example: Any = None,
     example_files: Sequence[Any] = (),
     environment: EnvironmentInfo | None = None,
+    pair_files: bool = False,
 ) -> Prepared:
     """Return the bundle of `flow`.
 
@@ -81,6 +82,7 @@ def prepare(
         example: Data of the request a version must answer before it becomes active.
         example_files: Files of that request.
         environment: What the server has; None skips the checks against it.
+        pair_files: Whether a request's files and data points must be equal in number.
 
     Raises:
         InterpreterMismatch: The server runs another Python and the flow carries bytecode.
@@ -91,7 +93,9 @@ def prepare(
         MissingModelFile: A model file cannot be read.
         MalformedBody: The example has no JSON form.
     """
-    return _Preflight(flow, environment).run(requirements, example, example_files)
+    made = _Preflight(flow, environment).run(requirements, example, example_files)
+    made.manifest = msgspec.structs.replace(made.manifest, pair_files=pair_files)
+    return made
 
 
 class _Preflight:

@@ -6,6 +6,7 @@ nothing is activated before the new version answered its example as this process
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from penstock.codec.captures import size_text
 from penstock.codec.request import encode_request
 from penstock.core.errors import ExampleFailed, InvalidSetting, UnexpectedAnswer, from_dict
 from penstock.core.flow import Flow
+from penstock.core.loggers import LoggerSpec
 from penstock.environments.describe import EnvironmentInfo
 
 #: Longest example that the curl line shows.
@@ -55,6 +57,8 @@ class Given(TypedDict, total=False):
     check_locally: bool | None
     project: str | None
     quiet: bool
+    pair_files: bool
+    loggers: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,15 @@ class Options:
     check_locally: bool | None = None
     project: str | None = None
     quiet: bool = False
+    pair_files: bool = False
+    loggers: Sequence[LoggerSpec] = ()
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name; loggers are left out."""
+        usual = Options()
+        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        mine.pop("loggers")
+        return {name: v for name, v in mine.items() if v is not getattr(usual, name)}
 
     @property
     def has_example(self) -> bool:
@@ -96,6 +109,7 @@ class Options:
             **kept,
             "memory_limit_bytes": self.memory_limit,
             "concurrency": concurrency,
+            "loggers": [dataclasses.asdict(spec) for spec in self.loggers],
         }
 
     def scaling(self) -> dict[str, Any]:
@@ -130,6 +144,7 @@ def publish(
         options.example,
         options.example_files,
         _environment(session),
+        pair_files=options.pair_files,
     )
     _report_capture(prepared, reporter)
     checked, expected = _answer_here(flow, options, reporter)

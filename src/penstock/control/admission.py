@@ -19,6 +19,7 @@ from penstock.core.flow import ModelType
 from penstock.core.records import VersionSettings
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
+from penstock.stores.loggers import check_logger
 
 #: Smallest and largest value of each version setting.
 RANGES: dict[str, tuple[float, float]] = {
@@ -46,6 +47,12 @@ def check_settings(settings: VersionSettings) -> None:
             continue
         if not least <= value <= most:
             raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+
+
+def check_loggers(settings: VersionSettings, environ: Mapping[str, str]) -> None:
+    """Raise `InvalidSetting` if this server cannot log to one of a version's loggers."""
+    for spec in settings.loggers:
+        check_logger(spec.resolved(environ))
 
 
 def check_model_types(manifest: Manifest) -> None:

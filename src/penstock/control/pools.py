@@ -61,6 +61,8 @@ class Pools:
         self._drain_s = drain_s
         #: How many replicas a version may have; `Serving` knows better than the version alone.
         self.scale_of: Callable[[VersionRecord], Scale] = _scale_of_version
+        #: Told of each version that is about to be started.
+        self.on_start: Callable[[VersionRecord], None] = lambda _record: None
         self._running: dict[VersionKey, Pool] = {}
         self._starts: dict[VersionKey, asyncio.Task[Pool]] = {}
         self._watchers: dict[VersionKey, asyncio.Task[None]] = {}
@@ -113,6 +115,7 @@ class Pools:
         on_line: Callable[[str], None] | None,
         asleep: bool,
     ) -> Pool:
+        self.on_start(record)
         spec = self._spec(record, asleep)
         if not asleep:
             paths = await asyncio.to_thread(self._paths, record.manifest)

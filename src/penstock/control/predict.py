@@ -123,6 +123,8 @@ def _finished(call: Call, answer: Answer) -> None:
     tally.buckets[(took >> 10).bit_length()] += 1
     if answer.code:
         tally.failed(answer.code)
+    elif tally.on_answer is not None:
+        tally.on_answer(call, answer)
     counted.then(call, answer)
 
 
@@ -143,6 +145,10 @@ class Predictor:
         self.on_path: Callable[[bytes, Route | None], None] = lambda _path, _route: None
         self.tallies: dict[VersionKey, Tally] = {}
         self.run_ids = RunIds()
+        #: Returns what is told of a version's answers, None where nobody wants to know.
+        self.on_answer_of: Callable[[VersionKey], Callable[[Call, Answer], None] | None] = (
+            lambda _key: None
+        )
         #: Each is called with project and deployment when calls can go to a pool.
         self.route_listeners: list[Callable[[str, str], None]] = []
         self.check_key = check_key
@@ -155,6 +161,7 @@ class Predictor:
     ) -> None:
         """Send the calls of a deployment (`number` None) or of one version to `pool`."""
         tally = self.tallies.setdefault(pool.key, Tally())
+        tally.on_answer = self.on_answer_of(pool.key)
         self._point(project, deployment, number, pool, int(timeout_s * 1e9), tally)
         for tell in self.route_listeners:
             tell(project, deployment)

@@ -7,6 +7,7 @@ the dashboard shows them. Made from records and running pools by the functions b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -146,7 +147,9 @@ def version_view(record: VersionRecord, active: int | None) -> VersionView:
         created_by=record.created_by,
         ready_at=record.ready_at,
         size_bytes=record.size_bytes,
-        settings=record.settings,
+        settings=replace(
+            record.settings, loggers=tuple(spec.hidden() for spec in record.settings.loggers)
+        ),
         stages=stage_views(manifest),
         interpreter=manifest.interpreter,
         requirements=manifest.requirements,

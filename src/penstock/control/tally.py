@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from penstock.core.errors import BY_CODE
+from penstock.engine.base import Answer, Call
 
 #: A bucket for every time that 63 bits of nanoseconds can hold.
 _BUCKETS = 54
@@ -22,11 +25,14 @@ class Tally:
         time_ns: Sum of the time from arrival to answer of the answered calls.
         buckets: Answered calls by time: bucket `i` counts those of less than `2**i` microseconds
             (1024 ns) that are not in a lower bucket.
+        on_answer: Called with each call that is answered with a result, and its answer, where
+            predictions are logged; else None.
     """
 
-    __slots__ = ("buckets", "calls", "cancelled", "codes", "errors", "time_ns")
+    __slots__ = ("buckets", "calls", "cancelled", "codes", "errors", "on_answer", "time_ns")
 
     def __init__(self) -> None:
+        self.on_answer: Callable[[Call, Answer], None] | None = None
         self.calls = 0
         self.errors = 0
         self.cancelled = 0

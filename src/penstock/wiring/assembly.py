@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from starlette.applications import Starlette
 
@@ -24,6 +25,7 @@ from penstock.control.keys import Keys
 from penstock.control.memory import Memory
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
+from penstock.control.prediction_log import PredictionLog
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
 from penstock.control.serving import Serving
@@ -46,10 +48,12 @@ from penstock.server.gateway.run_desk import RunDesk
 from penstock.server.settings import Settings
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.files import FileBlobs
+from penstock.stores.parquet_logger import remove_old_days
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
+from penstock.wiring.prediction_writer import PredictionWriter
 from penstock.wiring.run_parts import make_runs
 
 log = logging.getLogger("penstock.server")
@@ -69,6 +73,8 @@ class House:
     predictor: Predictor
     desk: RunDesk
     webhooks: Webhooks
+    predictions: PredictionLog
+    predictions_folder: Path
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
@@ -79,6 +85,7 @@ class House:
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
         await self.webhooks.close()
+        await self.predictions.close()
         await self.database.close()
 
     async def warm(self) -> None:
@@ -99,6 +106,8 @@ class House:
                 await self.parts.runs.purge()
                 await self.parts.blobs.collect()
                 await self.parts.uploads.purge()
+                days = self.parts.settings.prediction_log_days
+                await asyncio.to_thread(remove_old_days, self.predictions_folder, days)
             except PenstockError:
                 log.exception("Housekeeping failed; the next attempt is in an hour.")
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -161,6 +170,9 @@ async def build_house(
     engine = (engine_of or local_engine)(settings, folder, requests)
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
+    predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
+    predictor.on_answer_of = predictions.of
+    pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
@@ -180,7 +192,18 @@ async def build_house(
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
     app = build_app(parts, dashboard.routes())
-    return House(parts, database, engine, pools, predictor, desk, webhooks.sender, app)
+    return House(
+        parts,
+        database,
+        engine,
+        pools,
+        predictor,
+        desk,
+        webhooks.sender,
+        predictions,
+        folder.predictions,
+        app,
+    )
 
 
 def make_pools(settings: Settings, engine: Engine, store: BlobStore) -> Pools:

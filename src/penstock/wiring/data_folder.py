@@ -4,6 +4,7 @@ records.sqlite   projects, keys, deployments, versions
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
+predictions/     the local prediction log, by project, deployment and day
 files.key        what the addresses of those files are signed with
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
@@ -85,6 +86,11 @@ class DataFolder:
     def files(self) -> Path:
         """Folder of the files that processing functions uploaded."""
         return self.root / "files"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the local prediction log."""
+        return self.root / "predictions"
 
     def file_secret(self) -> bytes:
         """Return the key of the addresses of uploaded files, made at the first call: 32 bytes.

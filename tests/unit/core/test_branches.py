@@ -44,7 +44,7 @@ def test_a_stage_with_branches_that_makes_no_sense_is_refused(stage, words):
 
 
 def test_what_is_wrong_inside_a_branch_is_told_with_the_branch():
-    with pytest.raises(MissingModelFile, match="Stage 1 of branch 'b' of stage 1 .*no file"):
+    with pytest.raises(MissingModelFile, match=r"Stage 1 of branch 'b' of stage 1 .*no file"):
         Flow.parse(parallel({"a": PASS, "b": (M.TORCH, "absent.pt")}))
     with pytest.raises(InvalidSignature, match="post of stage 2 of branch '1' of stage 1"):
         Flow.parse(parallel([[PASS, (M.PYTHON, same, lambda: 1)]]))

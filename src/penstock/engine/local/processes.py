@@ -10,8 +10,17 @@ from penstock.core.errors import EngineError
 from penstock.engine.local.child_env import child_environment
 
 
-def start_process(command: list[str], fds: tuple[int, ...], folder: Path, output: int) -> int:
-    """Start a child in a session of its own, with only `fds` open, and return its process id.
+def start_process(
+    command: list[str],
+    fds: tuple[int, ...],
+    folder: Path,
+    output: int,
+    *,
+    own_session: bool = True,
+) -> int:
+    """Start a child with only `fds` open, and return its process id.
+
+    Without a session of its own it is no engine's: none ends it with what workers left behind.
 
     Raises:
         EngineError: It cannot be started.
@@ -25,7 +34,7 @@ def start_process(command: list[str], fds: tuple[int, ...], folder: Path, output
             pass_fds=fds,
             cwd=folder,
             env=child_environment(os.environ),
-            start_new_session=True,
+            start_new_session=own_session,
         )
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be started: {error}.") from None
