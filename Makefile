@@ -14,9 +14,7 @@ serve:           ## run a server in the foreground (Ctrl-C stops it)
 
 test:            ## run all tests
 	@scripts/install test
-	@.venv/bin/python -m pytest -n 2 --dist loadfile || { \
-		echo "What failed runs once more, one test after the other on an idle machine:"; \
-		.venv/bin/python -m pytest --last-failed --last-failed-no-failures none; }
+	@.venv/bin/python -m pytest -n 2 --dist loadfile
 
 soak:            ## run the large sizes of the fault tests, with a progress line
 	@scripts/install test

@@ -253,13 +253,14 @@ def _call_version(system: Penstock, number: int | None) -> Request:
 
 
 def _wake_times(system: Penstock, say: Say) -> list[Figure]:
-    """Call old versions, which were stopped when idle: fork, load and the first answer."""
+    """Call old versions, which were stopped when idle, one every second: load and first answer."""
     wanted = stored("answers.json")["A"]
     until = time.monotonic() + 20
     while len(_workers(system)) > 1 and time.monotonic() < until:
         time.sleep(0.1)
     taken = []
     for number in range(1, _TIMES + 1):
+        time.sleep(1.0)  # the server forks ahead for the next one
         begun = time.perf_counter()
         try:
             raw = send(system.port, _call_version(system, number))

@@ -16,7 +16,7 @@ from describe import NOTE, command_page, http_page, python_page
 
 from penstock.core.errors import ClientError, PenstockError, all_errors
 from penstock.server.errors import status_of
-from penstock.server.settings import describe_settings
+from penstock.server.load_settings import describe_settings
 
 REFERENCE = Path(__file__).parent / "reference"
 

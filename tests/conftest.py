@@ -47,12 +47,14 @@ class LiveServer:
         command = [sys.executable, "-m", "penstock.cli.main", "serve", f"--data={data}"]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
         profile = {"PENSTOCK_PROFILE": str(data.parent / f"{data.name}-profile.json")}
+        # Functions of tests talk to their tests through files.
+        shared = {"PENSTOCK_SANDBOX_WRITE": str(data.parent.parent)}
         self._process = subprocess.Popen(
             [*command, "--port=0", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**inherited, **profile, "PYTHONUNBUFFERED": "1", **environment},
+            env={**inherited, **profile, **shared, "PYTHONUNBUFFERED": "1", **environment},
             start_new_session=True,
         )
         self.pid = self._process.pid

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
     from penstock.core.loggers import LoggingPlatform as logging_platform  # noqa: N813
+    from penstock.core.model_types import PluginType
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
     from penstock.flow.upload import upload
@@ -29,6 +30,7 @@ __all__ = [
     "Conduit",
     "Endpoint",
     "PenstockError",
+    "PluginType",
     "__version__",
     "delete",
     "deploy",
@@ -50,6 +52,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "Conduit": ("penstock.client.conduit", "Conduit"),
     "Endpoint": ("penstock.client.endpoint", "Endpoint"),
     "PenstockError": ("penstock.core.errors", "PenstockError"),
+    "PluginType": ("penstock.core.model_types", "PluginType"),
     "delete": ("penstock.flow.memory", "delete"),
     "deploy": ("penstock.client.api", "deploy"),
     "get": ("penstock.flow.memory", "get"),

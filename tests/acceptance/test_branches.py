@@ -89,7 +89,7 @@ def test_an_error_in_a_branch_names_it_over_http(put: Any, wine: Any) -> None:
     endpoint = put([ensemble(wine.folder)])
     with pytest.raises(Exception, match="stage 1 of branch 'linear' of stage 1") as caught:
         endpoint.predict([[1.0, 2.0]])
-    assert caught.value.facts["place"] == "1.linear.1"  # type: ignore[attr-defined]
+    assert caught.value.facts["branch"] == "1.linear.1"  # type: ignore[attr-defined]
 
 
 def test_a_function_in_a_branch_is_looked_at_before_anything_is_sent(put: Any) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from penstock.core.insight_records import RunCursor, RunFilter
 from penstock.core.names import new_run_id
 from penstock.core.run_records import NewRun, Outcome, Payload
 from penstock.core.states import RunState
@@ -220,15 +221,45 @@ def test_a_retry_has_no_delivery(records, runs):
 
 
 def test_runs_are_listed_newest_first_in_pages(runs):
-    ids = [add(runs, deployment=name) for name in ("flow", "another", "flow")]
+    names = ("flow", "another", "flow")
+    ids = [add(runs, deployment=name, created_at=float(at)) for at, name in enumerate(names)]
     add(runs, project="other")
-    page = runs.list("default", limit=2)
+    page = runs.find(RunFilter("default"), 2)
     assert [r.run_id for r in page] == [ids[2], ids[1]]
-    rest = runs.list("default", limit=2, before=page[-1].seq)
+    rest = runs.find(RunFilter("default"), 2, RunCursor(page[-1].created_at, page[-1].run_id))
     assert [r.run_id for r in rest] == [ids[0]]
-    assert [r.run_id for r in runs.list("default", "another", limit=9)] == [ids[1]]
-    assert runs.list("default", state=RunState.RUNNING, limit=9) == []
     assert page[0].input is None
+
+
+def test_runs_of_the_same_moment_are_each_in_one_page(runs):
+    ids = {add(runs) for _ in range(5)}
+    found, place = [], None
+    while page := runs.find(RunFilter("default"), 2, place):
+        found += [r.run_id for r in page]
+        place = RunCursor(page[-1].created_at, page[-1].run_id)
+    assert len(found) == 5
+    assert set(found) == ids
+
+
+def test_runs_are_found_by_all_that_lists_filter_by(runs):
+    slow = add(runs, created_at=11.0)
+    run = claim_one(runs)
+    runs.finish([dataclasses.replace(succeeded(run), run_time_ms=900.0, version=2)])
+    wrong = add(runs, created_at=12.0)
+    runs.fail_queued(NAME, b'{"code":"worker_died","message":"gone"}', 50.0)
+    waiting = add(runs, created_at=13.0, deployment="another")
+    for wanted, ids in (
+        ({"deployment": "another"}, [waiting]),
+        ({"states": (RunState.FAILED, RunState.SUCCEEDED)}, [wrong, slow]),
+        ({"version": 2}, [slow]),
+        ({"since": 12.0}, [waiting, wrong]),
+        ({"until": 12.0}, [slow]),
+        ({"min_ms": 900.0}, [slow]),
+        ({"max_ms": 899.0}, []),
+        ({"code": "worker_died"}, [wrong]),
+        ({"code": "not_ready"}, []),
+    ):
+        assert [r.run_id for r in runs.find(RunFilter("default", **wanted), 9)] == ids, wanted
 
 
 def test_old_and_surplus_finished_runs_are_forgotten_but_not_untold_ones(records, runs):
@@ -242,8 +273,8 @@ def test_old_and_surplus_finished_runs_are_forgotten_but_not_untold_ones(records
     waiting = add(runs)
     assert runs.purge(15.0, 100) == 1
     assert runs.purge(0.0, 2) == 1
-    left = runs.list("default", limit=9)
-    assert [r.finished_at for r in left] == [None, 1.0, 40.0, 30.0]
+    left = runs.find(RunFilter("default"), 9)
+    assert {r.finished_at for r in left} == {None, 1.0, 40.0, 30.0}
     assert {untold, waiting} <= {r.run_id for r in left}
 
 

@@ -273,7 +273,7 @@ def test_runs_are_listed_and_only_readers_may_list(server: Any, plain: Endpoint)
     runs = plain.submit_many([[[1.0]], [[2.0]], [[3.0]]]).wait(20)
     path = f"{server.url}/v1/default/runs"
     key = {"Authorization": server.keys["deploy"]}
-    query = {"deployment": "runs-plain", "state": "succeeded", "limit": "2"}
+    query = {"deployment": "runs-plain", "state": "succeeded", "kind": "async", "limit": "2"}
     first = httpx2.get(path, params=query, headers=key).json()
     rest = httpx2.get(path, params={**query, "before": first["next"]}, headers=key).json()
     listed = [r["run_id"] for r in first["runs"] + rest["runs"]][:3]

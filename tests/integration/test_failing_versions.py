@@ -143,3 +143,25 @@ def test_mistakes_of_callers_do_not_withdraw_a_version(server: Any, model: Path)
         statuses = {http.post(endpoint, json=[[1.0, 2.0, 3.0]]).status_code for _ in range(40)}
     assert statuses == {422}
     assert show(server, "blameless")["active"] == 2
+
+
+def test_a_new_version_that_fails_after_the_server_was_killed_is_withdrawn_too(
+    start_server: Any, model: Path
+) -> None:
+    first = start_server()
+    endpoint = str(put(first, numbered(model, 1), "killed"))
+    put(first, raises(model), "killed")
+    path = endpoint.removeprefix(first.url)
+    first.kill()
+    server = start_server(first.data)
+    headers = {"Authorization": first.keys["deploy"]}
+
+    def answered() -> bool:
+        found = httpx2.post(server.url + path, json=[[1.0]], headers=headers, timeout=10)
+        assert found.status_code in {200, 500, 503}, found.text
+        return found.status_code == 200
+
+    wait_until(answered)
+    shown = httpx2.get(f"{server.url}/v1/default/killed", headers=headers).json()
+    assert shown["active"] == 1
+    assert shown["versions"][0]["state"] == "withdrawn"

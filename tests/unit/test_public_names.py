@@ -15,6 +15,7 @@ PROMISED = {
     "Conduit",
     "Endpoint",
     "PenstockError",
+    "PluginType",
     "__version__",
     "delete",
     "deploy",

@@ -26,6 +26,10 @@ def serve(
     gateways: Annotated[
         int | None, typer.Option(help="Processes that read requests on the port.")
     ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate for HTTPS (PEM), with those above it.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="The certificate's key (PEM).")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Start a server. Further options are read from the environment (PENSTOCK_...)."""
@@ -36,6 +40,8 @@ def serve(
         "public_url": public_url,
         "drain_s": drain_s,
         "gateways": gateways,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
         "log_level": log_level,
     }
     raise typer.Exit(serve_forever(arguments, announce))

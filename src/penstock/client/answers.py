@@ -28,7 +28,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Version:
-    """One version of a deployment. `state` is deploying, ready, failed or deleted."""
+    """One version of a deployment. `state` is deploying, ready, failed or deleted.
+
+    `stages` has a dict for each stage: `model_type`, `model`, `size_bytes`, `pre`, `post`, and
+    `runs_code`, which says whether loading the model's files can run code.
+    """
 
     number: int
     state: str
@@ -37,6 +41,7 @@ class Version:
     created_by: str
     size_bytes: int
     failure: dict[str, Any] | None = None
+    stages: list[dict[str, Any]] | None = None
 
 
 def read_server_timing(text: str) -> dict[str, float]:

@@ -54,6 +54,7 @@ def deploy(
     cooldown: float | None = None,
     memory_limit: int | None = None,
     concurrency: int | None = None,
+    network: Literal["all", "none"] = "all",
     timeout_s: float = 180.0,
     max_batch: int = 256,
     max_queue: int = 1024,
@@ -95,6 +96,8 @@ def deploy(
         concurrency: Runs that one worker process has under way at once, 1 to 1024, because its
             functions wait for something; models are still called one at a time. 1 by default, 64
             for a flow with `async def` functions.
+        network: What the functions may reach: `"all"`, or `"none"` to keep them from every other
+            machine and service.
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call.
         max_queue: Calls that may wait for a free worker.
@@ -131,6 +134,7 @@ def deploy(
         cooldown=cooldown,
         memory_limit=memory_limit,
         concurrency=concurrency,
+        network=network,
         timeout_s=timeout_s,
         max_batch=max_batch,
         max_queue=max_queue,

@@ -17,8 +17,9 @@ from penstock.client.local import load_here
 from penstock.client.publish import Options, publish
 from penstock.core.branches import Parallel, Switch
 from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
-from penstock.core.flow import Flow, ModelType, is_one_stage
+from penstock.core.flow import Flow, is_one_stage
 from penstock.core.loggers import LoggerSpec, LoggingPlatform, logger_spec
+from penstock.core.model_types import AnyType
 from penstock.core.names import check_deployment_name
 
 if TYPE_CHECKING:
@@ -88,14 +89,12 @@ class Conduit:
         """Leave out the key and the loaded models."""
         return {**self.__dict__, "_api_key": None, "_loaded": None}
 
-    def add_model(
-        self, model_type: ModelType, path: str | os.PathLike[str], functions: Any = None
-    ) -> None:
+    def add_model(self, model_type: AnyType, path: Any, functions: Any = None) -> None:
         """Append a stage.
 
         Args:
             model_type: A member of `penstock.model_type`.
-            path: The model file.
+            path: The model's file or folder, or the model itself.
             functions: `{"pre": f, "post": g}` with either or both, or a bare function for `post`.
 
         Raises:
@@ -296,7 +295,7 @@ def _moved(stage: Any, directory: Path) -> Any:
     if isinstance(kind, (Parallel, Switch)):
         return (_with_moved_branches(kind, directory), *rest)
     path, *functions = rest
-    if kind is ModelType.PYTHON:
+    if not isinstance(path, (str, os.PathLike)):
         return stage
     return (kind, directory / Path(path).name, *functions)
 

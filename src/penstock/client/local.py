@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from penstock.client.live import saved
 from penstock.core.errors import FlowError, MissingFramework
 from penstock.core.flow import Flow, ModelType
+from penstock.core.model_types import AnyType
 
 if TYPE_CHECKING:
     from penstock.flow.local import LocalFlow
@@ -26,7 +28,14 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.SKLEARN: ("sklearn", "sklearn"),
     ModelType.SKLEARN_CLASSIFIER: ("sklearn", "sklearn"),
     ModelType.SKLEARN_PREPROCESSOR: ("sklearn", "sklearn"),
+    ModelType.SKOPS: ("skops", "skops"),
+    ModelType.LIGHTGBM: ("lightgbm", "lightgbm"),
+    ModelType.CATBOOST: ("catboost", "catboost"),
     ModelType.ONNX: ("onnxruntime", "onnx"),
+    ModelType.KERAS: ("keras", "keras"),
+    ModelType.SAFETENSORS: ("safetensors", "safetensors"),
+    ModelType.TENSORFLOW: ("tensorflow", "tensorflow"),
+    ModelType.MLFLOW: ("mlflow", "mlflow"),
     ModelType.PYTHON: ("sys", ""),
 }
 
@@ -42,7 +51,7 @@ def load_here(flow: Flow, threads: int = 1, *, pair_files: bool = False) -> Loca
         PenstockError: A model file cannot be loaded.
     """
     for number, stage in flow.models():
-        module, extra = _NEEDS[stage.model_type]
+        module, extra = _needs(stage.model_type)
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise MissingFramework(
                 f"Stage {number} ({stage.model_type.name}) needs {module}, which is not installed "
@@ -52,12 +61,18 @@ def load_here(flow: Flow, threads: int = 1, *, pair_files: bool = False) -> Loca
             )
     from penstock.flow.local import LocalFlow
 
-    return LocalFlow(flow, threads=threads, pair_files=pair_files)
+    with saved(flow) as ready:
+        return LocalFlow(ready, threads=threads, pair_files=pair_files)
 
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    return all(_NEEDS[stage.model_type][0] in sys.modules for _, stage in flow.models())
+    return all(_needs(stage.model_type)[0] in sys.modules for _, stage in flow.models())
+
+
+def _needs(kind: AnyType) -> tuple[str, str]:
+    """Return module and extra; for a type that a package adds, nothing that we know of."""
+    return _NEEDS[kind] if isinstance(kind, ModelType) else ("sys", "")
 
 
 def expected_answer(

@@ -30,9 +30,12 @@ from penstock.codec.bundle import (
 )
 from penstock.codec.captures import WARN_BYTES, size_text
 from penstock.codec.functions import PackedFunction, check_interpreter, make_blob, pack_function
+from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
 from penstock.core.branches import BranchStage
+from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
+from penstock.core.model_types import PluginType
 from penstock.core.numbers import InBranch, place
 from penstock.core.signatures import FILES_AT, is_foreign
 from penstock.environments.check import Need, check, version_warnings
@@ -110,11 +113,14 @@ class _Preflight:
         self._blobs: dict[str, Source] = {}
         self._warnings: list[str] = []
         self._captured: list[str] = []
+        self._requirements: list[str] = []
 
     def run(
         self, requirements: Sequence[str], example: Any, example_files: Sequence[Any]
     ) -> Prepared:
+        self._requirements = list(requirements)
         models = {place(n): read_model(n, stage) for n, stage in self._flow.models()}
+        self._check_policy(models)
         self._check_interpreter(models)
         stages = self._stages(self._flow.stages, models, int)
         manifest = Manifest(
@@ -123,7 +129,7 @@ class _Preflight:
             penstock=_version("penstock"),
             cloudpickle=_version("cloudpickle"),
             modules=self._modules(),
-            requirements=list(requirements),
+            requirements=self._requirements,
             packages=self._packages(),
             example=self._example(example, example_files),
         )
@@ -131,13 +137,33 @@ class _Preflight:
         warnings = [*self._scanner.warnings, *self._warnings]
         return Prepared(manifest, self._blobs, list(dict.fromkeys(warnings)), self._captured)
 
+    def _check_policy(self, models: Mapping[str, ModelFile | None]) -> None:
+        """Refuse here what the server would refuse after the upload."""
+        info = self._environment
+        if info is None:
+            return
+        for number, stage in self._flow.models():
+            model = models[place(number)]
+            if model is not None and model.code and info.models_with_code == "refuse":
+                raise runs_code(number, stage.title, model.code)
+            kind = stage.model_type
+            known = not isinstance(kind, PluginType) or kind.value in info.model_types
+            if not known and not self._requirements:
+                raise MissingImports(
+                    f"Stage {number} has the model type {kind.value!r}, which no package on the "
+                    "server adds.",
+                    stage=number,
+                    hint="Install the package that defines it beside the server, or add it to "
+                    "requirements.",
+                )
+
     def _check_interpreter(self, models: Mapping[str, ModelFile | None]) -> None:
         if self._environment is None:
             return
         here, there = Interpreter.current(), self._environment.interpreter
         for number, stage in self._flow.walk():
             model = models.get(place(number))
-            code = isinstance(stage, Stage) and model is None
+            code = isinstance(stage, Stage) and (model is None or stage.build is not None)
             for role in [*stage.functions(), *(["model"] if code else [])]:
                 what = f"`{role}` of stage {number} is"
                 check_interpreter(here, there, what=what, stage=number, role=role)
@@ -182,14 +208,21 @@ class _Preflight:
         kind = stage.model_type.value
         functions: dict[str, Any] = dict(self._functions(number, stage))
         if model is None:
-            assert not isinstance(stage.source, Path)
             own = self._function(number, "model", stage, stage.source)
             return StageEntry(kind, own.pickle, **functions, function=own)
-        self._blobs[model.blob.sha256] = model.path
+        self._blobs.update(model.sources)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             self._model_needs += _needs(number, None, libraries)
-        return StageEntry(kind, model.blob, **functions)
+        build = stage.build and self._function(number, "model", stage, stage.build)
+        return StageEntry(
+            kind,
+            model.blob,
+            **functions,
+            function=build,
+            files=model.files,
+            runs_code=bool(model.code),
+        )
 
     def _functions(self, number: int, stage: Stage | BranchStage) -> dict[str, FunctionEntry]:
         return {

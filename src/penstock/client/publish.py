@@ -15,8 +15,9 @@ from typing import Any, Literal, TypedDict
 
 import msgspec
 
-from penstock.client.config import resolve
+from penstock.client.config import Target, resolve
 from penstock.client.endpoint import Endpoint
+from penstock.client.live import saved
 from penstock.client.local import difference, expected_answer, frameworks_in_use
 from penstock.client.preflight import Prepared, prepare
 from penstock.client.progress import Reporter
@@ -48,6 +49,7 @@ class Given(TypedDict, total=False):
     cooldown: float | None
     memory_limit: int | None
     concurrency: int | None
+    network: Literal["all", "none"]
     timeout_s: float
     max_batch: int
     max_queue: int
@@ -74,6 +76,7 @@ class Options:
     cooldown: float | None = None
     memory_limit: int | None = None
     concurrency: int | None = None
+    network: Literal["all", "none"] = "all"
     timeout_s: float = 180.0
     max_batch: int = 256
     max_queue: int = 1024
@@ -110,6 +113,7 @@ class Options:
             "memory_limit_bytes": self.memory_limit,
             "concurrency": concurrency,
             "loggers": [dataclasses.asdict(spec) for spec in self.loggers],
+            "network": self.network,
         }
 
     def scaling(self) -> dict[str, Any]:
@@ -138,12 +142,28 @@ def publish(
     reporter = Reporter(options.quiet)
     project = options.project or _project(session, target.project)
     reporter.step(f"Server {session.server}, project {project}")
+    environment = _environment(session)
+    with saved(flow, environment.modules) as ready:
+        return _publish(ready, name, session, target, project, environment, options, reporter)
+
+
+def _publish(
+    flow: Flow,
+    name: str,
+    session: Session,
+    target: Target,
+    project: str,
+    environment: EnvironmentInfo,
+    options: Options,
+    reporter: Reporter,
+) -> Endpoint:
+    """Deploy a flow whose models are all files."""
     prepared = prepare(
         flow,
         options.requirements,
         options.example,
         options.example_files,
-        _environment(session),
+        environment,
         pair_files=options.pair_files,
     )
     _report_capture(prepared, reporter)
@@ -185,7 +205,8 @@ def _project(session: Session, usual: str | None) -> str:
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
     for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
-        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size})")
+        code = ", runs code on load" if stage.runs_code else ""
+        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size}{code})")
     for line in prepared.captured:
         reporter.detail(line)
     for warning in prepared.warnings:

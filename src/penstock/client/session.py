@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -65,7 +66,7 @@ class Session:
             timeout=_timeout(ANSWER_S),
             limits=httpx2.Limits(max_connections=None, keepalive_expiry=60.0),
             trust_env=not local,
-            verify=not (local and target.server.startswith("http://")),
+            verify=_verify(target.server, local),
             follow_redirects=False,
         )
 
@@ -178,6 +179,13 @@ class Session:
 
 _JSON = {"Content-Type": "application/json"}
 _sessions: dict[tuple[int, Target], Session] = {}
+
+
+def _verify(server: str, local: bool) -> ssl.SSLContext | bool:
+    """Return whom to believe: nobody is needed without TLS; `SSL_CERT_FILE` counts everywhere."""
+    if not local:
+        return True
+    return False if server.startswith("http://") else ssl.create_default_context()
 
 
 def session_for(target: Target) -> Session:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from penstock.codec.branch_entries import check_branches
+from penstock.codec.model_folders import check_paths, listing_digest
 from penstock.core.errors import InvalidManifest
 from penstock.core.interpreter import Interpreter as Interpreter  # noqa: PLC0414 - re-exported
 from penstock.core.names import is_sha256
@@ -59,8 +60,22 @@ class FunctionEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     imports: list[Imported] = []
 
 
+class FolderFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One file of a model that is a folder. `path` is relative, with forward slashes."""
+
+    path: str
+    blob: Blob
+
+
 class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stage. A `PYTHON` stage has a `function`, whose pickle is its model.
+
+    `runs_code` says whether loading the model's files can run code; None where there are none.
+    Where the model is a file of weights, `function` makes the module that they belong to.
+
+    A model that is a folder has `files`. Its `model` then is no blob that is stored, but says what
+    the folder is called, how large its files are together, and which folder it is: its `sha256` is
+    the digest of the files' paths and digests (`penstock.codec.model_folders.listing_digest`).
 
     A stage with `branches` has the model type `parallel` or `switch`. Its `model` is no blob that
     is stored, but says what its branches are called, and how large they are together.
@@ -73,11 +88,18 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     function: FunctionEntry | None = None
     setup: FunctionEntry | None = None
     branches: BranchesEntry | None = None
+    files: list[FolderFile] = []
+    runs_code: bool | None = None
 
     @property
     def title(self) -> str:
         """What people call the model: its file's name, or its function's name."""
-        return self.function.name if self.function is not None else self.model.name
+        return self.function.name if self.is_function and self.function else self.model.name
+
+    @property
+    def is_function(self) -> bool:
+        """Whether the model is the function itself, not what it makes for a file of weights."""
+        return self.function is not None and self.function.pickle.sha256 == self.model.sha256
 
     def functions(self) -> dict[str, FunctionEntry]:
         """Return the stage's functions by role, such as `"model"`, `"pre"`, `"post"`."""
@@ -144,7 +166,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         found: list[Blob] = []
         for _, stage in self.walk():
             if stage.branches is None:
-                found.append(stage.model)
+                found.extend([file.blob for file in stage.files] or [stage.model])
             for entry in stage.functions().values():
                 found.append(entry.pickle)
                 if entry.source is not None:
@@ -186,6 +208,10 @@ def write_manifest(manifest: Manifest) -> bytes:
     return msgspec.json.encode(manifest)
 
 
+#: Made at import: zygotes have it, and workers need not build it.
+_MANIFEST = msgspec.json.Decoder(Manifest)
+
+
 def read_manifest(raw: bytes) -> Manifest:
     """Return the manifest in `raw`, checked.
 
@@ -194,8 +220,8 @@ def read_manifest(raw: bytes) -> Manifest:
             a module path leaves the bundle, or the format is newer than this version reads.
     """
     try:
-        manifest = msgspec.json.decode(raw, type=Manifest)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        manifest = _MANIFEST.decode(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
     if manifest.format != FORMAT:
         raise InvalidManifest(
@@ -211,7 +237,22 @@ def read_manifest(raw: bytes) -> Manifest:
             raise InvalidManifest(f"{sha256!r} ({blob.name!r}) is not a SHA-256 with a size.")
     for module in manifest.modules:
         check_module_path(module.path)
+    for stage in manifest.stages:
+        _check_folder(stage)
     return manifest
+
+
+def _check_folder(stage: StageEntry) -> None:
+    if not stage.files:
+        return
+    check_paths([file.path for file in stage.files])
+    digest = listing_digest((file.path, file.blob.sha256) for file in stage.files)
+    size = sum(file.blob.size for file in stage.files)
+    if stage.model.sha256 != digest or stage.model.size != size:
+        raise InvalidManifest(
+            f"The folder {stage.model.name!r} is not described by its files: their digest is "
+            f"{digest} and their size {size}."
+        )
 
 
 def check_module_path(path: str) -> str:

@@ -20,11 +20,13 @@ Times are `CLOCK_MONOTONIC` nanoseconds, which all processes of one machine shar
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import FrameError
 
 #: Bodies over this many bytes travel as a memory file, not through the socket.
@@ -170,7 +172,7 @@ def read_calls(data: bytes, into: list[CallFrame]) -> int:
         if flags & HAS_FD:
             body, size = None, _read_fd_size(data, body_at, end)
         media = data[media_at:body_at].decode("latin-1")
-        run = run_id.decode("ascii")
+        run = run_id.decode("latin-1")
         # Without the named tuple's own `__new__`: this is done for every call.
         call = (call_id, run, flags, arrived, deadline, media, body, size)
         into.append(_new_tuple(CallFrame, call))
@@ -258,6 +260,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     """Server to worker, first message: load this version and answer `Ready` or `Failed`.
 
     `blobs` maps SHA-256 to a path the worker may read; `scratch` is a folder of its own to write.
+    `sandbox` says how it confines itself before it loads anything; None: not at all.
     """
 
     project: str
@@ -270,6 +273,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     max_batch: int
     memory: bool = True
     concurrency: int = 1
+    sandbox: Sandbox | None = None
 
 
 class Cancel(msgspec.Struct, tag="cancel", frozen=True):
@@ -316,6 +320,11 @@ def pack_message(message: msgspec.Struct) -> bytes:
     return _SIZE.pack(len(body)) + body
 
 
+@functools.cache
+def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
+    return msgspec.msgpack.Decoder(kind)
+
+
 def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
     """Return the message in `frame` as one of the types of `kind`.
 
@@ -323,6 +332,6 @@ def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
         FrameError: It is not one.
     """
     try:
-        return msgspec.msgpack.decode(frame, type=kind)
-    except msgspec.MsgspecError as error:
+        return _decoder(kind).decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise FrameError(f"A message cannot be read: {error}.") from None

@@ -41,6 +41,8 @@ _CODE_MAKERS = frozenset(
 #: Files read as pickles although they lack the mark that pickles have since protocol 2.
 _SUFFIXES = frozenset({".joblib", ".pickle", ".pkl"})
 
+_STARTS = frozenset({b"\x80" + bytes([protocol]) for protocol in range(2, 6)})
+
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 #: joblib writes raw array bytes after this object; what follows is no longer a pickle.
@@ -70,18 +72,26 @@ class PickleFacts:
         return not _CODE_MAKERS.isdisjoint(self.names)
 
 
-def pickle_facts(path: Path) -> PickleFacts | None:
+def pickle_facts(
+    path: Path, name: str = "", most_opcodes: int = MOST_OPCODES
+) -> PickleFacts | None:
     """Return what the file at `path` refers to, or None if it is no pickle.
 
     Understands plain pickles, joblib files up to their first array, and the archives of
     `torch.save`. TorchScript archives hold no pickled Python code and give None; of a compressed
     file nothing is known.
+
+    Args:
+        path: The file.
+        name: The name it had on the user's machine; by default its own.
+        most_opcodes: Where to stop reading.
     """
     with path.open("rb") as file:
         start = file.read(2)
         file.seek(0)
-        if start[:1] == b"\x80" or path.suffix.lower() in _SUFFIXES:
-            return read_facts(file)
+        # Other formats begin with the same byte; a pickle's second is its protocol, 2 to 5.
+        if start in _STARTS or Path(name or path.name).suffix.lower() in _SUFFIXES:
+            return read_facts(file, most_opcodes)
     if start != b"PK" or not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
@@ -90,12 +100,12 @@ def pickle_facts(path: Path) -> PickleFacts | None:
         if not inner or any("/code/" in name for name in names):
             return None
         with archive.open(inner[0]) as member:
-            return read_facts(io.BytesIO(member.read(_MOST_ARCHIVED)))
+            return read_facts(io.BytesIO(member.read(_MOST_ARCHIVED)), most_opcodes)
 
 
-def read_facts(file: BinaryIO) -> PickleFacts:
+def read_facts(file: BinaryIO, most_opcodes: int = MOST_OPCODES) -> PickleFacts:
     """Return what the pickle that starts at the file's position refers to."""
-    reader = _Reader(file)
+    reader = _Reader(file, most_opcodes)
     try:
         complete = reader.read()
     except (ValueError, KeyError, IndexError, EOFError, UnicodeDecodeError):
@@ -106,7 +116,8 @@ def read_facts(file: BinaryIO) -> PickleFacts:
 class _Reader:
     """Reads opcodes and keeps what two strings were pushed last: a global's module and name."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, most_opcodes: int) -> None:
+        self._most = most_opcodes
         self.names: set[tuple[str, str]] = set()
         self._file = file
         self._texts: list[str | None] = [None, None]
@@ -116,7 +127,7 @@ class _Reader:
 
     def read(self) -> bool:
         """Read to the end; return False if it stopped before."""
-        for _ in range(MOST_OPCODES):
+        for _ in range(self._most):
             opcode = _OPCODES[self._file.read(1).decode("latin-1")]
             argument = self._argument(opcode)
             if opcode.name == "STOP":

@@ -6,7 +6,7 @@ names the stage, function or file and says what to do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest
 from penstock.core.errors import (
@@ -15,7 +15,7 @@ from penstock.core.errors import (
     InvalidManifest,
     InvalidSetting,
 )
-from penstock.core.flow import ModelType
+from penstock.core.model_types import ModelType, is_type_name
 from penstock.core.records import VersionSettings
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
@@ -55,16 +55,23 @@ def check_loggers(settings: VersionSettings, environ: Mapping[str, str]) -> None
         check_logger(spec.resolved(environ))
 
 
-def check_model_types(manifest: Manifest) -> None:
-    """Raise `InvalidManifest` if a stage has a model type this server does not know."""
-    known = {kind.value for kind in ModelType}
+def check_model_types(manifest: Manifest, plugins: Collection[str]) -> None:
+    """Raise `InvalidManifest` if a stage has a model type this server does not know.
+
+    Args:
+        manifest: The bundle's manifest.
+        plugins: The types that installed packages add. Requirements may bring others.
+    """
+    known = {kind.value for kind in ModelType} | set(plugins)
     for number, stage in manifest.walk():
-        if stage.branches is None and stage.model_type not in known:
+        named = stage.model_type in known or stage.branches is not None
+        if not named and not (manifest.requirements and is_type_name(stage.model_type)):
             raise InvalidManifest(
                 f"Stage {number} has the model type {stage.model_type!r}, which this server does "
                 "not know.",
                 stage=number,
-                hint=f"It knows {', '.join(sorted(known))}.",
+                hint=f"It knows {', '.join(sorted(known))}. Install the package that adds it "
+                "beside the server.",
             )
 
 

@@ -122,7 +122,7 @@ class Deployments:
                     await self._mark_interrupted(record)
                 if record.number == deployment.active:
                     self._serving.expect(record)
-                    self._restart(record)
+                    self._restart(record, _predecessor(deployment, record))
 
     async def _mark_interrupted(self, record: VersionRecord) -> None:
         error = LoadFailed(
@@ -138,8 +138,8 @@ class Deployments:
             failure=error.to_dict(),
         )
 
-    def _restart(self, record: VersionRecord) -> None:
-        task = asyncio.create_task(self._serving.restart(record, self._slots))
+    def _restart(self, record: VersionRecord, before: VersionRecord | None) -> None:
+        task = asyncio.create_task(self._serving.restart(record, before, self._slots))
         self._restarts.add(task)
         task.add_done_callback(self._restarts.discard)
 
@@ -149,3 +149,13 @@ class Deployments:
             task.cancel()
         if self._restarts:
             await asyncio.wait(set(self._restarts))
+
+
+def _predecessor(deployment: DeploymentRecord, active: VersionRecord) -> VersionRecord | None:
+    """Return the latest version before the active one that may serve."""
+    earlier = [
+        record
+        for record in deployment.versions
+        if record.number < active.number and record.state is VersionState.READY
+    ]
+    return max(earlier, key=lambda record: record.number, default=None)

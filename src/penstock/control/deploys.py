@@ -13,10 +13,11 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest
+from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
 from penstock.control.database import Database
 from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
+from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
 from penstock.control.scaling import changed, with_deploy
 from penstock.control.serving import Serving
@@ -68,6 +69,7 @@ class Deploys:
         serving: Routes, pools and locks.
         blobs: Where the bundles' files are.
         endpoint: URL of a deployment's predict call, by project and name.
+        refuse_code: Whether models that can run code when they are loaded are refused.
     """
 
     def __init__(
@@ -76,7 +78,10 @@ class Deploys:
         serving: Serving,
         blobs: BlobStore,
         endpoint: Callable[[str, str], str],
+        *,
+        refuse_code: bool = False,
     ) -> None:
+        self._refuse_code = refuse_code
         self._database = database
         self._serving = serving
         self._blobs = blobs
@@ -107,6 +112,7 @@ class Deploys:
             InvalidName, InvalidManifest, InvalidSetting, InterpreterMismatch, MissingImports:
                 As their names say; nothing of this can ever be served here.
             BlobMissing: Files are not uploaded yet.
+            ModelRunsCode: A model can run code when it is loaded, and that is not allowed here.
             NotFound: There is no such project.
         """
         check_deployment_name(name)
@@ -115,14 +121,21 @@ class Deploys:
         admission.check_loggers(settings, os.environ)
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
-        admission.check_model_types(parsed)
+        installed = await asyncio.to_thread(describe)
+        admission.check_model_types(parsed, installed.model_types)
         admission.check_interpreter(parsed, self._interpreter)
-        admission.check_imports(parsed, await asyncio.to_thread(describe))
+        admission.check_imports(parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
         missing = await asyncio.to_thread(self._blobs.missing, list(parsed.blobs()))
         admission.check_blobs(parsed, missing)
-        return Candidate(project, name, manifest, parsed, settings, actor, changes)
+        parsed = await asyncio.to_thread(self._labelled, parsed)
+        raw = write_manifest(parsed)
+        return Candidate(project, name, raw, parsed, settings, actor, changes)
+
+    def _labelled(self, manifest: Manifest) -> Manifest:
+        refuse = self._refuse_code
+        return labelled(manifest, self._blobs, self._interpreter, refuse_code=refuse)
 
     def begin(
         self, candidate: Candidate, report: Report, *, activate: bool = True

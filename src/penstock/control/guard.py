@@ -154,7 +154,7 @@ class Guard:
     """The versions in their first minutes. Every method runs on the event loop.
 
     Args:
-        serving: Routes and pools; set its `on_switch` to `watch`.
+        serving: Routes and pools; `watch` is told of its switches.
         window_s: Length of the first minutes, in seconds.
         least_calls: Calls that must be answered before errors count.
         judge_functions: Whether functions and models that fail every call count.
@@ -180,12 +180,24 @@ class Guard:
         fallback = before
         if earlier is not None and earlier.judge is not None and earlier.judge.doubtful:
             fallback = earlier.fallback  # the version before was in trouble itself
-        found = self._watched[name] = _Watch(record, fallback)
-        found.task = asyncio.create_task(self._follow(name, found))
+        self._begin(_Watch(record, fallback), self._window_s)
 
-    async def _follow(self, name: Name, watch: _Watch) -> None:
+    def resume(self, record: VersionRecord, before: VersionRecord | None) -> None:
+        """Go on watching a version that serves again after the server started."""
+        if before is None or record.ready_at is None or not record.settings.auto_rollback:
+            return
+        left = record.ready_at + self._window_s - self._serving.now()
+        if left > 0:
+            self._begin(_Watch(record, before), left)
+
+    def _begin(self, watch: _Watch, seconds: float) -> None:
+        name = (watch.record.project, watch.record.deployment)
+        self._watched[name] = watch
+        watch.task = asyncio.create_task(self._follow(name, watch, seconds))
+
+    async def _follow(self, name: Name, watch: _Watch, seconds: float) -> None:
         try:
-            verdict = await self._until_it_fails(name, watch)
+            verdict = await self._until_it_fails(name, watch, seconds)
             if verdict:
                 await self._return_from(watch, verdict)
         except Exception:
@@ -196,10 +208,10 @@ class Guard:
             if self._watched.get(name) is watch:
                 del self._watched[name]
 
-    async def _until_it_fails(self, name: Name, watch: _Watch) -> str:
+    async def _until_it_fails(self, name: Name, watch: _Watch, seconds: float) -> str:
         """Return why the version fails; empty when it is past its first minutes."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + self._window_s
+        end = loop.time() + seconds
         while loop.time() < end:
             pool = self._serving.active_pool(*name)
             if pool is not None:

@@ -141,6 +141,7 @@ class Pools:
             threads=settings.threads,
             max_batch=settings.max_batch,
             concurrency=settings.concurrency,
+            network=settings.network,
             max_queue=settings.max_queue,
             timeout_s=settings.timeout_s,
             scale=scale,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 from penstock.codec.frames import SHOW_TRACEBACK
+from penstock.control.concealed import without_traceback
 from penstock.control.run_ids import RunIds
 from penstock.control.tally import Tally
 from penstock.core.errors import Forbidden, NotFound, NotReady
@@ -104,12 +105,16 @@ class PredictCall(Call):
     Attributes:
         pool: Where it was handed to.
         route: Where it came in.
+        key_id: Who calls; empty for an asynchronous run.
+        sees_traceback: Whether the caller may see a traceback of user code.
         then: Called with the call and its answer, exactly once, unless it is cancelled.
     """
 
-    __slots__ = ("pool", "route", "tally", "then")
+    __slots__ = ("key_id", "pool", "route", "sees_traceback", "tally", "then")
 
     pool: Pool
+    key_id: str
+    sees_traceback: bool
     route: Route
     tally: Tally
     then: Callable[[Call, Answer], None]
@@ -119,12 +124,14 @@ def _finished(call: Call, answer: Answer) -> None:
     counted = cast("PredictCall", call)
     tally = counted.tally
     took = _CLOCK() - call.arrived_ns
-    tally.time_ns += took
-    tally.buckets[(took >> 10).bit_length()] += 1
-    if answer.code:
-        tally.failed(answer.code)
-    elif tally.on_answer is not None:
-        tally.on_answer(call, answer)
+    tally.took_ns.append(took)
+    tally.timings.append(answer.timing)
+    if not answer.code and tally.on_answer is not None:
+        tally.on_answer(counted, answer)
+    if answer.code or tally.wanted > 0:
+        tally.notable(counted, answer, took)
+        if answer.code and not counted.sees_traceback:
+            answer = without_traceback(answer)
     counted.then(call, answer)
 
 
@@ -144,6 +151,8 @@ class Predictor:
         #: Called with a path and its route when the path becomes known, with None when it goes.
         self.on_path: Callable[[bytes, Route | None], None] = lambda _path, _route: None
         self.tallies: dict[VersionKey, Tally] = {}
+        #: Called with every tally that is begun.
+        self.on_tally: Callable[[VersionKey, Tally], None] = lambda _key, _tally: None
         self.run_ids = RunIds()
         #: Returns what is told of a version's answers, None where nobody wants to know.
         self.on_answer_of: Callable[[VersionKey], Callable[[Call, Answer], None] | None] = (
@@ -160,7 +169,10 @@ class Predictor:
         self, project: str, deployment: str, number: int | None, pool: Pool, timeout_s: float
     ) -> None:
         """Send the calls of a deployment (`number` None) or of one version to `pool`."""
-        tally = self.tallies.setdefault(pool.key, Tally())
+        tally = self.tallies.get(pool.key)
+        if tally is None:
+            tally = self.tallies[pool.key] = Tally()
+            self.on_tally(pool.key, tally)
         tally.on_answer = self.on_answer_of(pool.key)
         self._point(project, deployment, number, pool, int(timeout_s * 1e9), tally)
         for tell in self.route_listeners:
@@ -271,11 +283,13 @@ class Predictor:
         """
         pool = route.pool
         assert pool is not None
-        if record.scope in _MAY_SEE_TRACEBACKS:
-            flags |= SHOW_TRACEBACK
         now = arrived_ns or _CLOCK()
         run_id = run_id or self.run_ids.take()
+        # The worker always tells the traceback: it is kept with the run, whoever called.
+        flags |= SHOW_TRACEBACK
         call = PredictCall(run_id, media_type, body, now, now + route.timeout_ns, _finished, flags)
+        call.key_id = record.key_id
+        call.sees_traceback = record.scope in _MAY_SEE_TRACEBACKS
         call.pool = pool
         call.route = route
         call.tally = tally = route.tally
@@ -300,6 +314,8 @@ class Predictor:
         call = PredictCall(run_id, media_type, body, now, deadline, _finished, SHOW_TRACEBACK)
         call.pool, call.tally, call.then = pool, route.tally, on_done
         call.route = route
+        call.key_id = ""
+        call.sees_traceback = True
         call.tally.calls += 1
         pool.submit(call)
         return call

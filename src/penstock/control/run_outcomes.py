@@ -100,7 +100,7 @@ async def _succeeded(
 ) -> Outcome:
     try:
         found = msgspec.json.decode(answer.body, type=_Envelope)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         broken = InternalError("The worker's answer cannot be read.")
         return await outcome_of(run, Answer(broken.code, error=broken), version, payloads, 0, now)
     return Outcome(
@@ -133,7 +133,7 @@ def _error_of(answer: Answer) -> bytes:
         return error_json(answer.error)
     try:
         return bytes(msgspec.json.decode(answer.body, type=_Refusal).error)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return error_json(InternalError(f"The worker failed with {answer.code!r} and no details."))
 
 

@@ -5,12 +5,12 @@ Called by the run routes; the webhook sender tells of the end of a run in the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from penstock.control.run_outcomes import without_traceback
+from penstock.core.insight_records import CallRecord
 from penstock.core.run_records import RunRecord
 
 
@@ -35,29 +35,6 @@ class RunView(msgspec.Struct, frozen=True):
     server_timing: str
     error: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     result: Any = msgspec.UNSET
-
-
-class RunSummary(msgspec.Struct, frozen=True):
-    """A run in a list."""
-
-    run_id: str
-    deployment: str
-    version: int | None
-    state: str
-    attempt: int
-    priority: int
-    created_at: float
-    started_at: float | None
-    finished_at: float | None
-    run_time_ms: float | None
-    error_code: str | None
-
-
-class RunList(msgspec.Struct, frozen=True):
-    """Runs, newest first. `next` is the `before` of the following page, None on the last."""
-
-    runs: list[RunSummary]
-    next: int | None
 
 
 def run_json(record: RunRecord, result: bytes | None, *, with_traceback: bool = False) -> bytes:
@@ -88,23 +65,29 @@ def run_json(record: RunRecord, result: bytes | None, *, with_traceback: bool = 
     return msgspec.json.encode(view)
 
 
-def run_list(records: Sequence[RunRecord], limit: int) -> RunList:
-    """Return a page of runs of which at most `limit` were asked for."""
-    full = len(records) == limit
-    return RunList([_summary(r) for r in records], records[-1].seq if records and full else None)
+def call_json(call: CallRecord, *, with_traceback: bool = False) -> bytes:
+    """Return a kept synchronous call as JSON, in the form of a run.
 
-
-def _summary(record: RunRecord) -> RunSummary:
-    return RunSummary(
-        run_id=record.run_id,
-        deployment=record.deployment,
-        version=record.version,
-        state=record.state.value,
-        attempt=record.attempt,
-        priority=record.priority,
-        created_at=record.created_at,
-        started_at=record.started_at,
-        finished_at=record.finished_at,
-        run_time_ms=record.run_time_ms,
-        error_code=None if record.error is None else record.error.get("code"),
+    Its result is there when the whole of it is kept.
+    """
+    error = None if call.error is None else msgspec.json.decode(call.error)
+    whole = call.result is not None and not call.result_cut
+    view = RunView(
+        run_id=call.run_id,
+        deployment=call.deployment,
+        version=call.version,
+        state=call.state.value,
+        attempt=1,
+        priority=0,
+        created_at=call.created_at,
+        started_at=call.created_at,
+        finished_at=call.created_at + call.run_time_ms / 1e3,
+        run_time_ms=call.run_time_ms,
+        prediction_ids=[f"{call.run_id}-{number}" for number in range(call.points)],
+        server_timing=call.server_timing,
+        error=msgspec.UNSET
+        if error is None
+        else (error if with_traceback else without_traceback(error) or {}),
+        result=msgspec.Raw(call.result) if whole and call.result else msgspec.UNSET,
     )
+    return msgspec.json.encode(view)

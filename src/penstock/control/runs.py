@@ -204,20 +204,6 @@ class Runs:
             if not waiting and self._waiters.get(run_id) is waiting:
                 del self._waiters[run_id]
 
-    async def list(
-        self,
-        project: str,
-        deployment: str | None,
-        state: RunState | None,
-        limit: int,
-        before: int | None,
-    ) -> Sequence[RunRecord]:
-        """Return runs without payloads, newest first, those with a `seq` less than `before`."""
-        store = self._database.records.runs
-        return await self._database.call(
-            store.list, project, deployment, state, limit=limit, before=before
-        )
-
     # --- end ---
 
     async def cancel(self, project: str, run_id: str) -> RunRecord:

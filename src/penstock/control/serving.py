@@ -55,7 +55,9 @@ class Serving:
         self._scalings: dict[Name, Scaling] = {}
         pools.scale_of = self.scale_of
         #: Told of every switch: the version that serves now, the one before it.
-        self.on_switch: Callable[[VersionRecord, VersionRecord | None], None] | None = None
+        self.on_switch: list[Callable[[VersionRecord, VersionRecord | None], None]] = []
+        #: Told of every version that serves again after the server started.
+        self.on_return: list[Callable[[VersionRecord, VersionRecord | None], None]] = []
 
     def lock(self, project: str, name: str) -> asyncio.Lock:
         """Return the lock that serialises changes of one deployment."""
@@ -131,8 +133,8 @@ class Serving:
         fault("serving.switched")
         if before is not None and before.number != record.number:
             self.withdraw_version(key_of(before))
-        if self.on_switch is not None:
-            self.on_switch(record, before)
+        for tell in self.on_switch:
+            tell(record, before)
 
     def _serve(self, record: VersionRecord, pool: Pool) -> None:
         name = (record.project, record.deployment)
@@ -146,14 +148,21 @@ class Serving:
         self._active[record.project, record.deployment] = record
         self._predictor.set_starting(record.project, record.deployment)
 
-    async def restart(self, record: VersionRecord, slots: asyncio.Semaphore) -> None:
-        """Start a version noted by `expect`, again and again until it serves or is replaced."""
+    async def restart(
+        self, record: VersionRecord, before: VersionRecord | None, slots: asyncio.Semaphore
+    ) -> None:
+        """Start a version noted by `expect`, again and again until it serves or is replaced.
+
+        `before` is the version that it took over from, as far as that is known.
+        """
         name = (record.project, record.deployment)
         attempt = 0
         while self._active.get(name) is record:
             async with slots:
                 error = await self._try_start(record)
             if error is None:
+                for tell in self.on_return:
+                    tell(record, before)
                 return
             self._problems[name] = error
             pause = RETRY_S[min(attempt, len(RETRY_S) - 1)]

@@ -23,6 +23,10 @@ from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
 from penstock.engine.base import PoolHealth, ReplicaStatus, Scale
+from penstock.engine.sandbox.state import SandboxState
+
+#: How workers are confined on this server, for the outside.
+SandboxView = SandboxState
 
 #: Replicas that die in a row, none being ready, before the version is called quarantined.
 QUARANTINE_DEATHS = 3
@@ -39,6 +43,7 @@ class FunctionView(msgspec.Struct, frozen=True):
 class StageView(msgspec.Struct, frozen=True):
     """One stage of a version.
 
+    `runs_code` says whether loading the model's files can run code; null for a function.
     A stage with `branches`, by name, is a `parallel` or a `switch`. `combine` is a function, or the
     name of a ready combination.
     """
@@ -52,6 +57,7 @@ class StageView(msgspec.Struct, frozen=True):
     choose: FunctionView | None = None
     combine: FunctionView | str | None = None
     branches: dict[str, list[StageView]] = {}
+    runs_code: bool | None = None
 
 
 class VersionView(msgspec.Struct, frozen=True):
@@ -177,6 +183,7 @@ def _stage_view(stage: StageEntry) -> StageView:
         choose=_function_view(inner.choose if inner else None),
         combine=(_function_view(inner.combine) or inner.ready) if inner else None,
         branches={branch.name: [_stage_view(each) for each in branch.stages] for branch in flows},
+        runs_code=stage.runs_code,
     )
 
 

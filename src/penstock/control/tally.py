@@ -1,52 +1,86 @@
-"""What one version has answered, counted on the hot path.
+"""What one version has answered, noted on the hot path.
 
-`penstock.control.predict` counts; the dashboard, `Guard` and `GET deployment` read.
+`penstock.control.predict` notes, `insight.recorder` takes what is new once a second and works it
+out; the dashboard, `Guard` and `GET deployment` read the counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from penstock.core.errors import BY_CODE
-from penstock.engine.base import Answer, Call
+from penstock.engine.base import Answer
 
-#: A bucket for every time that 63 bits of nanoseconds can hold.
-_BUCKETS = 54
+if TYPE_CHECKING:
+    from penstock.control.predict import PredictCall
+
+#: Is given a call to keep, its answer and the nanoseconds from arrival to answer.
+Keep = Callable[["PredictCall", Answer, int], None]
+
+
+def _keep_nothing(_call: PredictCall, _answer: Answer, _took_ns: int) -> None:
+    """Nobody keeps calls."""
 
 
 class Tally:
-    """Plain integers: written and read on the event loop only.
+    """Plain integers and lists: written and read on the event loop only.
 
     Attributes:
         calls: Calls handed to the pool.
         errors: Calls answered with an error code.
         cancelled: Calls whose caller went away.
         codes: Calls answered with an error, by its code.
-        time_ns: Sum of the time from arrival to answer of the answered calls.
-        buckets: Answered calls by time: bucket `i` counts those of less than `2**i` microseconds
-            (1024 ns) that are not in a lower bucket.
+        took_ns: Nanoseconds from arrival to answer of the calls answered since `take`.
+        timings: The `Server-Timing` texts of the same calls, in the same order.
+        wanted: How many of the next good calls are to be kept.
+        keep: Is given the calls to keep.
         on_answer: Called with each call that is answered with a result, and its answer, where
             predictions are logged; else None.
     """
 
-    __slots__ = ("buckets", "calls", "cancelled", "codes", "errors", "on_answer", "time_ns")
+    __slots__ = (
+        "_taken", "calls", "cancelled", "codes", "errors", "keep", "on_answer", "timings",
+        "took_ns", "wanted",
+    )  # fmt: skip
 
     def __init__(self) -> None:
-        self.on_answer: Callable[[Call, Answer], None] | None = None
+        self.on_answer: Callable[[PredictCall, Answer], None] | None = None
         self.calls = 0
         self.errors = 0
         self.cancelled = 0
-        self.time_ns = 0
         self.codes: dict[str, int] = {}
-        self.buckets = [0] * _BUCKETS
+        self.took_ns: list[int] = []
+        self.timings: list[bytes] = []
+        self.wanted = 0
+        self.keep: Keep = _keep_nothing
+        self._taken = 0
 
     @property
     def answered(self) -> int:
         """Calls that were answered, with a result or an error."""
-        return sum(self.buckets)
+        return self._taken + len(self.took_ns)
 
-    def failed(self, code: str) -> None:
-        """Count an answer that is the error `code`."""
-        self.errors += 1
-        if code in BY_CODE:  # what a worker makes up must not fill our memory
-            self.codes[code] = self.codes.get(code, 0) + 1
+    @property
+    def in_hand(self) -> int:
+        """Calls that are not answered yet."""
+        return self.calls - self.answered - self.cancelled
+
+    def notable(self, call: PredictCall, answer: Answer, took_ns: int) -> None:
+        """Count an answer that is an error; hand on a call that is to be kept."""
+        code = answer.code
+        if code:
+            self.errors += 1
+            if code in BY_CODE:  # what a worker makes up must not fill our memory
+                self.codes[code] = self.codes.get(code, 0) + 1
+        if call.key_id:  # an asynchronous run is kept anyway
+            if not code:
+                self.wanted -= 1
+            self.keep(call, answer, took_ns)
+
+    def take(self) -> tuple[list[int], list[bytes]]:
+        """Return times and texts of the calls answered since this was last called."""
+        took, timings = self.took_ns, self.timings
+        self._taken += len(took)
+        self.took_ns, self.timings = [], []
+        return took, timings

@@ -77,6 +77,6 @@ def _error_of(answer: Answer) -> dict[str, Any]:
         return answer.error.to_dict(with_traceback=True)
     try:
         found: dict[str, Any] = msgspec.json.decode(bytes(answer.body))["error"]
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
         return {"code": answer.code, "message": f"the answer was the error {answer.code}."}
     return found

@@ -19,7 +19,8 @@
     │   └── ResultNotSerialisable              MemoryQuotaExceeded
     ├── EngineError          workers
     │   ├── LoadFailed        ExampleFailed      VersionWithdrawn
-    │   └── WorkerDied        NotReady         DeadlineExceeded
+    │   ├── WorkerDied        NotReady         DeadlineExceeded
+    │   └── SandboxUnavailable
     ├── StoreError           the server's own state
     ├── ClientError          between client and server
     │   ├── ServerUnreachable                  NoKey              UnexpectedAnswer
@@ -48,7 +49,7 @@ class PenstockError(Exception):
     Args:
         message: What happened and to which thing, as a sentence.
         stage: Stage number, counted from 1, when one stage is concerned. Of a stage inside a
-            branch it is that of the flow's stage, and the fact `place` has the rest.
+            branch it is that of the flow's stage, and the fact `branch` has the rest.
         function: `"pre"`, `"post"`, `"setup"`, … when one function is concerned.
         type: Name of the user's exception class, when user code raised.
         hint: What to do about it, as a sentence.
@@ -108,7 +109,7 @@ class PenstockError(Exception):
             out["traceback"] = self.traceback
         facts = dict(self.facts)
         if isinstance(self.stage, InBranch):
-            facts.setdefault("place", place(self.stage))
+            facts.setdefault("branch", place(self.stage))
         if facts:
             out["facts"] = facts
         return out
@@ -198,6 +199,12 @@ class InterpreterMismatch(InvalidDeploy):
     """Functions made by one Python version would be loaded by another."""
 
     code = "interpreter_mismatch"
+
+
+class ModelRunsCode(InvalidDeploy):
+    """A model can run code when it is loaded, and the server refuses such models."""
+
+    code = "model_runs_code"
 
 
 class InvalidManifest(InvalidDeploy):
@@ -423,6 +430,12 @@ class VersionWithdrawn(EngineError):
     """A new version failed in its first minutes and the one before it serves again."""
 
     code = "version_withdrawn"
+
+
+class SandboxUnavailable(EngineError):
+    """Workers cannot be confined as the server's settings require; none is started."""
+
+    code = "sandbox_unavailable"
 
 
 class NotReady(EngineError):

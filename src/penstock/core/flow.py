@@ -9,16 +9,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from penstock.core.branches import BranchStage, Parallel, Switch, parse_branch_stage, walk
 from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
+from penstock.core.model_types import AnyType, PluginType, artifact_of
+from penstock.core.model_types import ModelType as ModelType  # noqa: PLC0414 - re-exported
 from penstock.core.signatures import (
     FILES_AT,
     POST_FORMS,
     PRE_FORMS,
+    check_builder,
     check_python_model,
     check_setup,
     positional_count,
@@ -27,34 +29,6 @@ from penstock.core.signatures import (
 
 Function = Callable[..., Any]
 
-
-class ModelType(str, Enum):
-    """What kind of model a stage holds.
-
-    See `docs/reference/model-types.md` for what each accepts and returns.
-    """
-
-    TORCH = "torch"
-    XGBOOST_CLASSIFIER = "xgboost_classifier"
-    XGBOOST_REGRESSOR = "xgboost_regressor"
-    SKLEARN = "sklearn"
-    SKLEARN_CLASSIFIER = "sklearn_classifier"
-    SKLEARN_PREPROCESSOR = "sklearn_preprocessor"
-    ONNX = "onnx"
-    PYTHON = "python"
-
-
-#: File suffixes each model type loads. An empty tuple means any.
-SUFFIXES: dict[ModelType, tuple[str, ...]] = {
-    ModelType.TORCH: (),
-    ModelType.XGBOOST_CLASSIFIER: (".json", ".ubj", ".pkl"),
-    ModelType.XGBOOST_REGRESSOR: (".json", ".ubj", ".pkl"),
-    ModelType.SKLEARN: (".pkl", ".joblib"),
-    ModelType.SKLEARN_CLASSIFIER: (".pkl", ".joblib"),
-    ModelType.SKLEARN_PREPROCESSOR: (".pkl", ".joblib"),
-    ModelType.ONNX: (".onnx",),
-    ModelType.PYTHON: (),
-}
 
 #: The functions a stage may have, in the order they are called.
 ROLES = ("setup", "pre", "post")
@@ -66,25 +40,33 @@ class Stage:
 
     Attributes:
         model_type: What kind of model `source` holds.
-        source: Path of the model file; for `PYTHON` the function or class itself.
+        source: Path of the model's file or folder; or a model of its library, not saved yet; for
+            `PYTHON` the function or class itself.
         pre: Applied to the model's input, or None.
         post: Applied to the model's output, or None.
+        build: Makes the module that a file of weights belongs to, or None.
         pre_arguments: Positional arguments `pre` is called with: 1 or 2 (0 without `pre`).
         post_arguments: Positional arguments `post` is called with: 1 to 3 (0 without `post`).
         setup: Called once when a replica loads the stage, or None.
     """
 
-    model_type: ModelType
-    source: Path | Function
+    model_type: AnyType
+    source: Any
     pre: Function | None = None
     post: Function | None = None
     pre_arguments: int = 0
     post_arguments: int = 0
     setup: Function | None = None
+    build: Function | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the model is an object that has to be saved before it can be loaded."""
+        return self.model_type is not ModelType.PYTHON and not isinstance(self.source, Path)
 
     @property
     def file(self) -> Path | None:
-        """The model file; None for `PYTHON`."""
+        """The model's file or folder; None for `PYTHON` and objects."""
         return self.source if isinstance(self.source, Path) else None
 
     @property
@@ -97,7 +79,7 @@ class Stage:
     @property
     def waits(self) -> bool:
         """Whether one of its functions is `async def`, that of a `PYTHON` model included."""
-        model = self.source
+        model = None if self.is_live else self.source
         if isinstance(model, type):
             model = getattr(model, "predict", None) or model.__dict__["__call__"]
         return any(map(waits, (model, *self.functions().values())))
@@ -208,7 +190,7 @@ def _parse_stage(number: int, item: object) -> Stage | BranchStage:
             stage=number,
         )
     kind = _parse_type(number, item[0])
-    functions = _parse_functions(number, item[2] if len(item) == 3 else None)
+    build, functions = _parse_builder(number, kind, item[2] if len(item) == 3 else None)
     pre, pre_arguments = functions.get("pre", (None, 0))
     post, post_arguments = functions.get("post", (None, 0))
     return Stage(
@@ -219,7 +201,20 @@ def _parse_stage(number: int, item: object) -> Stage | BranchStage:
         pre_arguments=pre_arguments,
         post_arguments=post_arguments,
         setup=functions.get("setup", (None, 0))[0],
+        build=build,
     )
+
+
+def _parse_builder(
+    number: int, kind: AnyType, given: object
+) -> tuple[Function | None, dict[str, tuple[Function, int]]]:
+    """Return what makes the module of a file of weights, if that is given, and the functions."""
+    if not isinstance(given, Mapping) or not artifact_of(kind).is_built:
+        return None, _parse_functions(number, given)
+    build = given.get("model")
+    if build is not None:
+        check_builder(number, build)
+    return build, _parse_functions(number, {k: f for k, f in given.items() if k != "model"})
 
 
 def _parse_branches(number: int, item: Sequence[Any]) -> BranchStage:
@@ -234,8 +229,8 @@ def _parse_branches(number: int, item: Sequence[Any]) -> BranchStage:
     return parse_branch_stage(number, given, functions, _parse_stages)
 
 
-def _parse_type(number: int, given: object) -> ModelType:
-    if isinstance(given, ModelType):
+def _parse_type(number: int, given: object) -> AnyType:
+    if isinstance(given, (ModelType, PluginType)):
         return given
     raise InvalidStage(
         f"Stage {number}: the model type is {_short(given)}; it must be a member of model_type.",
@@ -281,7 +276,7 @@ def _count(number: int, role: str, function: Function) -> int:
     return positional_count(number, role, function, PRE_FORMS if role == "pre" else POST_FORMS)
 
 
-def _parse_model(number: int, kind: ModelType, given: object) -> Path | Function:
+def _parse_model(number: int, kind: AnyType, given: object) -> Any:
     if kind is not ModelType.PYTHON:
         return _parse_source(number, kind, given)
     if not callable(given):
@@ -294,45 +289,55 @@ def _parse_model(number: int, kind: ModelType, given: object) -> Path | Function
     return given
 
 
-def _parse_source(number: int, kind: ModelType, given: object) -> Path:
+def _parse_source(number: int, kind: AnyType, given: object) -> Any:
     if not isinstance(given, (str, os.PathLike)):
+        artifact = artifact_of(kind)
+        if given is not None and artifact.takes_object(given):
+            return given
+        own = f", or a model of {artifact.live}" if artifact.live else ""
         raise InvalidStage(
             f"Stage {number} ({kind.name}): the model is {_short(given)}; give the path of its "
-            "file as str or Path.",
+            f"{_noun(kind)} as str or Path{own}.",
             stage=number,
         )
     text = os.fspath(given)
     if not isinstance(text, str) or not text.strip():
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}) has an empty path: the model file is missing.",
+            f"Stage {number} ({kind.name}) has an empty path: the model {_noun(kind)} is missing.",
             stage=number,
-            hint=f"Give the path of the model file, {_suffix_text(kind)}.",
+            hint=f"Give the path of the model {_noun(kind)}, {_suffix_text(kind)}.",
         )
     path = Path(text).expanduser()
     if not path.exists():
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}): there is no file {text!r} (looked in {Path.cwd()}).",
+            f"Stage {number} ({kind.name}): there is no {_noun(kind)} {text!r} (looked in "
+            f"{Path.cwd()}).",
             stage=number,
         )
     _check_file(number, kind, path)
     return path
 
 
-def _check_file(number: int, kind: ModelType, path: Path) -> None:
-    if not path.is_file():
+def _check_file(number: int, kind: AnyType, path: Path) -> None:
+    artifact = artifact_of(kind)
+    if path.is_dir() is not artifact.is_folder or not (path.is_file() or path.is_dir()):
         raise MissingModelFile(
-            f"Stage {number} ({kind.name}): {str(path)!r} is not a file.", stage=number
+            f"Stage {number} ({kind.name}): {str(path)!r} is not a {_noun(kind)}.", stage=number
         )
-    suffixes = SUFFIXES[kind]
-    if suffixes and path.suffix.lower() not in suffixes:
+    if artifact.suffixes and path.suffix.lower() not in artifact.suffixes:
         raise MissingModelFile(
             f"Stage {number} ({kind.name}): {path.name!r} does not end in {_suffix_text(kind)}.",
             stage=number,
         )
 
 
-def _suffix_text(kind: ModelType) -> str:
-    return " or ".join(SUFFIXES[kind]) or "for example model.pt"
+def _noun(kind: AnyType) -> str:
+    return "folder" if artifact_of(kind).is_folder else "file"
+
+
+def _suffix_text(kind: AnyType) -> str:
+    example = "for example models/churn" if artifact_of(kind).is_folder else "for example model.pt"
+    return " or ".join(artifact_of(kind).suffixes) or example
 
 
 def _short(value: object) -> str:

@@ -76,6 +76,7 @@ class VersionSettings:
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
         concurrency: Runs at once in one worker process, for functions that wait.
         loggers: Where its predictions are logged.
+        network: What the functions may reach: `"all"`, or `"none"`.
     """
 
     replicas: int | Literal["auto"] = "auto"
@@ -87,6 +88,7 @@ class VersionSettings:
     memory_limit_bytes: int | None = None
     concurrency: int = 1
     loggers: tuple[LoggerSpec, ...] = ()
+    network: Literal["all", "none"] = "all"
 
 
 @dataclass(frozen=True)

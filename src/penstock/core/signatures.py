@@ -156,6 +156,24 @@ def check_python_model(stage: int, model: Callable[..., Any]) -> None:
         ) from None
 
 
+def check_builder(stage: int, build: Callable[..., Any]) -> None:
+    """Check what makes the module for a file of weights: it is called without arguments.
+
+    Raises:
+        InvalidSignature: It needs arguments.
+    """
+    try:
+        inspect.signature(build).bind()
+    except (TypeError, ValueError) as error:
+        name = getattr(build, "__name__", type(build).__name__)
+        raise InvalidSignature(
+            f"model of stage {stage} is {name}, which cannot be called without arguments: {error}.",
+            stage=stage,
+            function="model",
+            hint='Give its arguments defaults, or write {"model": lambda: Net(13, 3)}.',
+        ) from None
+
+
 def _refuse(
     stage: int, role: str, function: Callable[..., Any], reason: str, forms: dict[int, str]
 ) -> InvalidSignature:

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from penstock.codec.log_lines import Said
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
+from penstock.engine.sandbox.state import SandboxState
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class VersionSpec:
         find_blobs: For a version that starts asleep: returns the blob paths, verified. Called in a
             thread when the first call comes; raises what stands in its way.
         memory_limit_bytes: Private memory at which a replica is replaced; None for no limit.
+        network: What its functions may reach: `"all"` or `"none"`.
     """
 
     key: VersionKey
@@ -73,6 +76,7 @@ class VersionSpec:
     find_blobs: Callable[[], Mapping[str, Path]] | None = None
     memory_limit_bytes: int | None = None
     concurrency: int = 1
+    network: str = "all"
 
 
 class Body:
@@ -225,6 +229,10 @@ class Pool(Protocol):
 class Engine(Protocol):
     """Runs versions. One per server process."""
 
+    @property
+    def sandbox(self) -> SandboxState | None:
+        """How workers are confined; None: not at all."""
+
     async def start(self, spec: VersionSpec, on_line: Callable[[str], None] | None = None) -> Pool:
         """Start the version's replicas and return when the first is ready and the rest are begun.
 
@@ -245,3 +253,6 @@ class Engine(Protocol):
 
 #: Answers what a worker asks on its memory socket. A descriptor in the request stays the engine's.
 MemoryHandler = Callable[[VersionKey, WorkerRequest], Awaitable[WorkerAnswer]]
+
+#: Gets the lines that workers of a version print, each with the run that printed it.
+SaidHandler = Callable[[VersionKey, list[Said]], None]

@@ -7,6 +7,7 @@ something is installed, so callers may keep it.
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.metadata
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from penstock.core.interpreter import Interpreter
+from penstock.core.model_types import PLUGIN_GROUP
 from penstock.environments.distributions import installed
 
 _SUFFIXES = tuple(importlib.machinery.all_suffixes())
@@ -27,12 +29,17 @@ class EnvironmentInfo(msgspec.Struct, frozen=True):
         interpreter: The Python that loads the functions.
         packages: Versions by canonical distribution name.
         modules: Importable top-level modules, the standard library's among them, sorted.
+        model_types: Values of the model types that installed packages add, sorted.
+        models_with_code: `"allow"`, or `"refuse"` where models that can run code when they are
+            loaded are refused.
     """
 
     penstock: str
     interpreter: Interpreter
     packages: dict[str, str]
     modules: list[str]
+    model_types: list[str] = []
+    models_with_code: str = "allow"
 
 
 def describe(path: Sequence[str] | None = None) -> EnvironmentInfo:
@@ -52,7 +59,19 @@ def describe(path: Sequence[str] | None = None) -> EnvironmentInfo:
         interpreter=Interpreter.current(),
         packages=packages,
         modules=sorted(names),
+        model_types=_plugged_types(folders),
     )
+
+
+def _plugged_types(folders: list[str]) -> list[str]:
+    """Return the model types that the packages in these folders add; none is imported."""
+    entries = (
+        entry
+        for distribution in importlib.metadata.distributions(path=folders)
+        for entry in distribution.entry_points
+        if entry.group == PLUGIN_GROUP
+    )
+    return sorted({entry.name for entry in entries})
 
 
 def _modules_in(folder: str) -> Iterator[str]:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, Manifest, StageEntry
 from penstock.codec.functions import check_interpreter, install_modules, unpack_function
+from penstock.codec.model_folders import lay_out
 from penstock.core.branches import BranchStage
 from penstock.core.errors import BlobMissing, InvalidManifest, LoadFailed
-from penstock.core.flow import Flow, ModelType, Stage
+from penstock.core.flow import Flow, Stage
+from penstock.core.model_types import AnyType, ModelType, PluginType, built_in, is_type_name
 from penstock.core.numbers import InBranch, place
 from penstock.core.signatures import FILES_AT
 from penstock.flow.async_function import processing
@@ -44,7 +46,7 @@ Functions = dict[str, tuple[Callable[..., Any], int]]
 class _Part:
     """What a stage is made of, wherever it came from. Functions by role, with their arguments."""
 
-    model_type: ModelType
+    model_type: AnyType
     model: ModelFile | Callable[..., Any]
     functions: Functions
 
@@ -73,7 +75,8 @@ def assemble(
         blob_paths: Path of each blob by SHA-256.
         threads: Threads a model call may use.
         max_batch: Most rows of one joined model call; 1 turns joining off.
-        scratch: Folder for the bundle's local modules; by default a fresh temporary folder.
+        scratch: Folder for `modules`, the bundle's local modules, and `models`, models that are
+            folders; by default a fresh temporary folder.
 
     Raises:
         LoadFailed: A function or model does not load; `stage` and `function` say which.
@@ -82,9 +85,9 @@ def assemble(
     if manifest.has_functions():
         check_interpreter(manifest.interpreter, Interpreter.current())
     if manifest.modules:
-        folder = scratch or Path(tempfile.mkdtemp(prefix="penstock-modules-"))
-        install_modules(manifest, blob_paths, folder)
-    reader = _Reader(manifest, blob_paths)
+        folder = scratch or _temporary()
+        install_modules(manifest, blob_paths, folder / "modules")
+    reader = _Reader(manifest, blob_paths, scratch)
     parts = reader.parts(manifest.stages, int)
     return _build(parts, threads, max_batch, manifest.pair_files)
 
@@ -107,16 +110,20 @@ def _local_part(stage: Stage | BranchStage) -> _Part | _Parts:
         shape = Shape(stage.kind, stage.ready, stage.by_name, stage.default)
         return _Parts(shape, flows, functions)
     source = stage.source
-    model = ModelFile(source, stage.title) if isinstance(source, Path) else source
+    is_file = isinstance(source, Path)
+    model = ModelFile(source, stage.title, stage.build) if is_file else source
     return _Part(stage.model_type, model, functions)
 
 
 class _Reader:
     """Reads the parts of a bundle: unpickles functions, finds model files."""
 
-    def __init__(self, manifest: Manifest, blob_paths: Mapping[str, str | Path]) -> None:
+    def __init__(
+        self, manifest: Manifest, blob_paths: Mapping[str, str | Path], scratch: Path | None
+    ) -> None:
         self._manifest = manifest
         self._paths = blob_paths
+        self._scratch = scratch
 
     def parts(
         self, entries: Sequence[StageEntry], number_of: Callable[[int], int]
@@ -137,11 +144,11 @@ class _Reader:
             shape = Shape(entry.model_type, inner.ready, inner.by_name, inner.default)
             return _Parts(shape, flows, functions)
         model: ModelFile | Callable[..., Any]
-        if entry.function is not None:
-            model = functions.pop("model")[0]
+        made, _ = functions.pop("model", (None, 0))
+        if made is not None and entry.is_function:
+            model = made
         else:
-            path = _blob(self._paths, entry.model, number)
-            model = ModelFile(path, Path(entry.model.name).name)
+            model = replace(_model_file(entry, self._paths, number, self._scratch), build=made)
         return _Part(_model_type(entry.model_type, number), model, functions)
 
     def _function(self, entry: FunctionEntry, stage: int, role: str) -> Callable[..., Any]:
@@ -162,6 +169,20 @@ def _unpack(
     return function
 
 
+def _model_file(
+    entry: StageEntry, blob_paths: Mapping[str, str | Path], stage: int, scratch: Path | None
+) -> ModelFile:
+    name = Path(entry.model.name).name
+    if not entry.files:
+        return ModelFile(_blob(blob_paths, entry.model, stage), name)
+    files = {file.path: _blob(blob_paths, file.blob, stage) for file in entry.files}
+    return ModelFile(lay_out(files, (scratch or _temporary()) / "models", name), name)
+
+
+def _temporary() -> Path:
+    return Path(tempfile.mkdtemp(prefix="penstock-bundle-"))
+
+
 def _blob(blob_paths: Mapping[str, str | Path], blob: Blob, stage: int) -> Path:
     path = blob_paths.get(blob.sha256)
     if path is None:
@@ -169,15 +190,11 @@ def _blob(blob_paths: Mapping[str, str | Path], blob: Blob, stage: int) -> Path:
     return Path(path)
 
 
-def _model_type(text: str, stage: int) -> ModelType:
-    try:
-        return ModelType(text)
-    except ValueError:
-        raise InvalidManifest(
-            f"Stage {stage} has the unknown model type {text!r}.",
-            stage=stage,
-            hint="Install the same version of penstock on both sides.",
-        ) from None
+def _model_type(text: str, stage: int) -> AnyType:
+    kind = built_in(text) or (PluginType(text) if is_type_name(text) else None)
+    if kind is None:
+        raise InvalidManifest(f"Stage {stage} has the model type {text!r}.", stage=stage)
+    return kind
 
 
 def _build(

@@ -34,6 +34,7 @@ class AsyncProcessing(Processing):
         """
         began = perf_counter_ns()
         CURRENT.set(run)
+        run.at = self.place
         try:
             value = await self._function(*self._prepare(run))
         except asyncio.CancelledError:

@@ -99,9 +99,10 @@ class Joiner:
         pieces = pieces_of(output, block.counts) if self._hands_on else split(output, block.counts)
         if pieces is None or not self._count_joined(len(runs), value, block, pieces):
             return False
-        spent = perf_counter_ns() - began
+        spent, shared = perf_counter_ns() - began, (len(runs), sum(block.counts))
         for run, piece in zip(runs, pieces, strict=True):
             run.value = piece
+            run.joined += ((len(run.spent_ns), *shared),)
             run.spent_ns.append(spent)
         return True
 
@@ -225,9 +226,12 @@ class Joiner:
                 self._alone(part)
             return
         spent = perf_counter_ns() - began
+        shared = len(chunk), sum(part.rows for part in chunk)
         for part, piece in zip(chunk, pieces, strict=True):
-            part.run.value = piece
-            part.run.spent_ns.append(spent)
+            run = part.run
+            run.value = piece
+            run.joined += ((len(run.spent_ns), *shared),)
+            run.spent_ns.append(spent)
 
     def _halve(self, chunk: list[_Part]) -> None:
         middle = len(chunk) // 2

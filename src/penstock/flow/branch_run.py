@@ -38,6 +38,8 @@ class BranchRun(Run):
         self.value = value
         self.error = None
         self.spent_ns = []
+        self.at = parent.at
+        self.joined = ()
 
     @property
     def folder(self) -> str | None:

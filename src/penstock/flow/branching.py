@@ -210,7 +210,10 @@ class BranchedStage:
     def join(self, run: Run, kids: Sequence[BranchRun | None]) -> None:
         """Give a run what came out of its branches, or the first error of one."""
         for branch, kid in zip(self.branches, kids, strict=True):
-            run.spent_ns += [NOT_TAKEN] * len(branch.steps) if kid is None else kid.spent_ns
+            before, spent = len(run.spent_ns), kid.spent_ns if kid is not None else []
+            run.spent_ns += [*spent, *[NOT_TAKEN] * (len(branch.steps) - len(spent))]
+            if kid is not None and kid.joined:
+                run.joined += tuple((before + at, n, rows) for at, n, rows in kid.joined)
         there = [kid for kid in kids if kid is not None]
         run.error = run.error or next((k.error for k in there if k.error is not None), None)
         if run.error is not None:

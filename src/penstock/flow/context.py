@@ -37,9 +37,13 @@ class Run:
         deadline_ns: `time.monotonic_ns()` by which it must be answered; 0 for no limit.
         spent_ns: Nanoseconds of each step so far, in the order of the flow's steps.
         branch: Name of the branch that was chosen for it last; set where there is a choice only.
+        at: The stage and function whose code runs, for what it prints.
+        joined: For each model call that answered other runs too: the index of its time in
+            `spent_ns`, how many runs it answered and with how many rows.
     """
 
     __slots__ = (
+        "at",
         "branch",
         "count",
         "data",
@@ -49,6 +53,7 @@ class Run:
         "folder",
         "form",
         "id",
+        "joined",
         "memory",
         "space",
         "spent_ns",
@@ -77,6 +82,8 @@ class Run:
         self.form: Any = None
         self.memory: RunMemory | None = None
         self.spent_ns: list[int] = []
+        self.at: tuple[int, str] = (0, "")
+        self.joined: tuple[tuple[int, int, int], ...] = ()
 
     def is_late(self) -> bool:
         """Whether the deadline has passed."""

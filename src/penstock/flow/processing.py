@@ -13,8 +13,9 @@ from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
+from penstock.codec.sandbox import hint_for
 from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
 from penstock.core.numbers import place
 from penstock.core.signatures import FILES_AT
@@ -57,6 +58,7 @@ class Processing:
         "_is_short",
         "is_watched",
         "label",
+        "place",
         "role",
         "stage",
     )
@@ -73,6 +75,7 @@ class Processing:
         self.role = role
         self.stage = stage
         self.label = f"{role} of stage {stage}"
+        self.place = (stage, role)
 
     def is_harmless(self) -> bool:
         """Whether it is proven that the function only computes, and it is given no files."""
@@ -126,6 +129,7 @@ class Processing:
 
     def _watched(self, run: Run, desk: Desk) -> Any:
         CURRENT.set(run)
+        run.at = self.place
         desk.before(run)
         try:
             return self._unwatched(run, desk)
@@ -178,9 +182,12 @@ class Processing:
             stage=self.stage,
             function=self.role,
             type=kind,
+            hint=hint_for(error),
             traceback="".join(traceback.format_exception(type(error), error, frames)),
         )
         failed.__cause__ = error
+        if line is not None:
+            failed.facts["place"] = line._asdict()
         return failed
 
 
@@ -198,13 +205,25 @@ def user_traceback(error: BaseException) -> TracebackType | None:
     return rebuilt
 
 
-def last_user_place(frames: TracebackType | None) -> str | None:
-    """Return file and line of the last frame that is in no library, or None."""
+class UserPlace(NamedTuple):
+    """A line of the user's own code."""
+
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.file}, line {self.line}"
+
+
+def last_user_place(frames: TracebackType | None) -> UserPlace | None:
+    """Return the place of the last frame that is in no library, or None."""
     place = None
     while frames is not None:
-        name = frames.tb_frame.f_code.co_filename
-        if not name.startswith(_LIBRARIES):
-            place = f"{os.path.basename(name)}, line {frames.tb_lineno}"
+        code = frames.tb_frame.f_code
+        if not code.co_filename.startswith(_LIBRARIES):
+            file = os.path.basename(code.co_filename)
+            place = UserPlace(file, frames.tb_lineno, code.co_name)
         frames = frames.tb_next
     return place
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -25,7 +25,6 @@ from penstock.codec.frames import (
 from penstock.codec.payload import decode
 from penstock.codec.results import encode_json, envelope, error_body, milliseconds
 from penstock.core.errors import DeadlineExceeded, InternalError, PenstockError
-from penstock.flow.branching import NOT_TAKEN
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.execute import At
@@ -33,6 +32,7 @@ from penstock.flow.loaded import LoadedFlow
 from penstock.flow.publish import publish_all
 from penstock.flow.setup import Await
 from penstock.flow.space import Ask, MemorySpace
+from penstock.flow.timing_texts import TimingTexts
 
 _MILLION = 1e6
 
@@ -77,8 +77,8 @@ class FlowService:
         self._desk = Desk(scratch)
         self._desk.open()
         flow.stop_watching()
-        self._steps_timed = ("queue", "decode", *flow.steps, "encode")
-        self._timing = ", ".join(f"{step};dur=%b" for step in self._steps_timed).encode()
+        self._texts = TimingTexts(flow.steps)
+        self._timing = self._texts.alone
         self._has_choice = flow.has_choice
         self._at = at
         self._notice = notice
@@ -189,29 +189,22 @@ class FlowService:
     def _reply(self, call: CallFrame, run: Run, answer: Answer, began: int) -> ReplyFrame:
         if run.error is not None:
             error, run.error = run.error, None  # lets go of the traceback and all it holds
-            return self._refuse(call, error, began)
+            return self._refuse(call, run, error, began)
         spent = (began - call.arrived_ns, *run.spent_ns)
         media, body = answer
         if self._has_choice:
-            timing = timing_of(self._steps_timed, spent)
+            timing = self._texts.taken(spent, run.joined)
         else:
-            timing = self._timing % milliseconds(spent)
+            text = self._texts.joined(run.joined) if run.joined else self._timing
+            timing = text % milliseconds(spent)
         return ReplyFrame(call.call_id, b"", media, timing, body)
 
-    @staticmethod
-    def _refuse(call: CallFrame, error: PenstockError, began: int) -> ReplyFrame:
+    def _refuse(self, call: CallFrame, run: Run, error: PenstockError, began: int) -> ReplyFrame:
+        """Answer with an error; its timing has the steps up to the one that failed."""
         body = error_body(error, call.run_id, bool(call.flags & SHOW_TRACEBACK))
-        timing = b"queue;dur=%.3f" % ((began - call.arrived_ns) / _MILLION)
+        spent = (began - call.arrived_ns, *run.spent_ns)
+        timing = self._texts.taken(spent, run.joined)
         return ReplyFrame(call.call_id, error.code.encode(), MEDIA_JSON, timing, body)
-
-
-def timing_of(steps: Sequence[str], spent_ns: Sequence[int]) -> bytes:
-    """Return the `Server-Timing` of the steps that were taken."""
-    taken = [(s, ns) for s, ns in zip(steps, spent_ns, strict=True) if ns != NOT_TAKEN]
-    times = milliseconds([ns for _, ns in taken])
-    return b", ".join(
-        b"%b;dur=%b" % (step.encode(), time) for (step, _), time in zip(taken, times, strict=True)
-    )
 
 
 def _refused(call: CallFrame, space: MemorySpace, error: PenstockError) -> Run:

@@ -10,7 +10,7 @@ from time import perf_counter_ns
 from typing import Any
 
 from penstock.core.errors import ModelFailed, PenstockError
-from penstock.core.flow import ModelType
+from penstock.core.model_types import AnyType
 from penstock.core.numbers import timing_name
 from penstock.flow.coerce import Converter
 from penstock.flow.context import Run
@@ -40,7 +40,7 @@ class LoadedStage:
 
     def __init__(
         self,
-        model_type: ModelType,
+        model_type: AnyType,
         model: Model,
         convert: Converter,
         taker: Taker,

@@ -34,6 +34,8 @@ class TensorConverter:
             self._numpy_dtype = np.dtype(np.float64)
         self._plain = self._dtype in {torch.float32, torch.float64}
         self._taker = taker
+        #: Only programs of `torch.export` declare a shape.
+        self._shape = model.inputs[0].shape
 
     def __call__(self, value: Any) -> Any:
         """Return `value` as a tensor.
@@ -49,8 +51,20 @@ class TensorConverter:
         elif isinstance(value, self._tensor):
             tensor = self._from_tensor(value)
         else:
-            return self._from_other(value)
-        return self._lift(tensor) if self._taker.origin.is_request else tensor
+            return self._fitting(self._from_other(value))
+        return self._fitting(self._lift(tensor) if self._taker.origin.is_request else tensor)
+
+    def _fitting(self, tensor: Any) -> Any:
+        want = self._shape
+        if want is None:
+            return tensor
+        got = tuple(tensor.shape)
+        if len(got) != len(want) or any(
+            w is not None and w != g for w, g in zip(want, got, strict=True)
+        ):
+            axes = ", ".join("any" if axis is None else str(axis) for axis in want)
+            raise self._taker.refuse(f"a tensor of shape ({axes})", describe(tensor))
+        return tensor
 
     def _wrap(self, array: Array) -> Any:
         try:

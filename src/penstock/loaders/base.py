@@ -8,12 +8,14 @@ takes (`penstock.flow.coerce`) and then calls `predict`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from penstock.core.errors import LoadFailed
-from penstock.core.flow import ModelType
+from penstock.core.model_types import AnyType
 
 #: What a model takes: one torch tensor, one two-dimensional table, arrays by input name, or
 #: whatever comes.
@@ -22,10 +24,14 @@ Takes = Literal["tensor", "table", "feed", "any"]
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file: where its bytes are, and the name it had on the user's machine."""
+    """A model's file or folder: where it is, and the name it had on the user's machine.
+
+    `build` makes the module that weights belong to, where a stage says so.
+    """
 
     path: Path
     name: str
+    build: Callable[[], Any] | None = None
 
     @property
     def suffix(self) -> str:
@@ -117,7 +123,27 @@ def read_pickle(source: ModelFile) -> Any:
         ) from error
 
 
-def wrong_content(source: ModelFile, model_type: ModelType, found: Any, wanted: str) -> LoadFailed:
+def read_any_pickle(source: ModelFile) -> Any:
+    """Return the object in a file of pickle, cloudpickle or joblib, whatever its suffix.
+
+    Raises:
+        LoadFailed: As `read_pickle`.
+    """
+    if source.suffix == ".joblib":
+        import joblib
+
+        return joblib.load(source.path)
+    try:
+        return read_pickle(source)
+    except LoadFailed:
+        with suppress(Exception):  # many people name the files of joblib.dump .pkl
+            import joblib
+
+            return joblib.load(source.path)
+        raise
+
+
+def wrong_content(source: ModelFile, model_type: AnyType, found: Any, wanted: str) -> LoadFailed:
     """Return the error for a file that loads but does not hold what its model type needs."""
     kind = type(found)
     return LoadFailed(

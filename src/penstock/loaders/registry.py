@@ -6,12 +6,16 @@ Importing this module imports no framework.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import cast
 
 from penstock.core.errors import LoadFailed
-from penstock.core.flow import ModelType
+from penstock.core.model_types import PLUGIN_GROUP, AnyType, ModelType, PluginType
 from penstock.loaders.base import Model, ModelFile
+
+Load = Callable[[ModelFile, AnyType, int], Model]
 
 _FAMILIES: dict[ModelType, str] = {
     ModelType.TORCH: "torch",
@@ -20,15 +24,31 @@ _FAMILIES: dict[ModelType, str] = {
     ModelType.SKLEARN: "sklearn",
     ModelType.SKLEARN_CLASSIFIER: "sklearn",
     ModelType.SKLEARN_PREPROCESSOR: "sklearn",
+    ModelType.SKOPS: "skops",
+    ModelType.LIGHTGBM: "lightgbm",
+    ModelType.CATBOOST: "catboost",
     ModelType.ONNX: "onnx",
+    ModelType.KERAS: "keras",
+    ModelType.SAFETENSORS: "safetensors",
+    ModelType.TENSORFLOW: "tensorflow",
+    ModelType.MLFLOW: "mlflow",
 }
 
 _LIBRARIES: dict[str, tuple[str, ...]] = {
-    "torch": ("numpy", "torch"),
-    "xgboost": ("numpy", "scipy.sparse", "scipy.special", "xgboost"),
+    "torch": ("numpy", "torch", "penstock.loaders.practice.torch"),
+    "xgboost": (
+        "numpy", "scipy.sparse", "scipy.special", "xgboost", "penstock.loaders.practice.xgboost",
+    ),
     "sklearn": ("numpy", "scipy.sparse", "joblib", "sklearn", "sklearn.pipeline"),
+    "skops": ("numpy", "scipy.sparse", "sklearn", "sklearn.pipeline", "skops.io"),
+    "lightgbm": ("numpy", "scipy.sparse", "lightgbm"),
+    "catboost": ("numpy", "catboost"),
     "onnx": ("numpy", "onnxruntime"),
-}
+    "keras": ("numpy",),
+    "safetensors": ("numpy", "torch", "safetensors.torch"),
+    "tensorflow": ("numpy",),
+    "mlflow": ("numpy", "pandas", "mlflow.pyfunc"),
+}  # fmt: skip
 
 #: Modules to import before the first model of a type is loaded, slowest last.
 PRELOAD: dict[ModelType, tuple[str, ...]] = {
@@ -37,26 +57,27 @@ PRELOAD: dict[ModelType, tuple[str, ...]] = {
 PRELOAD[ModelType.PYTHON] = ()
 
 
-def load_model(file: ModelFile, model_type: ModelType, threads: int) -> Model:
+def load_model(file: ModelFile, model_type: AnyType, threads: int) -> Model:
     """Return the model in `file`.
 
     Args:
-        file: The model file.
+        file: The model's file or folder.
         model_type: What it holds.
         threads: Threads one call of the model may use.
 
     Raises:
-        LoadFailed: The framework is missing, or the file is not what the type says; the message
-            has the framework's own words.
+        LoadFailed: The framework or the package that adds the type is missing, or the file is not
+            what the type says; the message has the framework's own words.
     """
-    family = _FAMILIES[model_type]
-    module = import_module(f"penstock.loaders.{family}")
     try:
+        if isinstance(model_type, PluginType):
+            return _plugin(model_type)(file, model_type, threads)
+        module = import_module(f"penstock.loaders.{_FAMILIES[model_type]}")
         return cast("Model", module.load(file, model_type, threads))
     except LoadFailed:
         raise
     except ModuleNotFoundError as error:
-        raise _missing_library(error, family, model_type) from error
+        raise _missing_library(error, model_type) from error
     except Exception as error:
         raise LoadFailed(
             f"{file.name} cannot be loaded as {model_type.name}: "
@@ -65,8 +86,28 @@ def load_model(file: ModelFile, model_type: ModelType, threads: int) -> Model:
         ) from error
 
 
-def _missing_library(error: ModuleNotFoundError, family: str, model_type: ModelType) -> LoadFailed:
-    needed = {name.partition(".")[0] for name in _LIBRARIES[family]}
+def _plugin(model_type: PluginType) -> Load:
+    found = entry_points(group=PLUGIN_GROUP, name=model_type.value)
+    if not found:
+        raise LoadFailed(
+            f"No installed package adds the model type {model_type.value!r}.",
+            hint="Install the package that defines it in the server's environment, or add it to "
+            "requirements.",
+        )
+    entry = next(iter(found))
+    try:
+        return cast("Load", entry.load().load)
+    except Exception as error:
+        raise LoadFailed(
+            f"The loader {entry.value} of the model type {model_type.value!r} cannot be imported: "
+            f"{type(error).__name__}: {_first_lines(str(error))}",
+            type=type(error).__name__,
+        ) from error
+
+
+def _missing_library(error: ModuleNotFoundError, model_type: AnyType) -> LoadFailed:
+    family = "" if isinstance(model_type, PluginType) else _FAMILIES[model_type]
+    needed = {name.partition(".")[0] for name in _LIBRARIES.get(family, ())}
     hint = f"Install {error.name!r} in the server's environment or add it to requirements."
     if (error.name or "").partition(".")[0] in needed:
         hint = f'Run: pip install "penstock[{family}]" in the server\'s environment.'

@@ -1,4 +1,4 @@
-"""SKLEARN, SKLEARN_CLASSIFIER and SKLEARN_PREPROCESSOR: estimators in `.pkl` or `.joblib` files.
+"""SKLEARN, SKLEARN_CLASSIFIER, SKLEARN_PREPROCESSOR: `.pkl`, `.joblib` and `.skops` files.
 
 `predict`, `predict_proba` and `transform` are called on the fitted estimator itself, so answers
 are scikit-learn's own. Estimators fitted on a data frame get one again where the columns are
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -23,7 +23,7 @@ from penstock.loaders.base import (
     Takes,
     TensorSpec,
     library_text,
-    read_pickle,
+    read_any_pickle,
     wrong_content,
 )
 
@@ -101,11 +101,24 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> SklearnModel:
     Raises:
         LoadFailed: Not an estimator, or it has no `predict`, `predict_proba` or `transform`.
     """
-    import sklearn
-
+    import_module("sklearn")  # where it is missing, that is said and not what the file lacks
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         estimator = _read(file)
+    notes = [f"{w.category.__name__}: {' '.join(str(w.message).split())}" for w in caught]
+    return wrap(file, estimator, model_type, threads, notes)
+
+
+def wrap(
+    file: ModelFile, estimator: Any, model_type: ModelType, threads: int, notes: list[str]
+) -> SklearnModel:
+    """Return the model of an estimator that was loaded; `notes` are warnings to show.
+
+    Raises:
+        LoadFailed: Not an estimator, not fitted, or without the method of its type.
+    """
+    import sklearn
+
     method = _METHODS[model_type]
     if not hasattr(estimator, "get_params") and not hasattr(estimator, method):
         raise wrong_content(file, model_type, estimator, "a fitted scikit-learn estimator")
@@ -117,23 +130,15 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> SklearnModel:
         )
     _check_fitted(file, estimator, sklearn)
     _limit_threads(estimator, threads)
-    notes = [f"{w.category.__name__}: {' '.join(str(w.message).split())}" for w in caught]
     return SklearnModel(estimator, method, notes)
 
 
 def _read(file: ModelFile) -> Any:
-    if file.suffix == ".joblib":
-        import joblib
+    if file.suffix == ".skops":
+        from penstock.loaders.skops import read
 
-        return joblib.load(file.path)
-    try:
-        return read_pickle(file)
-    except LoadFailed:
-        import joblib
-
-        with suppress(Exception):  # many people name the files of joblib.dump .pkl
-            return joblib.load(file.path)
-        raise
+        return read(file)
+    return read_any_pickle(file)
 
 
 def _check_fitted(file: ModelFile, estimator: Any, sklearn: Any) -> None:

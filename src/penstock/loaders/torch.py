@@ -1,7 +1,9 @@
 """TORCH: TorchScript files and pickled modules, called in evaluation and inference mode.
 
 What the file holds decides how it is read, not its suffix: a TorchScript archive goes through
-`torch.jit.load`, an archive of `torch.save` through `torch.load`, anything else is unpickled.
+`torch.jit.load`, one of `torch.export` through `torch.export.load`, an archive of `torch.save`
+through `torch.load`, anything else is unpickled. Weights alone are loaded as nothing but numbers
+into the module that the stage's `model` makes.
 Floating point inputs are converted to the dtype of the model's own parameters by the flow.
 """
 
@@ -24,8 +26,9 @@ from penstock.loaders.base import (
 )
 
 _STATE_DICT_HINT = (
-    "Save the whole model instead: torch.jit.script(model).save('model.pt'), or "
-    "cloudpickle.dump(model, open('model.pkl', 'wb'))."
+    'Give the stage {"model": Net}, what makes the module for these weights, or save the whole '
+    "model instead: torch.jit.script(model).save('model.pt'), or cloudpickle.dump(model, "
+    "open('model.pkl', 'wb'))."
 )
 
 
@@ -33,24 +36,24 @@ class TorchModel:
     """A module in evaluation mode. Takes one tensor, returns what the module returns."""
 
     takes: Takes = "tensor"
-    joinable = True
     #: Matrix products add up in another order for another number of rows.
     exact = False
 
-    def __init__(self, module: Any, form: str) -> None:
+    def __init__(self, module: Any, form: str, shape: tuple[int | None, ...] | None = None) -> None:
         import torch
 
         self._module = module
         self._form = form
+        self.joinable = shape is None or shape[:1] == (None,)
         #: A pickled module may have any code in its `forward`.
-        self.only_library = form == "TorchScript" or _is_built_in(module)
+        self.only_library = form in {"TorchScript", "torch.export"} or _is_built_in(module)
         self._tensor: Any = torch.Tensor
         self._inference: Any = _inference_guard(torch)
         self._call = _fastest_call(module, torch)
         self._parameters = list(module.parameters())
         floats = [p.dtype for p in self._parameters if p.dtype.is_floating_point]
         self.float_dtype: Any = floats[0] if floats else torch.float32
-        self.inputs = (TensorSpec(dtype=str(self.float_dtype).removeprefix("torch.")),)
+        self.inputs = (TensorSpec(dtype=str(self.float_dtype).removeprefix("torch."), shape=shape),)
 
     def predict(self, value: Any) -> Any:
         """Return the module's output for one tensor, computed in inference mode."""
@@ -85,11 +88,17 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> TorchModel:
     """
     import torch
 
-    torch.set_num_threads(threads)
-    _run_without_profiling(torch)
+    run_without_profiling(torch)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         module, form = _read(file, torch)
+    if form == "torch.export":
+        torch.set_num_threads(threads)
+        return TorchModel(module.module(), form, _exported_shape(file, module))
+    if file.build is not None and isinstance(module, dict):
+        from penstock.loaders.safetensors import filled
+
+        module, form = filled(file, model_type, module), "weights"
     if isinstance(module, dict):
         keys = ", ".join(repr(key) for key in list(module)[:3])
         raise LoadFailed(
@@ -98,6 +107,14 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> TorchModel:
         )
     if not isinstance(module, torch.nn.Module):
         raise wrong_content(file, model_type, module, "a torch.nn.Module")
+    return ready(module, form, threads)
+
+
+def ready(module: Any, form: str, threads: int) -> TorchModel:
+    """Return a module as a model in evaluation mode; sets the process's torch threads."""
+    import torch
+
+    torch.set_num_threads(threads)
     module.eval()
     return TorchModel(module, form)
 
@@ -106,13 +123,17 @@ def _read(file: ModelFile, torch: Any) -> tuple[Any, str]:
     members = _zip_members(file)
     if any(name.endswith("/constants.pkl") for name in members):
         return torch.jit.load(str(file.path), map_location="cpu"), "TorchScript"
+    if any(name.endswith("/models/model.json") for name in members):
+        with file.path.open("rb") as opened:
+            return torch.export.load(opened), "torch.export"
     if members:
         if not any(name.endswith("/data.pkl") for name in members):
             raise LoadFailed(
                 f"{file.name} is an archive, but neither TorchScript nor of torch.save.",
                 hint=_STATE_DICT_HINT,
             )
-        return torch.load(str(file.path), map_location="cpu", weights_only=False), "torch.save"
+        only = file.build is not None
+        return torch.load(str(file.path), map_location="cpu", weights_only=only), "torch.save"
     try:
         return read_pickle(file), "pickle"
     except LoadFailed as error:
@@ -120,7 +141,20 @@ def _read(file: ModelFile, torch: Any) -> tuple[Any, str]:
         raise
 
 
-def _run_without_profiling(torch: Any) -> None:
+def _exported_shape(file: ModelFile, program: Any) -> tuple[int | None, ...]:
+    """Return the shape of an exported program's one input, None for axes that may vary."""
+    names = program.graph_signature.user_inputs
+    nodes = {node.name: node.meta.get("val") for node in program.graph.nodes}
+    shape = getattr(nodes.get(names[0]), "shape", None) if len(names) == 1 else None
+    if shape is None:
+        raise LoadFailed(
+            f"{file.name} takes {len(names)} inputs; TORCH gives a model one tensor.",
+            hint="Export a module whose forward takes one tensor, or convert it to ONNX.",
+        )
+    return tuple(axis if type(axis) is int else None for axis in shape)
+
+
+def run_without_profiling(torch: Any) -> None:
     """Turn TorchScript's profiling runs off for this process.
 
     They make the first call of a small network take 37 ms instead of 2, and later calls of these

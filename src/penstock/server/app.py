@@ -24,23 +24,28 @@ from penstock.server.endpoints import Endpoint, Parts
 from penstock.server.gateway.respond import refusal, render
 from penstock.server.openapi import describe_api
 from penstock.server.routes import ENDPOINTS
+from penstock.server.web_guard import WebGuard, WebOptions
 
 log = logging.getLogger("penstock.server")
 
 _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
-def build_app(parts: Parts, pages: Sequence[BaseRoute] = ()) -> Starlette:
+def build_app(
+    parts: Parts, pages: Sequence[BaseRoute] = (), web: WebOptions | None = None
+) -> Starlette:
     """Return the application.
 
     Args:
         parts: What the handlers act on.
         pages: Routes for people (the dashboard), served beside the API.
+        web: What the operator says of browsers.
     """
     app = Starlette(
         routes=[*pages, *_routes(ENDPOINTS, parts)],
         exception_handlers={HTTPException: _no_such_page},
     )
+    app.add_middleware(WebGuard, options=web or WebOptions(), refuse=error_answer)
     app.router.redirect_slashes = False
     app.state.description = msgspec.json.encode(describe_api(ENDPOINTS, parts.version, parts.url))
     return app

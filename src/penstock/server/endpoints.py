@@ -20,9 +20,14 @@ from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
+from penstock.control.insight.run_details import Details
+from penstock.control.insight.run_list import RunLists
+from penstock.control.insight.run_logs import Logs
+from penstock.control.insight.series import Series
 from penstock.control.keys import Keys
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
+from penstock.control.status import SandboxView
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
 from penstock.control.webhook_secrets import WebhookSecrets
@@ -37,11 +42,22 @@ ANY_KEY: Literal["any"] = "any"
 
 
 class Installed(NamedTuple):
-    """What functions and models meet on this server: interpreter, distributions, modules."""
+    """What functions and models meet on this server: interpreter, distributions, modules, types."""
 
     interpreter: Interpreter
     packages: dict[str, str]
     modules: list[str]
+    model_types: list[str]
+
+
+@dataclass(frozen=True)
+class Insight:
+    """What the handlers that show what calls did act on."""
+
+    series: Series
+    runs: RunLists
+    details: Details
+    logs: Logs
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,7 @@ class Parts:
         environment: Returns what is installed, for `GET /v1/environment`.
         stores_work: Raises a `PenstockError` when the server's own state cannot be read.
         not_serving: Returns the deployments that should serve and do not, as `project/name`.
+        sandbox: Returns how workers are confined; None: not at all.
     """
 
     settings: Settings
@@ -70,10 +87,12 @@ class Parts:
     deliveries: Deliveries
     webhook_secrets: WebhookSecrets
     uploads: Uploads
+    insight: Insight
     predict: Callable[[Request], Awaitable[Response]]
     environment: Callable[[], Awaitable[Installed]]
     stores_work: Callable[[], Awaitable[None]]
     not_serving: Callable[[], list[str]]
+    sandbox: Callable[[], SandboxView | None]
 
 
 Handler = Callable[[Request, Parts], Awaitable[Response]]
@@ -135,7 +154,7 @@ async def read_json(request: Request, kind: type[T], limit: int) -> T:
     raw = await read_body(request, limit)
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody(f"The body of {request.url.path} cannot be read: {error}.") from None
 
 

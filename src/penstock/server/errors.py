@@ -43,6 +43,7 @@ STATUSES: dict[type[PenstockError], int] = {
     errors.EngineError: 502,
     errors.WorkerDied: 502,
     errors.NotReady: 503,
+    errors.SandboxUnavailable: 503,
     errors.DeadlineExceeded: 504,
 }
 

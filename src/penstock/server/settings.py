@@ -1,8 +1,7 @@
 """Every option of the server, in one frozen object.
 
 An option is taken from the argument (`penstock serve --port`), else from its environment variable
-(`PENSTOCK_PORT`), else from its default. `penstock.cli.serve` calls `load_settings` once; the
-documentation is generated from `describe_settings`.
+(`PENSTOCK_PORT`), else from its default; `load_settings` does that.
 """
 
 # ruff: noqa: RUF009 - `_option` makes a dataclass field
@@ -10,16 +9,15 @@ documentation is generated from `describe_settings`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from penstock.core.errors import InvalidSetting
+from typing import Any
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 
+#: What the environment variables begin with.
 PREFIX = "PENSTOCK_"
 
 
@@ -73,6 +71,23 @@ class Settings:
     )
     public_url: str = _option(
         "Address that clients reach the server by, for endpoint URLs; empty: the listening one.", ""
+    )
+    tls_cert: str = _option(
+        "File with the certificate, and those that lead to its root, for HTTPS (PEM); read again "
+        "on SIGHUP.",
+        "",
+    )
+    tls_key: str = _option("File with the certificate's private key (PEM, no password).", "")
+    allowed_hosts: str = _option(
+        "Names that requests may address the server by, with commas between, besides addresses "
+        "and localhost; empty: any, but pages of a server that listens on this machine only are "
+        "shown under its own names only.",
+        "",
+    )
+    cors_origins: str = _option(
+        "Origins whose pages may call the API from a browser, with commas between "
+        "(https://app.example.org); * for any, empty for none.",
+        "",
     )
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
@@ -186,10 +201,73 @@ class Settings:
         "auto",
         choices=("auto", "fork", "spawn"),
     )
+    sandbox: str = _option(
+        "How workers are confined, as far as the machine can: only as processes of their own; "
+        "guarded by the kernel; or isolated in namespaces of their own as well.",
+        "guarded",
+        choices=("process", "guarded", "isolated"),
+    )
+    sandbox_required: str = _option(
+        "Whether the server refuses to start, and workers to load, where they cannot be confined "
+        "as `sandbox` says.",
+        "off",
+        choices=("on", "off"),
+    )
+    sandbox_read: str = _option(
+        "Further files and folders that workers may read, with colons between: model caches, "
+        "tables that functions look into.",
+        "",
+    )
+    sandbox_write: str = _option(
+        "Further folders that workers may write, with colons between; what one writes, all read.",
+        "",
+    )
+    sandbox_users: str = _option(
+        "First and last of the user ids that projects get, one each, where the server is root; "
+        "empty: workers keep the server's user.",
+        "200000-265535",
+    )
     preload: str = _option(
         "Modules to import before the first deploy, with commas between: the first deploy is "
         "quicker, the idle server larger.",
         "",
+    )
+    models_with_code: str = _option(
+        "Whether models are taken that can run code when they are loaded, such as pickles.",
+        "allow",
+        choices=("allow", "refuse"),
+    )
+    keep_successes: str = _option(
+        "Which calls that went well are kept as runs: none, some (a sample of each version) or "
+        "all. Calls that failed are always kept.",
+        "some",
+        choices=("none", "some", "all"),
+    )
+    keep_successes_per_minute: float = _option(
+        "With keep_successes=some: calls of one version that are kept in a minute.",
+        12.0,
+        least=0.1,
+        most=6000,
+    )
+    samples: str = _option(
+        "What is kept and shown of the inputs and results of runs: full, redacted (types instead "
+        "of values) or off.",
+        "full",
+        choices=("full", "redacted", "off"),
+    )
+    sample_bytes: int = _option(
+        "Most bytes that are kept of an input, and of a result.",
+        64 * 1024,
+        least=256,
+        most=16 * MIB,
+    )
+    insight_bytes: int = _option(
+        "Largest size of the file of kept calls, logs and figures; the oldest go first.",
+        GIB,
+        least=16 * MIB,
+    )
+    log_lines: int = _option(
+        "Lines that functions printed and logged that are kept.", 500_000, least=1000
     )
     log_level: str = _option(
         "Least severe log lines to print.", "info", choices=("debug", "info", "warning", "error")
@@ -201,79 +279,3 @@ class Settings:
         "Most bytes of saved values in one deployment.", 256 * MIB, least=1024
     )
     memory_names: int = _option("Most saved names in one deployment.", 100_000, least=1)
-
-
-class SettingDoc(NamedTuple):
-    """One option as the documentation shows it."""
-
-    name: str
-    environment: str
-    type: str
-    default: str
-    doc: str
-
-
-def load_settings(
-    arguments: Mapping[str, object] | None = None, environ: Mapping[str, str] | None = None
-) -> Settings:
-    """Return the settings: argument, else environment, else default.
-
-    Args:
-        arguments: Option name to value; None values count as not given.
-        environ: Environment variables; `os.environ` by default.
-
-    Raises:
-        InvalidSetting: A value is of the wrong kind or out of range; the message names where it
-            came from.
-    """
-    given = {k: v for k, v in (arguments or {}).items() if v is not None}
-    environ = os.environ if environ is None else environ
-    taken: dict[str, Any] = {}
-    for option in fields(Settings):
-        variable = PREFIX + option.name.upper()
-        if option.name in given:
-            where, value = f"the option {option.name}", given.pop(option.name)
-        elif environ.get(variable):
-            where, value = f"the environment variable {variable}", environ[variable]
-        else:
-            continue
-        taken[option.name] = _convert(where, str(option.type), value, option.metadata)
-    if given:
-        raise InvalidSetting(f"There is no option {min(given)!r}.")
-    return Settings(**taken)
-
-
-def describe_settings() -> list[SettingDoc]:
-    """Return every option for the documentation, in the order of `Settings`."""
-    out = []
-    defaults = Settings()
-    for option in fields(Settings):
-        shown = option.metadata["shown"]
-        default = shown if shown is not None else str(getattr(defaults, option.name))
-        choices = option.metadata["choices"]
-        doc = option.metadata["doc"] + (f" One of {', '.join(choices)}." if choices else "")
-        variable = PREFIX + option.name.upper()
-        out.append(SettingDoc(option.name, variable, str(option.type), default, doc))
-    return out
-
-
-def _convert(where: str, kind: str, value: object, facts: Mapping[str, Any]) -> Any:
-    if kind == "Path":
-        return Path(str(value)).expanduser().absolute()
-    if kind == "str":
-        text = str(value)
-        if facts["choices"] and text not in facts["choices"]:
-            raise InvalidSetting(
-                f"{where} is {text!r}; it must be one of {', '.join(facts['choices'])}."
-            )
-        return text
-    try:
-        number = int(str(value)) if kind == "int" else float(str(value))
-    except ValueError:
-        wanted = "a whole number" if kind == "int" else "a number"
-        raise InvalidSetting(f"{where} is {value!r}; it must be {wanted}.") from None
-    least, most = facts["least"], facts["most"]
-    if not (least is None or number >= least) or not (most is None or number <= most):
-        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise InvalidSetting(f"{where} is {number}; it must be {bounds}.")
-    return number

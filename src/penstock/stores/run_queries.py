@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from penstock.core.insight_records import RunCursor, RunFilter
 from penstock.core.run_records import Name, NewRun, Outcome, RunRecord
 from penstock.core.states import TERMINAL_RUN_STATES, RunState, states_before
 from penstock.stores import run_rows as rows
@@ -30,6 +31,27 @@ def this_attempt(run_id: str, attempt: int) -> tuple[Condition, ...]:
 def may_become(state: RunState) -> Condition:
     """Return the condition that a run may move to `state`."""
     return runs.c.state.in_(sorted(old.value for old in states_before(state)))
+
+
+def conditions(wanted: RunFilter, before: RunCursor | None) -> list[Condition]:
+    """Return the conditions that pick the runs of a list."""
+    asked = (
+        (runs.c.deployment.__eq__, wanted.deployment),
+        (runs.c.version.__eq__, wanted.version),
+        (runs.c.created_at.__ge__, wanted.since),
+        (runs.c.created_at.__lt__, wanted.until),
+        (runs.c.run_time_ms.__ge__, wanted.min_ms),
+        (runs.c.run_time_ms.__le__, wanted.max_ms),
+    )
+    found: list[Condition] = [runs.c.project == wanted.project]
+    found += [condition(value) for condition, value in asked if value is not None]
+    if wanted.states:
+        found.append(runs.c.state.in_([state.value for state in wanted.states]))
+    if wanted.code is not None:  # errors are kept as JSON that begins with the code
+        found.append(runs.c.error.startswith(f'{{"code":"{wanted.code}"', autoescape=True))
+    if before is not None:
+        found.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < sa.tuple_(*before))
+    return found
 
 
 def queued(name: Name) -> tuple[Condition, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from penstock.core.insight_records import RunCursor, RunFilter
 from penstock.core.run_records import (
     Claims,
     Name,
@@ -17,7 +18,6 @@ from penstock.core.run_records import (
     Reclaimed,
     RunRecord,
 )
-from penstock.core.states import RunState
 
 
 class RunStore(Protocol):
@@ -38,16 +38,10 @@ class RunStore(Protocol):
     def get(self, run_id: str) -> RunRecord | None:
         """Return a run with its payloads, or None."""
 
-    def list(
-        self,
-        project: str,
-        deployment: str | None = None,
-        state: RunState | None = None,
-        *,
-        limit: int,
-        before: int | None = None,
+    def find(
+        self, wanted: RunFilter, limit: int, before: RunCursor | None = None
     ) -> Sequence[RunRecord]:
-        """Return runs without payloads, newest first, those with a `seq` less than `before`."""
+        """Return runs without payloads, newest first, after a place in that order."""
 
     def waiting(self) -> Sequence[Name]:
         """Return the deployments that have queued runs."""

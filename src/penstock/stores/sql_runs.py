@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 import sqlalchemy as sa
 
 from penstock.core.faults import fault, skipped
+from penstock.core.insight_records import RunCursor, RunFilter
 from penstock.core.run_records import (
     Claims,
     Name,
@@ -52,26 +53,16 @@ class SqlRuns:
             row = connection.execute(sa.select(runs).where(runs.c.run_id == run_id)).first()
             return None if row is None else rows.run(row)
 
-    def list(
-        self,
-        project: str,
-        deployment: str | None = None,
-        state: RunState | None = None,
-        *,
-        limit: int,
-        before: int | None = None,
+    def find(
+        self, wanted: RunFilter, limit: int, before: RunCursor | None = None
     ) -> Sequence[RunRecord]:
-        """Return runs without payloads, newest first."""
-        query = sa.select(*rows.SUMMARY).where(runs.c.project == project)
-        if deployment is not None:
-            query = query.where(runs.c.deployment == deployment)
-        if state is not None:
-            query = query.where(runs.c.state == state.value)
-        if before is not None:
-            query = query.where(runs.c.seq < before)
+        """Return runs without payloads, newest first, after a place in that order."""
+        order = (runs.c.created_at.desc(), runs.c.run_id.desc())
+        where = queries.conditions(wanted, before)
+        found = sa.select(runs.c.seq).where(*where).order_by(*order).limit(limit)
+        query = sa.select(*rows.SUMMARY).where(runs.c.seq.in_(found)).order_by(*order)
         with self._transaction() as connection:
-            found = connection.execute(query.order_by(runs.c.seq.desc()).limit(limit))
-            return [rows.summary(row) for row in found]
+            return [rows.summary(row) for row in connection.execute(query)]
 
     def waiting(self) -> Sequence[Name]:
         """Return the deployments that have queued runs."""

@@ -8,22 +8,26 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 
+from penstock.codec.log_lines import Said
 from penstock.control.blobs import Blobs
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
 from penstock.control.deploys import Deploys
 from penstock.control.guard import Guard
+from penstock.control.insight.run_logs import Logs
 from penstock.control.keys import Keys
 from penstock.control.memory import Memory
-from penstock.control.pools import Pools
+from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor
 from penstock.control.prediction_log import PredictionLog
 from penstock.control.projects import Projects
@@ -35,7 +39,7 @@ from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
 from penstock.core.errors import PenstockError
 from penstock.dashboard.pages import Dashboard
-from penstock.engine.base import Engine
+from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
 from penstock.environments.describe import describe
@@ -45,7 +49,9 @@ from penstock.server.endpoints import Installed, Parts
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.route import predict_endpoint
 from penstock.server.gateway.run_desk import RunDesk
+from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
+from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.files import FileBlobs
 from penstock.stores.parquet_logger import remove_old_days
@@ -53,8 +59,10 @@ from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
+from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.prediction_writer import PredictionWriter
 from penstock.wiring.run_parts import make_runs
+from penstock.wiring.sandbox_parts import sandbox_options
 
 log = logging.getLogger("penstock.server")
 
@@ -73,6 +81,7 @@ class House:
     predictor: Predictor
     desk: RunDesk
     webhooks: Webhooks
+    insight: InsightParts
     predictions: PredictionLog
     predictions_folder: Path
     app: Starlette
@@ -86,7 +95,12 @@ class House:
         await self.engine.close(drain_s)
         await self.webhooks.close()
         await self.predictions.close()
+        await self.insight.close()
         await self.database.close()
+
+    def aside(self) -> list[Coroutine[None, None, None]]:
+        """Return what goes on beside serving, until cancelled."""
+        return [self.keep_tidy(), self.warm(), self.insight.keep_small()]
 
     async def warm(self) -> None:
         """Import the modules named by the setting `preload`; what fails is logged."""
@@ -125,14 +139,18 @@ async def open_database(settings: Settings, folder: DataFolder) -> Database:
     )
 
 
-def local_engine(settings: Settings, folder: DataFolder, requests: WorkerRequests) -> Engine:
+def local_engine(
+    settings: Settings, folder: DataFolder, requests: WorkerRequests, on_said: SaidHandler
+) -> Engine:
     """Return the engine that runs versions as processes of this machine."""
     options = EngineOptions(
-        load_timeout_s=settings.load_timeout_s, max_replicas=settings.max_replicas
+        load_timeout_s=settings.load_timeout_s,
+        max_replicas=settings.max_replicas,
+        sandbox=sandbox_options(settings, folder),
     )
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)
-    return LocalEngine(requests.answer, folder.scratch, options)
+    return LocalEngine(requests.answer, folder.scratch, options, on_said)
 
 
 def gateway_limits(settings: Settings) -> Limits:
@@ -142,7 +160,18 @@ def gateway_limits(settings: Settings) -> Limits:
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
         connections_per_address=settings.max_connections_per_address,
+        hosts=names_in(settings.allowed_hosts),
+        cors=bool(settings.cors_origins),
     )
+
+
+def web_options(settings: Settings, url: str) -> WebOptions:
+    """Return what is said of browsers: pages have the server's own names, if it has any."""
+    hosts = names_in(settings.allowed_hosts)
+    if not hosts and is_loopback(settings.host):
+        hosts = names_in(f"{urlsplit(url).netloc},{socket.gethostname()}")
+    origins = origins_of(settings.cors_origins)
+    return WebOptions(hosts, origins, https=url.startswith("https:"))
 
 
 async def build_house(
@@ -150,7 +179,7 @@ async def build_house(
     folder: DataFolder,
     database: Database,
     url: str,
-    engine_of: Callable[[Settings, DataFolder, WorkerRequests], Engine] | None = None,
+    engine_of: Callable[[Settings, DataFolder, WorkerRequests, SaidHandler], Engine] | None = None,
 ) -> House:
     """Join the parts over an open database.
 
@@ -167,13 +196,22 @@ async def build_house(
     store = FileBlobs(folder.blobs)
     uploads = make_uploads(settings, folder, database, url)
     requests = WorkerRequests(Memory(database), uploads)
-    engine = (engine_of or local_engine)(settings, folder, requests)
+    thread = await open_insight(folder)
+    taken: list[Logs] = []  # the engine comes before the logs it is to write to
+
+    def on_said(key: VersionKey, said: list[Said]) -> None:
+        for logs in taken:
+            logs.take(key, said)
+
+    engine = (engine_of or local_engine)(settings, folder, requests, on_said)
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
     predictor.on_answer_of = predictions.of
     pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)
+    insight = make_insight(settings, database, thread, predictor, runs.payloads)
+    taken.append(insight.insight.logs)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
     parts = _parts(
@@ -189,9 +227,11 @@ async def build_house(
         desk,
         webhooks,
         uploads,
+        engine,
+        insight,
     )
     dashboard = Dashboard(keys, parts.deployments, parts.version, url)
-    app = build_app(parts, dashboard.routes())
+    app = build_app(parts, dashboard.routes(), web_options(settings, url))
     return House(
         parts,
         database,
@@ -200,6 +240,7 @@ async def build_house(
         predictor,
         desk,
         webhooks.sender,
+        insight,
         predictions,
         folder.predictions,
         app,
@@ -225,11 +266,14 @@ def _parts(
     desk: RunDesk,
     webhooks: WebhookParts,
     uploads: Uploads,
+    engine: Engine,
+    insight: InsightParts,
 ) -> Parts:
     def endpoint(project: str, name: str) -> str:
         return f"{url}/v1/{project}/{name}/predict"
 
     serving = Serving(database, pools, predictor)
+    serving.on_switch.append(lambda record, _before: insight.recorder.switched(key_of(record)))
     if settings.auto_rollback_s:
         guard = Guard(
             serving,
@@ -237,7 +281,8 @@ def _parts(
             least_calls=settings.auto_rollback_calls,
             judge_functions=settings.auto_rollback_functions == "on",
         )
-        serving.on_switch = guard.watch
+        serving.on_switch.append(guard.watch)
+        serving.on_return.append(guard.resume)
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     return Parts(
@@ -248,22 +293,26 @@ def _parts(
         projects=projects,
         blobs=Blobs(store, database),
         deployments=Deployments(database, serving, endpoint, starts_at_once=slots),
-        deploys=Deploys(database, serving, store, endpoint),
+        deploys=Deploys(
+            database, serving, store, endpoint, refuse_code=settings.models_with_code == "refuse"
+        ),
         versions=versions,
         runs=runs,
         deliveries=webhooks.deliveries,
         webhook_secrets=webhooks.secrets,
         uploads=uploads,
+        insight=insight.insight,
         predict=predict_endpoint(predictor, versions.wake, gateway_limits(settings), desk),
         environment=_installed,
         stores_work=lambda: _read_something(projects),
         not_serving=serving.not_serving,
+        sandbox=lambda: engine.sandbox,
     )
 
 
 async def _installed() -> Installed:
     found = await asyncio.to_thread(describe)
-    return Installed(found.interpreter, found.packages, found.modules)
+    return Installed(found.interpreter, found.packages, found.modules, found.model_types)
 
 
 async def _read_something(projects: Projects) -> None:

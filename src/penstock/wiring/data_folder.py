@@ -1,6 +1,7 @@
 """The server's data folder: what lies where in it, and that one server at a time uses it.
 
 records.sqlite   projects, keys, deployments, versions
+insight.sqlite   calls that were kept, logs, figures over time
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
@@ -18,9 +19,12 @@ import secrets
 from pathlib import Path
 
 from penstock.core.errors import StoreError
-from penstock.server.settings import load_settings
+from penstock.server.load_settings import load_settings
 
 _SECRET_BYTES = 32
+
+#: What other users may go through or read, by its own permissions.
+SHARED = frozenset({"scratch", "environments"})
 
 
 class DataFolder:
@@ -71,6 +75,11 @@ class DataFolder:
     def memory(self) -> Path:
         """Path of the memory's database file."""
         return self.root / "memory.sqlite"
+
+    @property
+    def insight(self) -> Path:
+        """Path of the database file of kept calls, logs and figures."""
+        return self.root / "insight.sqlite"
 
     @property
     def blobs(self) -> Path:
@@ -124,6 +133,16 @@ class DataFolder:
         finally:
             os.close(fd)
         unfinished.replace(path)
+
+    def let_workers_through(self) -> None:
+        """Let other users reach `scratch`, and nothing else of the folder.
+
+        For workers with users of their own; they can list nothing and read no file here.
+        """
+        for entry in self.root.iterdir():
+            if entry.name not in SHARED and not entry.is_symlink():
+                entry.chmod(entry.stat().st_mode & 0o700)
+        self.root.chmod(0o711)
 
     def close(self) -> None:
         """Let another server use the folder."""

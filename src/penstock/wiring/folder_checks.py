@@ -168,7 +168,7 @@ def _digest(path: Path) -> str:
 
 def _examine_permissions(root: Path) -> Iterator[Finding]:
     places = [root, *(p for p in root.iterdir() if p.is_file() or p.name == "blobs")]
-    open_to_others = [p for p in places if p.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO)]
+    open_to_others = [p for p in places if p.stat().st_mode & _shared_bits(p)]
     for path in open_to_others:
         mode = stat.S_IMODE(path.stat().st_mode)
         yield problem(
@@ -178,6 +178,12 @@ def _examine_permissions(root: Path) -> Iterator[Finding]:
         )
     if not open_to_others:
         yield ok("permissions", "Only the owner can read databases, secrets and files.")
+
+
+def _shared_bits(path: Path) -> int:
+    """Return what others may not do; workers with users of their own go through folders."""
+    through = stat.S_IXGRP | stat.S_IXOTH if path.is_dir() else 0
+    return (stat.S_IRWXG | stat.S_IRWXO) & ~through
 
 
 def _examine_disk(root: Path) -> Finding:

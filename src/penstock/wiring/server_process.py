@@ -12,22 +12,26 @@ import errno
 import logging
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from penstock.core.errors import InvalidSetting, PenstockError
 from penstock.server.gateway.forward_desk import ForwardedRuns
 from penstock.server.gateway.listen import Gateway, create_server
-from penstock.server.settings import Settings, load_settings
+from penstock.server.load_settings import load_settings
+from penstock.server.settings import Settings
 from penstock.wiring import pickle_guard
 from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.event_loop import run_loop
 from penstock.wiring.gateway_child import GatewayNeeds
 from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
+from penstock.wiring.tls import reload, tls_context
 
 log = logging.getLogger("penstock.server")
 
@@ -86,9 +90,13 @@ def _log_to_standard_error(level: str) -> None:
 async def _serve(settings: Settings, folder: DataFolder, announce: Announce) -> None:
     stop, hurry = asyncio.Event(), asyncio.Event()
     _watch_signals(stop, hurry)
+    tls = tls_context(settings)
+    if tls is not None:
+        renew = partial(reload, tls, settings)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, renew)
     listener = bind(settings.host, settings.port)
-    url = settings.public_url.rstrip("/") or url_of(listener)
-    server = await ServerProcess.start(settings, folder, listener, url)
+    url = settings.public_url.rstrip("/") or url_of(listener, tls)
+    server = await ServerProcess.start(settings, folder, listener, url, tls)
     try:
         announce(server.announcement)
         await stop.wait()
@@ -140,11 +148,16 @@ class ServerProcess:
         self.announcement = announcement
         self._gateway = gateway
         self._group = group
-        self._aside = [asyncio.create_task(work) for work in (house.keep_tidy(), house.warm())]
+        self._aside = [asyncio.create_task(work) for work in house.aside()]
 
     @classmethod
     async def start(
-        cls, settings: Settings, folder: DataFolder, listener: socket.socket, url: str
+        cls,
+        settings: Settings,
+        folder: DataFolder,
+        listener: socket.socket,
+        url: str,
+        tls: ssl.SSLContext | None = None,
     ) -> ServerProcess:
         """Open the stores, begin to start what served before, and listen.
 
@@ -155,6 +168,7 @@ class ServerProcess:
         try:
             house = await build_house(settings, folder, database, url)
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
+            await house.insight.recorder.start()
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()
@@ -164,6 +178,7 @@ class ServerProcess:
                 limits=gateway_limits(settings),
                 sock=listener,
                 desk=house.desk,
+                tls=tls,
             )
             group = _more_gateways(settings, folder, house, gateway, listener)
         except BaseException:
@@ -242,9 +257,10 @@ def _cannot_bind(host: str, port: int, error: OSError) -> PenstockError:
     )
 
 
-def url_of(listener: socket.socket) -> str:
+def url_of(listener: socket.socket, tls: ssl.SSLContext | None = None) -> str:
     """Return the address of a bound socket as a URL that works on this machine."""
     host, port = listener.getsockname()[:2]
     if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if tls is not None else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

@@ -17,6 +17,7 @@ from penstock.codec.frames import Load
 from penstock.engine.local import lifeline, template_process, worker
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
+from penstock.flow import run_output
 from penstock.flow.assemble import assemble
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.overlap import OverlapService
@@ -32,12 +33,13 @@ def prepare(message: Load) -> LoadedFlow:
         blobs,
         threads=message.threads,
         max_batch=message.max_batch,
-        scratch=Path(message.scratch) / "modules",
+        scratch=Path(message.scratch),
     )
 
 
 def serve(flow: LoadedFlow, message: Load, tools: Tools) -> Service | Overlapping:
     """Return the service of this process that answers calls with `flow`."""
+    run_output.install()
     scratch = Path(message.scratch)
     if flow.waits or message.concurrency > 1:
         return OverlapService(flow, tools.ask, scratch, message.concurrency, notice=tools.notice)

@@ -32,6 +32,7 @@ OPTIONS = EngineOptions(
     zygote_command=(sys.executable, CHILD, "zygote"),
     worker_command=(sys.executable, CHILD, "worker"),
     load_timeout_s=10.0,
+    spare_delay_s=None,
     overdue_grace_s=0.3,
 )
 

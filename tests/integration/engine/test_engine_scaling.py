@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import logging
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,15 @@ def test_a_version_sleeps_after_its_cooldown_and_a_call_wakes_it(run, tools):
             assert pool.status() == []
             assert pool.facts()["why"] == "asleep: no call for 0.1 s"
         assert pool.logs() == ["loading version 1"] * 3
+
+    run(test)
+
+
+def test_a_version_that_nobody_calls_sleeps_too(run, tools):
+    async def test(bench):
+        pool = await bench.start(scale=QUICK)
+        await tools.until(lambda: tools.children() == [bench.engine.zygote_pid])
+        assert pool.facts()["wanted"] == 0
 
     run(test)
 
@@ -57,6 +68,35 @@ def test_a_call_that_comes_while_the_processes_end_is_answered(run, tools):
             assert (await bench.send(pool, b"y")).body == b"y"
 
     run(test)
+
+
+def test_a_call_that_comes_in_the_moment_it_is_put_to_sleep_is_answered(run, tools, caplog):
+    class CallThen(logging.Handler):
+        """Calls the pool as soon as it has said that it goes to sleep."""
+
+        def emit(self, record):
+            if "shall have 0 replicas" in record.getMessage():
+                loop.call_soon(lambda: answers.append(asyncio.ensure_future(bench_send())))
+
+    async def test(bench):
+        nonlocal loop, bench_send
+        loop = asyncio.get_running_loop()
+        pool = await bench.start(scale=QUICK)
+        bench_send = functools.partial(bench.send, pool, b"y")
+        await bench.send(pool, b"x")
+        for number in range(1, 4):
+            await tools.until(lambda: len(answers) == number)  # noqa: B023 - awaited at once
+            assert (await answers[-1]).body == b"y"
+
+    loop, bench_send, answers = None, None, []
+    handler = CallThen()
+    logger = logging.getLogger("penstock.engine.local.pool")
+    caplog.set_level(logging.INFO, logger.name)
+    logger.addHandler(handler)
+    try:
+        run(test)
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_version_whose_files_are_gone_says_so_and_tries_again_at_the_next_call(run):

@@ -263,8 +263,7 @@ def test_calls_and_errors_are_counted(front, corpus):
     for body in (b"[1]", b"fail", b"[1]"):
         client.ask(corpus.post(body))
     (tally,) = front.predictor.tallies.values()
-    assert (tally.calls, tally.errors, sum(tally.buckets)) == (3, 1, 3)
-    assert tally.time_ns > 0
+    assert (tally.calls, tally.errors, tally.answered) == (3, 1, 3)
 
 
 # --- bodies nobody reads ---

@@ -1,8 +1,9 @@
+import msgspec
 import pytest
 
 from penstock.codec.frames import ACCEPT_NPY, SHOW_TRACEBACK
 from penstock.control.predict import Predictor, RunIds, predict_path
-from penstock.core.errors import Forbidden, NotFound, NotReady, Unauthorized
+from penstock.core.errors import Forbidden, FunctionFailed, NotFound, NotReady, Unauthorized
 from penstock.core.names import is_run_id
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, VersionKey
@@ -114,14 +115,28 @@ def test_a_call_carries_what_the_worker_needs(predictor, pool):
     call, _ = _start(predictor, b"predict", ACCEPT_NPY)
     assert pool.calls == [call]
     assert is_run_id(call.run_id)
-    assert (call.media_type, call.body.data, call.flags) == (b"a/b", b"x", ACCEPT_NPY)
+    assert (call.media_type, call.body.data) == (b"a/b", b"x")
+    assert call.flags == ACCEPT_NPY | SHOW_TRACEBACK  # kept with the run, whoever called
     assert call.deadline_ns - call.arrived_ns == 2_500_000_000
 
 
 @pytest.mark.parametrize(("key", "shown"), [(b"predict", 0), (b"deploy", 1), (b"admin", 1)])
 def test_tracebacks_are_shown_to_those_who_may_deploy(predictor, key, shown):
-    call, _ = _start(predictor, key)
-    assert bool(call.flags & SHOW_TRACEBACK) == bool(shown)
+    call, answers = _start(predictor, key)
+    told = {"code": "function_failed", "message": "m", "traceback": "in line 3"}
+    body = msgspec.json.encode({"error": told, "run_id": call.run_id})
+    call.on_done(call, Answer("function_failed", body=body))
+    error = msgspec.json.decode(answers[0].body)["error"]
+    assert ("traceback" in error) == bool(shown)
+    assert error["message"] == "m"
+
+
+def test_an_error_of_the_engine_shows_its_traceback_only_to_those_who_may_deploy(predictor):
+    for key, shown in ((b"predict", None), (b"deploy", "in line 3")):
+        call, answers = _start(predictor, key)
+        error = FunctionFailed("It raised.", traceback="in line 3")
+        call.on_done(call, Answer(error.code, error=error))
+        assert answers[0].error.traceback == shown
 
 
 def test_answers_are_passed_on_and_counted(predictor, pool):
@@ -132,7 +147,7 @@ def test_answers_are_passed_on_and_counted(predictor, pool):
         assert answers == [answer]
     tally = predictor.tallies[pool.key]
     assert (tally.calls, tally.errors, tally.cancelled) == (3, 1, 0)
-    assert sum(tally.buckets) == 3
+    assert tally.answered == 3
 
 
 def test_cancelling_reaches_the_pool_that_has_the_call(predictor, pool):

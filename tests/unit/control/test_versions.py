@@ -478,7 +478,7 @@ OTHER = Interpreter("cpython", "3.6.1", "ffff", "linux-x86_64")
     [
         (make_manifest(), {"name": "Not Legal"}, InvalidName, "Not Legal"),
         (make_manifest(model=b"never sent"), {}, BlobMissing, "model.pt"),
-        (make_manifest(model_type="keras"), {}, InvalidManifest, "keras"),
+        (make_manifest(model_type="quantum"), {}, InvalidManifest, "quantum"),
         (make_manifest(interpreter=OTHER, imports=[]), {}, InterpreterMismatch, "3.6"),
         (
             make_manifest(imports=[Imported("no_such_lib", "no-such")]),

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from penstock.core.errors import InvalidFlow, InvalidSignature, InvalidStage, MissingModelFile
-from penstock.core.flow import SUFFIXES, Flow, ModelType
+from penstock.core.flow import Flow, ModelType
+from penstock.core.model_types import ARTIFACTS, PluginType
 
 
 @pytest.fixture
@@ -152,13 +153,13 @@ def test_a_missing_file_says_where_it_was_looked_for(tmp_path: Path) -> None:
         Flow.parse([(ModelType.TORCH, "nowhere.pt")])
 
 
-@pytest.mark.parametrize("kind", [k for k, suffixes in SUFFIXES.items() if suffixes])
+@pytest.mark.parametrize("kind", [k for k, a in ARTIFACTS.items() if a.suffixes])
 def test_a_file_of_another_kind_is_refused_naming_the_right_suffixes(
     tmp_path: Path, kind: ModelType
 ) -> None:
-    path = tmp_path / "model.txt"
+    path = tmp_path / "model.doc"
     path.touch()
-    with pytest.raises(MissingModelFile, match=SUFFIXES[kind][0]):
+    with pytest.raises(MissingModelFile, match=ARTIFACTS[kind].suffixes[0]):
         Flow.parse([(kind, path)])
 
 
@@ -210,3 +211,33 @@ def test_a_python_stage_that_cannot_be_called_with_one_value_is_refused(model: A
 def test_a_python_stage_without_a_callable_is_refused() -> None:
     with pytest.raises(InvalidStage, match="give a function, or a class"):
         Flow.parse([(ModelType.PYTHON, "model.py")])
+
+
+def test_a_folder_is_taken_where_the_model_is_one_and_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "MLmodel").touch()
+    (parsed,) = Flow.parse((ModelType.MLFLOW, tmp_path)).stages
+    assert parsed.file == tmp_path
+    assert parsed.title == tmp_path.name
+    with pytest.raises(MissingModelFile, match=r"Stage 1 .MLFLOW.*is not a folder"):
+        Flow.parse((ModelType.MLFLOW, tmp_path / "MLmodel"))
+    with pytest.raises(MissingModelFile, match=r"Stage 1 .TORCH.*is not a file"):
+        Flow.parse((ModelType.TORCH, tmp_path))
+
+
+def test_a_type_that_a_package_adds_stands_where_a_built_in_one_does(tmp_path: Path) -> None:
+    kind = PluginType("lof", suffixes=(".lof",))
+    path = tmp_path / "model.lof"
+    path.touch()
+    (parsed,) = Flow.parse((kind, path)).stages
+    assert parsed.model_type is kind
+    assert parsed.model_type.name == "LOF"
+    other = tmp_path / "model.txt"
+    other.touch()
+    with pytest.raises(MissingModelFile, match=r"Stage 1 .LOF.*does not end in \.lof"):
+        Flow.parse((kind, other))
+
+
+@pytest.mark.parametrize("value", ["torch", "Lof", "l-o-f", "", "a.b"])
+def test_a_type_that_a_package_adds_has_a_name_of_its_own(value: str) -> None:
+    with pytest.raises(ValueError, match=r"model type"):
+        PluginType(value)

@@ -102,7 +102,10 @@ def test_a_function_that_does_not_unpickle_is_named(manifest, store, tmp_path, m
 def test_a_missing_blob_or_an_unknown_type_names_the_stage(manifest, store, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     odd = msgspec.structs.replace(manifest.stages[0], model_type="quantum")
-    with pytest.raises(InvalidManifest, match="Stage 1 has the unknown model type 'quantum'"):
+    with pytest.raises(LoadFailed, match="No installed package adds the model type 'quantum'"):
+        load(msgspec.structs.replace(manifest, stages=[odd]), store, tmp_path)
+    odd = msgspec.structs.replace(manifest.stages[0], model_type="../quantum")
+    with pytest.raises(InvalidManifest, match=r"Stage 1 has the model type '\.\./quantum'"):
         load(msgspec.structs.replace(manifest, stages=[odd]), store, tmp_path)
     sha256 = manifest.stages[1].model.sha256
     assert hashlib.sha256(store.paths.pop(sha256).read_bytes()).hexdigest() == sha256

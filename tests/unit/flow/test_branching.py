@@ -158,7 +158,7 @@ def test_errors_inside_a_branch_name_the_branch_and_its_stage(models):
         run([parallel(flows)], models.x[:1].tolist())
     told = caught.value.to_dict()
     assert (told["stage"], told["function"]) == (1, "post")
-    assert told["facts"]["place"] == "1.bad.1"
+    assert told["facts"]["branch"] == "1.bad.1"
 
 
 def test_results_that_do_not_go_together_are_told_with_their_branches(models):

@@ -35,7 +35,8 @@ def table(features=3, dtype="float32", columns=None, origin=REQUEST):
 
 
 def tensor(origin=REQUEST, dtype=torch.float32):
-    return TensorConverter(SimpleNamespace(float_dtype=dtype), Taker(2, "TORCH", origin))
+    model = SimpleNamespace(float_dtype=dtype, inputs=(TensorSpec(),))
+    return TensorConverter(model, Taker(2, "TORCH", origin))
 
 
 def feed(*specs, origin=REQUEST):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.errors import InvalidSetting
-from penstock.server.settings import describe_settings, load_settings
+from penstock.server.load_settings import describe_settings, load_settings
 
 
 def test_an_argument_wins_over_the_environment_which_wins_over_the_default() -> None:

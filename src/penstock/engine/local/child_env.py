@@ -10,7 +10,8 @@ from collections.abc import Mapping
 
 _NAMES = frozenset(
     {
-        "DYLD_LIBRARY_PATH", "HF_HOME", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "LANG", "LANGUAGE",
+        "DYLD_LIBRARY_PATH", "HF_HOME", "HOME", "HTTPS_PROXY", "HTTP_PROXY", "KERAS_BACKEND",
+        "KERAS_HOME", "LANG", "LANGUAGE",
         "LD_LIBRARY_PATH", "LD_PRELOAD", "LOGNAME", "NO_PROXY", "PATH", "PYTHONHASHSEED",
         "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE", "PYTHONWARNINGS", "REQUESTS_CA_BUNDLE",
         "SSL_CERT_DIR", "SSL_CERT_FILE", "TMPDIR", "TORCH_HOME", "TZ", "USER", "VIRTUAL_ENV",
@@ -19,14 +20,17 @@ _NAMES = frozenset(
 )  # fmt: skip
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
 
-#: One thread while importing keeps the zygote forkable. The allocator settings keep the large
-#: blocks of tensors and images in the heap instead of mapping and unmapping them per call.
+#: One thread while importing keeps the zygote forkable; Arrow's allocator would start one wherever
+#: pyarrow is installed, for pandas imports it, and scikit-learn and XGBoost import pandas. The
+#: allocator settings keep the large blocks of tensors and images in the heap instead of mapping and
+#: unmapping them per call.
 _TUNING = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMEXPR_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "MALLOC_ARENA_MAX": "2",
     "MALLOC_MMAP_THRESHOLD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(512 << 20),

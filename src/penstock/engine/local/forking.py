@@ -38,6 +38,7 @@ def fork_twice(server: int, child: Callable[[], NoReturn]) -> int:
     try:
         between = os.fork()
         if not between:
+            os.close(reader)
             _leave_child(writer, server, child)
         os.close(writer)
         writer = -1

@@ -12,6 +12,7 @@ import array
 import asyncio
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -30,7 +31,7 @@ _shared = bytearray(_READ)
 _shared_view = memoryview(_shared)
 
 
-class FrameSocket:
+class FrameSocket(ABC):
     """Queues frames for the peer and takes apart what it sends.
 
     Args:
@@ -57,13 +58,13 @@ class FrameSocket:
         self._open = True
         loop.add_reader(sock.fileno(), self._readable)
 
+    @abstractmethod
     def _parse(self, data: memoryview) -> int:
         """Take the complete frames off the front of `data`; return how many bytes they have."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _deliver(self) -> None:
         """Hand over the frames that `_parse` took."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Close the socket; frames that have arrived are still handed over."""

@@ -1,7 +1,7 @@
 """Starts workers: forked from a zygote, or spawned as new interpreters. Used by `replica`.
 
 Every way gives the same: a process that is the server's child, leads its own session, and holds the
-worker's ends of the pipes. A third way, from a template, is in `template_launcher`.
+worker's ends of the pipes. One more way, from a template, is in `template_launcher`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import Protocol
 
 from penstock.core.errors import EngineError
 from penstock.engine.base import VersionSpec
+from penstock.engine.local.home import Home
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_client import ZygoteClient
+from penstock.engine.sandbox import bubblewrap
 
 _log = logging.getLogger(__name__)
 
@@ -66,6 +68,27 @@ class SpawnLauncher:
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Do nothing: a new interpreter shares nothing with this one."""
+
+
+class IsolatedLauncher:
+    """Starts a new interpreter in namespaces of its own for every worker of one version."""
+
+    def __init__(self, options: EngineOptions, home: Home) -> None:
+        self._command = options.worker_command
+        self._home = home
+        self._artifacts: tuple[str, ...] = ()
+
+    async def prepare(self, spec: VersionSpec) -> None:
+        """Note which files the worker has to see."""
+        self._artifacts = tuple(str(path) for path in spec.blobs.values())
+
+    async def launch(self, ends: ChildEnds) -> int:
+        """Start bubblewrap, which starts the interpreter; see `Launcher`."""
+        parent = str(bubblewrap.PARENT_INSIDE)
+        command = [*self._command, parent, *(str(fd) for fd in ends)]
+        assert self._home.sandbox is not None
+        wrapped = bubblewrap.wrap(command, self._home.sandbox, self._artifacts)
+        return start_process(wrapped, tuple(ends), self._home.path, ends.log)
 
 
 class ForkLauncher:

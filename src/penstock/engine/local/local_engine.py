@@ -7,14 +7,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from penstock.engine.base import MemoryHandler, VersionSpec
+from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
+from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool
 from penstock.engine.local.replica import Surroundings
+from penstock.engine.local.spare import Spare
 from penstock.engine.local.zygote_client import ZygoteClient
+from penstock.engine.sandbox.confinement import Confinement
+from penstock.engine.sandbox.state import SandboxState
 
 #: How often dead orphans are reaped, in seconds.
 _SWEEP_S = 5.0
@@ -27,37 +31,58 @@ class LocalEngine:
         memory: Answers the workers' memory requests.
         scratch: A folder for the workers' working directories; emptied at start.
         options: Settings.
+        on_said: Gets every line that workers print.
     """
 
     def __init__(
-        self, memory: MemoryHandler, scratch: Path, options: EngineOptions | None = None
+        self,
+        memory: MemoryHandler,
+        scratch: Path,
+        options: EngineOptions | None = None,
+        on_said: SaidHandler = lambda _key, _said: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._options = options or EngineOptions()
         self._scratch = scratch
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
+        scratch.chmod(0o711)  # a project's own user goes through, and lists nothing
         lifeline.become_subreaper()
         lifeline.raise_descriptor_limit()
         self._orphans = Orphans()
         spawn = SpawnLauncher(self._options, scratch)
         self._zygote: ZygoteClient | None = None
+        self._spare: Spare | None = None
         launcher: ProcessLauncher = spawn
         if self._options.start_method == "fork":
             self._zygote = ZygoteClient(self._loop, self._options, scratch, self._orphans)
             launcher = ForkLauncher(self._zygote, spawn)
+            if self._options.templates:
+                self._spare = Spare(self._loop, self._options, self._orphans, self._zygote)
         self._around = Surroundings(
-            self._loop, self._options, launcher, launcher, self._orphans, memory
+            self._loop, self._options, launcher, launcher, self._orphans, memory, on_said
         )
+        sandbox = self._options.sandbox
+        self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None
         self._closed = False
         self._warming: set[asyncio.Task[None]] = set()
         self._pools: set[LocalPool] = set()
         self._sweeper = self._loop.create_task(self._sweep())
 
     @property
+    def spare_pid(self) -> int:
+        """The process id of the template kept ready for the next version; 0 when there is none."""
+        return self._spare.pid if self._spare is not None else 0
+
+    @property
     def zygote_pid(self) -> int:
         """The zygote's process id; 0 when there is none."""
         return self._zygote.pid if self._zygote is not None else 0
+
+    @property
+    def sandbox(self) -> SandboxState | None:
+        """How workers are confined here; None: not at all."""
+        return self._confinement.state if self._confinement is not None else None
 
     async def start(
         self, spec: VersionSpec, on_line: Callable[[str], None] | None = None
@@ -65,8 +90,8 @@ class LocalEngine:
         """Start a version; see `Engine.start`. `on_line` gets every line its workers print."""
         if self._closed:
             raise failures.stopping(spec.key)
-        zygote = self._zygote if self._options.templates else None
-        pool = LocalPool(self._around, spec, self._scratch, zygote, on_line, self._pools.discard)
+        home = Home(self._scratch, spec, self._confinement)
+        pool = LocalPool(self._around, spec, home, self._spare, on_line, self._pools.discard)
         self._pools.add(pool)
         if not spec.replicas:
             self._import_later(spec.preload)
@@ -82,10 +107,12 @@ class LocalEngine:
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import libraries ahead of the first version that needs them."""
         await self._around.warm(modules)
+        if self._spare is not None:
+            self._spare.renew()
 
     def _import_later(self, modules: tuple[str, ...]) -> None:
         """Import for versions that sleep, so that the first to wake need not wait for it."""
-        task = self._loop.create_task(self._around.warm(modules))
+        task = self._loop.create_task(self.warm(modules))
         self._warming.add(task)
         task.add_done_callback(self._warming.discard)
 
@@ -96,6 +123,8 @@ class LocalEngine:
         self._sweeper.cancel()
         for task in self._warming:
             task.cancel()
+        if self._spare is not None:
+            await self._spare.close()
         if self._zygote is not None:
             await self._zygote.close()
         while self._orphans.end_all():  # noqa: ASYNC110 - nobody tells us when orphans end

@@ -12,6 +12,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
+from penstock.codec.log_lines import Said, read_line
+
 MAX_LINES = 200
 MAX_LINE_BYTES = 8 * 1024
 MAX_BYTES = 256 * 1024
@@ -20,29 +22,38 @@ _READ = 64 * 1024
 _PAUSE_S = 0.05
 
 OnLine = Callable[[str], None]
+OnSaid = Callable[[list[Said]], None]
 
 
 class LogTail:
-    """The last lines of a pool's workers, oldest first."""
+    """The last lines of a pool's workers, oldest first.
 
-    def __init__(self, on_line: OnLine | None = None) -> None:
-        self._lines: deque[bytes] = deque(maxlen=MAX_LINES)
+    Args:
+        on_line: Gets the text of every line.
+        on_said: Gets every line with the run that said it.
+    """
+
+    def __init__(self, on_line: OnLine | None = None, on_said: OnSaid | None = None) -> None:
+        self._lines: deque[str] = deque(maxlen=MAX_LINES)
         self._on_line = on_line
+        self._on_said = on_said
 
     def add(self, lines: list[bytes]) -> None:
         """Keep lines, each cut to 8 KiB; the oldest go when there are too many."""
-        cut = [_cut(line) for line in lines]
-        self._lines.extend(cut)
+        said = [read_line(_cut(line)) for line in lines]
+        self._lines.extend(line.text for line in said)
         size = sum(map(len, self._lines))
         while size > MAX_BYTES:
             size -= len(self._lines.popleft())
+        if self._on_said is not None:
+            self._on_said(said)
         if self._on_line is not None:
-            for line in cut:
-                self._on_line(line.decode("utf-8", "replace"))
+            for line in said:
+                self._on_line(line.text)
 
     def lines(self) -> list[str]:
         """Return the lines."""
-        return [line.decode("utf-8", "replace") for line in self._lines]
+        return list(self._lines)
 
 
 def _cut(line: bytes) -> bytes:
@@ -67,6 +78,10 @@ class LogPipe:
         self._since = loop.time()
         self._timer: asyncio.TimerHandle | None = None
         loop.add_reader(fd, self._read)
+
+    def print_to(self, tail: LogTail) -> None:
+        """Have what is read from now on go to `tail`."""
+        self._tail = tail
 
     def close(self) -> None:
         """Read what is there already, then stop."""

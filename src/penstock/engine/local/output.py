@@ -9,6 +9,7 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
+from penstock.codec.sandbox import hint_for
 from penstock.core.errors import LoadFailed, PenstockError
 
 
@@ -40,5 +41,8 @@ def as_load_error(error: BaseException) -> PenstockError:
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return LoadFailed(
-        f"The version could not be loaded: {said}.", type=type(error).__name__, traceback=text
+        f"The version could not be loaded: {said}.",
+        type=type(error).__name__,
+        hint=hint_for(error),
+        traceback=text,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import uuid
 from collections.abc import Callable, Coroutine
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from penstock.codec.sandbox import ISOLATED
 from penstock.core.errors import PenstockError
 from penstock.engine.base import (
     Call,
@@ -21,12 +21,14 @@ from penstock.engine.base import (
 )
 from penstock.engine.local import failures, memory_use
 from penstock.engine.local.dispatcher import Dispatcher
+from penstock.engine.local.home import Home
+from penstock.engine.local.launcher import IsolatedLauncher
 from penstock.engine.local.logs import LogTail, OnLine
 from penstock.engine.local.replica import Replica, Surroundings
 from penstock.engine.local.scaler import Scaler, core_count
+from penstock.engine.local.spare import Spare
 from penstock.engine.local.supervisor import Supervisor
 from penstock.engine.local.template_launcher import TemplateLauncher
-from penstock.engine.local.zygote_client import ZygoteClient
 
 _log = logging.getLogger(__name__)
 
@@ -37,8 +39,8 @@ class LocalPool:
     Args:
         around: What every pool of the engine shares.
         spec: The version.
-        scratch: The folder that the replicas' folders are made in.
-        zygote: Forks the version's template; None where there are no templates.
+        home: The folder of the version's processes; removed with the pool.
+        spare: Starts the version's template; None where there are no templates.
         on_line: Gets every line the replicas print.
         on_stopped: Called when everything has ended.
     """
@@ -47,21 +49,24 @@ class LocalPool:
         self,
         around: Surroundings,
         spec: VersionSpec,
-        scratch: Path,
-        zygote: ZygoteClient | None,
+        home: Home,
+        spare: Spare | None,
         on_line: OnLine | None,
         on_stopped: Callable[[LocalPool], None],
     ) -> None:
         self._spec = spec
-        self._scratch = scratch
+        self._home = home
         self._on_stopped = on_stopped
-        self._tail = LogTail(on_line)
+        self._tail = LogTail(on_line, partial(around.on_said, spec.key))
         self._dispatcher = Dispatcher(around.loop, around.options, spec)
         self._supervisor = Supervisor(spec.key, self._dispatcher, self._tail, self._make)
         self._dispatcher.on_worn = self._supervisor.recycle
         self._template: TemplateLauncher | None = None
-        if zygote is not None:
-            self._template = TemplateLauncher(around, zygote, self._tail, self._folder("template"))
+        if home.sandbox is not None and home.sandbox.tier == ISOLATED:
+            isolated = IsolatedLauncher(around.options, home)
+            around = dataclasses.replace(around, launcher=isolated)
+        elif spare is not None:
+            self._template = TemplateLauncher(around, spare, self._tail, home)
             around = dataclasses.replace(around, launcher=self._template)
         self._around = around
         self._scaler = Scaler(
@@ -96,7 +101,9 @@ class LocalPool:
         except BaseException:
             self._scaler.stop()
             await self._end_template()
+            await asyncio.to_thread(self._home.remove)
             raise
+        self._scaler.started()
         self._watch_memory()
 
     def status(self) -> list[ReplicaStatus]:
@@ -154,17 +161,11 @@ class LocalPool:
         await self._supervisor.stop()
         self._dispatcher.fail_queued(why)
         await self._end_template()
+        await asyncio.to_thread(self._home.remove)
         self._on_stopped(self)
 
-    def _folder(self, what: str) -> Path:
-        key = self._spec.key
-        name = f"{key.project}-{key.deployment}-{key.number}-{what}-{uuid.uuid4().hex[:12]}"
-        return self._scratch / name
-
     def _make(self) -> Replica:
-        return Replica(
-            self._around, self._spec, self._folder("worker"), self._tail, self._dispatcher
-        )
+        return Replica(self._around, self._spec, self._home, self._tail, self._dispatcher)
 
     async def _end_template(self) -> None:
         if self._template is not None:
@@ -182,10 +183,13 @@ class LocalPool:
     def _have(self, count: int) -> None:
         """Have `count` replicas, from now on."""
         _log.info("%s shall have %d replicas: %s.", self.key, count, self._scaler.why)
-        if count and self._supervisor.count:
+        if not count:
+            self._supervisor.set_count(0)  # at once: a call that wakes it again must find it so
+            self._run(self._sleep())
+        elif self._supervisor.count:
             self._supervisor.set_count(count)
         else:
-            self._run(self._wake() if count else self._sleep())
+            self._run(self._wake())
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -193,8 +197,7 @@ class LocalPool:
         task.add_done_callback(self._tasks.discard)
 
     async def _sleep(self) -> None:
-        """Let every process go: the replicas when they have answered, then the template."""
-        self._supervisor.set_count(0)
+        """End the template when the replicas, which were let go, have answered and ended."""
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
@@ -218,4 +221,5 @@ class LocalPool:
                 self._dispatcher.fail_queued(lambda: reason)
                 return
             self._supervisor.set_count(self._scaler.wanted)
-            self._watch_memory()
+            if self._supervisor.count:
+                self._watch_memory()

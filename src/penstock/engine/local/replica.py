@@ -10,7 +10,6 @@ import os
 import shutil
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from penstock.codec.frames import (
@@ -23,11 +22,19 @@ from penstock.codec.frames import (
     Stop,
 )
 from penstock.core.errors import EngineError, FrameError, LoadFailed
-from penstock.engine.base import Answer, Call, MemoryHandler, ReplicaStatus, VersionSpec
+from penstock.engine.base import (
+    Answer,
+    Call,
+    MemoryHandler,
+    ReplicaStatus,
+    SaidHandler,
+    VersionSpec,
+)
 from penstock.engine.local import begun, failures, pipes, talk
 from penstock.engine.local.begun import Place
 from penstock.engine.local.channel import Channel
 from penstock.engine.local.exits import Child, Exit
+from penstock.engine.local.home import Home
 from penstock.engine.local.launcher import Launcher, ProcessLauncher
 from penstock.engine.local.loading import load_message
 from penstock.engine.local.logs import LogPipe, LogTail
@@ -51,6 +58,7 @@ class Surroundings:
     direct: ProcessLauncher
     orphans: Orphans
     memory: MemoryHandler
+    on_said: SaidHandler
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import modules ahead of the workers that need them."""
@@ -94,13 +102,14 @@ class Replica:
         self,
         around: Surroundings,
         spec: VersionSpec,
-        scratch: Path,
+        home: Home,
         tail: LogTail,
         owner: Owner,
     ) -> None:
         self._around = around
         self._spec = spec
-        self._scratch = scratch
+        self._home = home
+        self._scratch = home.folder("worker")
         self._tail = tail
         self._owner = owner
         self._next_id = 0
@@ -150,7 +159,7 @@ class Replica:
 
     async def _launch(self) -> None:
         try:
-            self._scratch.mkdir(parents=True)
+            self._home.make(self._scratch)
             ours, theirs = pipes.create()
         except OSError as error:
             raise EngineError(f"No worker of {self._spec.key} can be started: {error}.") from None
@@ -186,7 +195,7 @@ class Replica:
             self._give_up(f"does not speak the protocol: {error.message}")
 
     async def _load(self) -> None:
-        self._control.send(load_message(self._spec, self._scratch))
+        self._control.send(load_message(self._spec, self._scratch, self._home))
         limit = self._around.options.load_timeout_s
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
         # and the supervisor's `stop` would wait for ever for a task that was told to end.

@@ -110,6 +110,11 @@ class Scaler:
         self._change(before, self._auto.allow(self._range, time.monotonic()))
         self._rest()
 
+    def started(self) -> None:
+        """Count the time without calls from now: the replicas are ready."""
+        self._auto.wake(time.monotonic())
+        self._rest()
+
     def sleep(self) -> None:
         """Note that a pool that was to wake could not; the next call wakes it again."""
         self._auto.sleep()

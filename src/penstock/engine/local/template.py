@@ -18,6 +18,7 @@ from penstock.core.errors import EngineError
 from penstock.engine.base import VersionSpec
 from penstock.engine.local import failures
 from penstock.engine.local.exits import Child, Exit
+from penstock.engine.local.home import Home
 from penstock.engine.local.loading import load_message
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions
@@ -66,6 +67,12 @@ class Template:
         self.load_ms = 0.0
         self.obstacle = ""
 
+    def print_to(self, tail: LogTail) -> None:
+        """Have what it prints from now on go to `tail`."""
+        self._tail = tail
+        if self._log_pipe is not None:
+            self._log_pipe.print_to(tail)
+
     @property
     def pid(self) -> int:
         """Its process id; 0 when it has none, or not any more."""
@@ -100,13 +107,13 @@ class Template:
         self._orphans.forget(child.pid)
         self._orphans.end_session(child.pid)
 
-    async def load(self, spec: VersionSpec, folder: Path) -> None:
-        """Have it load the version.
+    async def load(self, spec: VersionSpec, folder: Path, home: Home) -> None:
+        """Have it load the version; `folder` is its own, in `home`.
 
         Raises:
             LoadFailed: It did not load, died, or took too long.
         """
-        packed = msgspec.msgpack.encode(load_message(spec, folder))
+        packed = msgspec.msgpack.encode(load_message(spec, folder, home))
         fd, size = memfile.create([packed])
         limit = self._options.load_timeout_s
         because = ""
@@ -174,7 +181,7 @@ class Template:
                 self._send(message, fds)
                 packet = await self._loop.sock_recv(self._sock, PACKET_LIMIT)
                 return self._decoder.decode(packet) if packet else None
-            except (OSError, msgspec.MsgspecError):
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
                 return None
 
     def _send(self, message: ToTemplate, fds: tuple[int, ...]) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from pathlib import Path
 from typing import Any
 
 from penstock.engine.base import VersionSpec
 from penstock.engine.local import failures
+from penstock.engine.local.home import Home
 from penstock.engine.local.logs import LogTail
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.replica import Surroundings
+from penstock.engine.local.spare import Spare
 from penstock.engine.local.template import Template
-from penstock.engine.local.zygote_client import ZygoteClient
 
 
 class TemplateLauncher:
@@ -26,19 +26,18 @@ class TemplateLauncher:
 
     Args:
         around: What every replica of the engine shares.
-        zygote: Forks the template.
+        spare: Starts the template.
         tail: Gets what the template prints.
-        folder: The template's folder; kept as long as a worker may read from it.
+        home: The version's folder. The template's own is kept as long as a worker may read it.
     """
 
-    def __init__(
-        self, around: Surroundings, zygote: ZygoteClient, tail: LogTail, folder: Path
-    ) -> None:
+    def __init__(self, around: Surroundings, spare: Spare, tail: LogTail, home: Home) -> None:
         self._around = around
         self._loop = around.loop
-        self._zygote = zygote
+        self._spare = spare
         self._tail = tail
-        self._folder = folder
+        self._home = home
+        self._folder = home.folder("template")
         self._template: Template | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -74,28 +73,19 @@ class TemplateLauncher:
         if self._template is not None:
             await self._template.close()
             self._template = None
-        around = self._around
-        template = Template(around.loop, around.options, around.orphans, self._tail)
+        template = await self._spare.take(self._tail)
+        if template is None:
+            self._why_not = "workers are not forked here"
+            return
         try:
-            if not await self._started(template):
-                self._why_not = "workers are not forked here"
-                await template.close()
-                return
-            self._folder.mkdir(parents=True, exist_ok=True)
-            await template.load(spec, self._folder)
+            self._home.make(self._folder)
+            await template.load(spec, self._folder, self._home)
         except BaseException:
             await asyncio.shield(template.close())
             raise
+        finally:
+            self._spare.renew()
         self._template, self._load_ms = template, template.load_ms
-
-    async def _started(self, template: Template) -> bool:
-        """Start it; a process that is on its way cannot be called back, so it comes first."""
-        starting = self._loop.create_task(template.start(self._zygote))
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            await asyncio.gather(starting, return_exceptions=True)
-            raise
 
     async def launch(self, ends: ChildEnds) -> int:
         """Fork a worker from the template, or start one that loads the version itself."""

@@ -38,6 +38,11 @@ from penstock.engine.local.template_messages import (
     Refused,
     ToTemplate,
 )
+from penstock.engine.sandbox import confine
+
+#: Made at import: a zygote has them, and templates need not build them.
+_LOAD = msgspec.msgpack.Decoder(Load)
+_MESSAGE = msgspec.msgpack.Decoder(ToTemplate)
 
 
 def run(ends: TemplateEnds, loader: Loader) -> NoReturn:
@@ -56,13 +61,12 @@ def run(ends: TemplateEnds, loader: Loader) -> NoReturn:
 
 
 def _serve(sock: socket.socket, loader: Loader) -> None:
-    decoder = msgspec.msgpack.Decoder(ToTemplate)
     loaded: Any = None
     while True:
         packet, ancillary, _, _ = sock.recvmsg(PACKET_LIMIT, FDS_SPACE, socket.MSG_CMSG_CLOEXEC)
         if not packet:
             return
-        message = decoder.decode(packet)
+        message = _MESSAGE.decode(packet)
         fds = list(descriptors(ancillary))
         if isinstance(message, Prepare):
             loaded = _prepare(sock, _read_load(fds[0], message.size), loader)
@@ -82,7 +86,7 @@ def _work(sock: socket.socket, ends: ChildEnds, loader: Loader, loaded: Any) -> 
 
 def _read_load(fd: int, size: int) -> Load:
     try:
-        return msgspec.msgpack.decode(memfile.read(fd, size, trusted=True), type=Load)
+        return _LOAD.decode(memfile.read(fd, size, trusted=True))
     finally:
         os.close(fd)
 
@@ -91,6 +95,8 @@ def _prepare(sock: socket.socket, message: Load, loader: Loader) -> Any:
     before = _sockets()
     begun = time.perf_counter()
     try:
+        if message.sandbox is not None:
+            confine.confine(message.sandbox, message.scratch, list(message.blobs.values()))
         loaded = loader.prepare(message)
     except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
         failed = NotPrepared(output.as_load_error(error).to_dict(with_traceback=True))

@@ -41,6 +41,7 @@ from penstock.engine.local.begun import BegunPage
 from penstock.engine.local.intake import Intake, Outbox
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds
+from penstock.engine.sandbox import confine
 
 #: Calls handed to the service at once, at most.
 ROUND_CALLS = 256
@@ -148,6 +149,7 @@ def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Se
     message = control.receive(Load)
     begun = time.perf_counter()
     try:
+        _stay_within(message, forked=prepared is not None)
         loaded = loader.prepare(message) if prepared is None else prepared
         service = loader.serve(loaded, message, tools)
         facts = service.facts()
@@ -156,8 +158,20 @@ def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Se
         output.end(1)
     forking.settle()
     gc.set_threshold(10_000, 20, 20)
+    facts = {**facts, "sandbox": confine.reached()}
     control.send(Ready((time.perf_counter() - begun) * 1e3, facts))
     return service
+
+
+def _stay_within(message: Load, *, forked: bool) -> None:
+    """Confine this process, which nothing of the user's has run in; a template did half of it."""
+    sandbox = message.sandbox
+    if sandbox is None:
+        return
+    if forked:
+        confine.narrow(sandbox, message.scratch)
+    else:
+        confine.confine(sandbox, message.scratch, list(message.blobs.values()))
 
 
 def _serve(data: socket.socket, service: Service, page: BegunPage, cancelled: set[int]) -> None:

@@ -23,6 +23,8 @@ from penstock.engine.local.intake import descriptors
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.zygote_messages import (
     PACKET_LIMIT,
+    Confine,
+    Confined,
     Fork,
     Forked,
     FromZygote,
@@ -31,6 +33,7 @@ from penstock.engine.local.zygote_messages import (
     Warm,
     Warmed,
 )
+from penstock.engine.sandbox import confine, limits
 
 _FDS = socket.CMSG_SPACE(len(ChildEnds._fields) * 4)
 
@@ -65,6 +68,9 @@ def serve(control: int, server: int, roles: Roles) -> NoReturn:
             message = decoder.decode(packet)
             if isinstance(message, Warm):
                 sock.send(msgspec.msgpack.encode(_warm(message.modules)))
+            elif isinstance(message, Confine):
+                missing = confine.confine_zygote(message.sandbox)
+                sock.send(msgspec.msgpack.encode(Confined(missing)))
             else:
                 fds = list(descriptors(ancillary))
                 answer = _fork(message, fds, roles, sock)
@@ -96,6 +102,7 @@ def _fork(message: Fork, fds: list[int], roles: Roles, sock: socket.socket) -> F
 
     def child() -> NoReturn:
         sock.close()
+        limits.close_others(fds)
         if message.template:
             roles.template(TemplateEnds(*fds))
         roles.worker(ChildEnds(*fds))

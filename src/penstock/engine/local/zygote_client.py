@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import EngineError
 from penstock.engine.local.exits import Child
 from penstock.engine.local.logs import LogPipe, LogTail
@@ -27,6 +28,8 @@ from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_messages import (
     PACKET_LIMIT,
+    Confine,
+    Confined,
     Fork,
     Forked,
     FromZygote,
@@ -49,7 +52,15 @@ T = TypeVar("T")
 
 
 class ZygoteClient:
-    """One zygote, replaced whenever it dies, until `close`."""
+    """One zygote, replaced whenever it dies, until `close`.
+
+    Args:
+        loop: The running loop.
+        options: Settings.
+        folder: Where it runs.
+        orphans: Follows the engine's processes.
+        sandbox: How it is confined, where what it imports is a user's own choice.
+    """
 
     def __init__(
         self,
@@ -57,12 +68,14 @@ class ZygoteClient:
         options: EngineOptions,
         folder: Path,
         orphans: Orphans,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._loop = loop
         self._command = options.zygote_command
         self._bytes_per_s = options.log_bytes_per_s
         self._folder = folder
         self._orphans = orphans
+        self._sandbox = sandbox
         self._decoder = msgspec.msgpack.Decoder(FromZygote)
         self._lock = asyncio.Lock()
         self._modules: list[str] = []
@@ -80,6 +93,11 @@ class ZygoteClient:
     def pid(self) -> int:
         """The zygote's process id; 0 when there is none just now."""
         return self._child.pid if self._child is not None else 0
+
+    @property
+    def libraries(self) -> int:
+        """How many modules it was told to import so far and could."""
+        return len(self._modules)
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Have `modules` imported, now and by every later zygote. Never fails."""
@@ -159,7 +177,7 @@ class ZygoteClient:
                 self._failures = 0
                 answer: FromZygote = self._decoder.decode(packet)
                 return answer
-        except (OSError, asyncio.TimeoutError, msgspec.MsgspecError) as error:
+        except (OSError, asyncio.TimeoutError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _log.debug("zygote: %s", error)
         finally:
             self._asking = False
@@ -196,8 +214,17 @@ class ZygoteClient:
         self._sock = ours
         self._pipe = LogPipe(self._loop, reader, self.logs, self._bytes_per_s)
         self._child = Child(self._loop, pid, self._on_exit)
+        if self._sandbox is not None:
+            await self._confine(self._sandbox)
         if self._modules:
             await self._ask(Warm(list(self._modules)))
+
+    async def _confine(self, sandbox: Sandbox) -> None:
+        answer = await self._ask(Confine(sandbox))
+        missing = answer.missing if isinstance(answer, Confined) else ["It does not answer."]
+        if missing and sandbox.required:
+            await self._end()
+            raise EngineError(f"The zygote cannot be confined as required: {missing[0]}")
 
     def _on_exit(self, child: Child) -> None:
         self._orphans.forget(child.pid)

@@ -7,6 +7,7 @@ second by `sweep`, never by a timer of a request's own.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from enum import Enum, auto
 from typing import TYPE_CHECKING, cast
@@ -36,7 +37,7 @@ class Mode(Enum):
     END = auto()  # not looked at any more
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """One connection of a client.
 
     Args:
@@ -85,9 +86,9 @@ class Connection(asyncio.Protocol):
         self._stalled = -1  # bytes waiting to be written at the last sweep
         self._since = gateway.now  # when the present state began
 
+    @abstractmethod
     def _take(self, data: bytes) -> None:
         """Take bytes the client sent, as far as they can be taken now; `_hold` the rest."""
-        raise NotImplementedError
 
     # --- events of the transport ---
 

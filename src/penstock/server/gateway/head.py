@@ -15,6 +15,7 @@ import httptools
 from penstock.codec.frames import ACCEPT_ARROW, ACCEPT_NPY
 from penstock.core.errors import AddressTooLong, HeadersTooLarge, PenstockError, RequestError
 from penstock.server.gateway.limits import Limits
+from penstock.server.hosts import is_address, name_of
 
 #: Different heads remembered, and the longest one that is.
 REMEMBERED_HEADS = 1024
@@ -54,7 +55,7 @@ class Head:
         "raw",
     )
 
-    def __init__(self, raw: bytes, seen: _Seen, parser: Any) -> None:
+    def __init__(self, raw: bytes, seen: _Seen, parser: Any, *, cors: bool = False) -> None:
         fields = seen.fields
         version = parser.get_http_version()
         self.raw = raw
@@ -72,6 +73,7 @@ class Head:
             and b"content-encoding" not in fields
             and b"prefer" not in fields
             and b"idempotency-key" not in fields
+            and not (cors and b"origin" in fields)
         )
 
 
@@ -136,7 +138,7 @@ class HeadReader:
             raise _malformed("the request line is not method, address and version")
         if upgrade:
             raw = _without_upgrade(raw)
-        return Head(raw, seen, parser)
+        return Head(raw, seen, parser, cors=self._limits.cors)
 
     def _check(self, seen: _Seen, version: str) -> None:
         if not seen.complete or seen.messages != 1 or seen.body:
@@ -152,8 +154,17 @@ class HeadReader:
             raise _malformed(f"{seen.repeated.decode('latin-1')} is there twice")
         if version == "1.1" and b"host" not in seen.fields:
             raise _malformed("an HTTP/1.1 request needs a Host field")
+        self._check_host(seen.fields.get(b"host", b"").decode("latin-1").lower())
         if not seen.address.startswith((b"/", b"http://", b"https://")):
             raise _malformed("the address is not a path")
+
+    def _check_host(self, authority: str) -> None:
+        hosts, host = self._limits.hosts, name_of(authority)
+        if hosts and host not in hosts and not is_address(host):
+            raise RequestError(
+                f"This server is not reached by the name {host!r}.",
+                hint="The operator names it with PENSTOCK_ALLOWED_HOSTS.",
+            )
 
     def check_size(self, raw: bytes) -> None:
         """Refuse a head, or the part of one that has come so far, that is too large.

@@ -23,6 +23,8 @@ class Limits:
         stall_s: A client that does not read its answer.
         pipelined: Predict calls of one connection that are worked on at the same time.
         connections_per_address: Connections of one client address to one process.
+        hosts: Names that requests may address the server by, besides addresses; empty for any.
+        cors: Whether scripts of other origins may call: such calls go to the app.
         unread_bytes: A refusal closes the connection rather than read more than this of a body.
     """
 
@@ -37,6 +39,8 @@ class Limits:
     pipelined: int = 32
     connections_per_address: int = 4096
     unread_bytes: int = INLINE_LIMIT
+    hosts: frozenset[str] = frozenset()
+    cors: bool = False
 
     def body_time(self, size: int) -> float:
         """Return the seconds a predict body of `size` bytes may take."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -163,6 +164,7 @@ async def create_server(
     reuse_port: bool = False,
     sock: socket.socket | None = None,
     desk: RunDesk | None = None,
+    tls: ssl.SSLContext | None = None,
 ) -> Gateway:
     """Listen on one port for predict calls and everything else.
 
@@ -175,14 +177,17 @@ async def create_server(
         reuse_port: Let other processes listen on the same port.
         sock: A bound socket to listen on instead of host and port.
         desk: Takes calls that are to run later.
+        tls: How connections are encrypted; None for plain HTTP.
 
     Raises:
         OSError: The address cannot be listened on.
     """
     gateway = Gateway(predictor, app, limits, desk=desk)
+    options: dict[str, Any] = {"backlog": _BACKLOG}
+    if tls is not None:
+        options |= {"ssl": tls, "ssl_handshake_timeout": gateway.limits.head_s}
     if sock is not None:
-        await gateway.listen(sock=sock, backlog=_BACKLOG)
+        await gateway.listen(sock=sock, **options)
     else:
-        reuse = reuse_port or None
-        await gateway.listen(host=host, port=port, backlog=_BACKLOG, reuse_port=reuse)
+        await gateway.listen(host=host, port=port, reuse_port=reuse_port or None, **options)
     return gateway

@@ -9,6 +9,7 @@ from penstock.server.routes.description import ENDPOINTS as DESCRIPTION
 from penstock.server.routes.files import ENDPOINTS as FILES
 from penstock.server.routes.health import ENDPOINTS as HEALTH
 from penstock.server.routes.inference import ENDPOINTS as INFERENCE
+from penstock.server.routes.insight import ENDPOINTS as INSIGHT
 from penstock.server.routes.keys import ENDPOINTS as KEYS
 from penstock.server.routes.predict import ENDPOINTS as PREDICT
 from penstock.server.routes.runs import ENDPOINTS as RUNS
@@ -29,6 +30,7 @@ ENDPOINTS: list[Endpoint] = [
     *VERSIONS,
     *PREDICT,
     *RUNS,
+    *INSIGHT,
     *WEBHOOKS,
     *FILES,
 ]

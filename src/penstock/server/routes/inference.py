@@ -18,7 +18,7 @@ from penstock.codec.frames import BARE_RESULT, INFER
 from penstock.codec.oip import media_type
 from penstock.codec.oip_types import DATATYPES
 from penstock.control.predict import predict_path
-from penstock.core.errors import MalformedBody, PenstockError
+from penstock.core.errors import MalformedBody, NotFound, PenstockError
 from penstock.core.records import KeyRecord, Scope
 from penstock.core.states import VersionState
 from penstock.server.auth import authorization_of
@@ -107,6 +107,10 @@ def _numbers(versions: Any) -> set[int]:
     return {version.number for version in versions if version.state is VersionState.READY}
 
 
+#: Longest number of bytes that anybody means.
+_LENGTH_DIGITS = 18
+
+
 def _project(request: Request, record: KeyRecord) -> str:
     return record.project or request.headers.get(PROJECT_FIELD, "default")
 
@@ -115,10 +119,13 @@ async def infer(request: Request, parts: Parts) -> Response:
     """Run a deployment with the protocol's tensors."""
     try:
         said = request.headers.get(_HEADER_LENGTH, "0")
-        if not said.isdigit():
+        if not (said.isascii() and said.isdigit() and len(said) <= _LENGTH_DIGITS):
             raise MalformedBody(f"Inference-Header-Content-Length is {said[:20]!r}, no number.")
         number = request.path_params.get("number")
-        media = media_type(request.path_params["name"], str(number or ""), int(said))
+        name = request.path_params["name"]
+        if not name.isascii():
+            raise NotFound(f"There is no deployment {name!r}.")
+        media = media_type(name, str(number or ""), int(said))
         found = await parts.predict(_predict_request(request, parts, media, INFER))
     except PenstockError as error:
         return _told(error)

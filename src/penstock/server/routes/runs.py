@@ -1,16 +1,20 @@
-"""Asynchronous runs: list, show (and wait for), cancel. They are submitted on the predict path."""
+"""Runs: list, show (and wait for), cancel. Asynchronous ones are submitted on the predict path."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from penstock.control.run_view import RunList, RunView, run_json, run_list
-from penstock.core.errors import InvalidSetting, NotFound
+from penstock.control.insight.run_list import Kind, RunList, states_named
+from penstock.control.run_view import RunView, call_json, run_json
+from penstock.core.errors import BY_CODE, InvalidSetting, NotFound
+from penstock.core.insight_records import CallRecord, RunFilter
 from penstock.core.records import Scope
 from penstock.core.run_records import RunRecord
-from penstock.core.states import RunState
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer
+from penstock.server.queries import query_choice, query_number
 
 #: Longest wait of one request, in seconds.
 MAX_WAIT_S = 60.0
@@ -24,44 +28,53 @@ _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 async def list_runs(request: Request, parts: Parts) -> Response:
     """Answer the runs of a project, newest first."""
-    query = request.query_params
-    state = query.get("state")
-    if state is not None and state not in set(RunState):
-        known = ", ".join(s.value for s in RunState)
-        raise InvalidSetting(f"There is no state {state[:40]!r}; the states are {known}.")
-    limit = int(_number(request, "limit", PAGE, 1, MAX_PAGE))
-    before = int(_number(request, "before", 0, 0, 2**62)) or None
     project = request.path_params["project"]
+    kind = query_choice(request, "kind", ("sync", "async"))
+    limit = int(query_number(request, "limit", 1, MAX_PAGE) or PAGE)
+    wanted = _filter(request, project)
     await parts.projects.get(project)
-    found = await parts.runs.list(
-        project,
-        query.get("deployment"),
-        None if state is None else RunState(state),
+    found = await parts.insight.runs.list(
+        wanted,
+        cast("Kind | None", kind),
         limit,
-        before,
+        request.query_params.get("before"),
     )
-    return json_answer(run_list(found, limit))
+    return json_answer(found)
 
 
-def _number(request: Request, name: str, default: float, least: float, most: float) -> float:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if not least <= number <= most:
-        raise InvalidSetting(f"{name} is {text[:40]!r}; it must be from {least:g} to {most:g}.")
-    return number
+def _filter(request: Request, project: str) -> RunFilter:
+    query = request.query_params
+    version = query_number(request, "version", 1, 2**31)
+    return RunFilter(
+        project=project,
+        deployment=query.get("deployment"),
+        states=states_named([s for part in query.getlist("state") for s in part.split(",") if s]),
+        version=None if version is None else int(version),
+        since=query_number(request, "since", 0, 1e12),
+        until=query_number(request, "until", 0, 1e12),
+        min_ms=query_number(request, "min_ms", 0, 1e12),
+        max_ms=query_number(request, "max_ms", 0, 1e12),
+        code=query_choice(request, "code", tuple(BY_CODE)),
+    )
 
 
 async def get_run(request: Request, parts: Parts) -> Response:
     """Answer one run; with `wait`, once it is at its end or that many seconds have passed."""
-    params = request.path_params
-    seconds = _number(request, "wait", 0.0, 0.0, MAX_WAIT_S)
-    record = await parts.runs.wait(params["project"], params["run_id"], seconds)
+    project, run_id = request.path_params["project"], request.path_params["run_id"]
+    seconds = query_number(request, "wait", 0.0, MAX_WAIT_S) or 0.0
+    try:
+        record = await parts.runs.wait(project, run_id, seconds)
+    except NotFound:
+        call = await parts.insight.details.call(project, run_id)
+        if call is None:
+            raise
+        return _answer_call(request, call)
     return await _answer(request, parts, record)
+
+
+def _answer_call(request: Request, call: CallRecord) -> Response:
+    shows = request.state.key.scope in _MAY_SEE_TRACEBACKS
+    return Response(call_json(call, with_traceback=shows), media_type="application/json")
 
 
 async def cancel_run(request: Request, parts: Parts) -> Response:
@@ -83,7 +96,7 @@ ENDPOINTS = [
         "GET",
         "/v1/{project}/runs",
         list_runs,
-        "List the asynchronous runs of a project, newest first.",
+        "List the runs of a project, newest first: asynchronous ones and kept calls.",
         Scope.READ,
         gives=RunList,
         errors=(NotFound, InvalidSetting),
@@ -92,7 +105,7 @@ ENDPOINTS = [
         "GET",
         "/v1/{project}/runs/{run_id}",
         get_run,
-        "Show an asynchronous run; ?wait=30 waits for its end.",
+        "Show a run; ?wait=30 waits for the end of an asynchronous one.",
         ANY_KEY,
         gives=RunView,
         errors=(NotFound, InvalidSetting),

@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
+from penstock.control.status import SandboxView
 from penstock.core.errors import Conflict, InvalidName, MalformedBody
 from penstock.core.records import ProjectRecord, Scope
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer, read_json
@@ -32,7 +33,8 @@ class Limits(msgspec.Struct, frozen=True):
 class Environment(msgspec.Struct, frozen=True):
     """What functions and models meet on this server.
 
-    `packages` maps distributions to versions; `modules` are the importable top-level modules.
+    `packages` maps distributions to versions; `modules` are the importable top-level modules;
+    `model_types` are those that installed packages add to the built-in ones.
     """
 
     penstock: str
@@ -40,6 +42,19 @@ class Environment(msgspec.Struct, frozen=True):
     packages: dict[str, str]
     modules: list[str]
     limits: Limits
+    model_types: list[str]
+    models_with_code: str
+
+
+class ServerStatus(msgspec.Struct, frozen=True):
+    """The server as it runs. `sandbox` says how workers are confined; null: not at all.
+
+    `not_serving` holds the deployments that should serve and do not, as `project/deployment`.
+    """
+
+    penstock: str
+    sandbox: SandboxView | None
+    not_serving: list[str]
 
 
 class ProjectBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,8 +83,23 @@ async def environment(_request: Request, parts: Parts) -> Response:
     )
     info = await parts.environment()
     return json_answer(
-        Environment(parts.version, info.interpreter, info.packages, info.modules, limits)
+        Environment(
+            parts.version,
+            info.interpreter,
+            info.packages,
+            info.modules,
+            limits,
+            info.model_types,
+            settings.models_with_code,
+        )
     )
+
+
+async def status(request: Request, parts: Parts) -> Response:
+    """Answer how the server runs; of other projects than the key's it says nothing."""
+    project = request.state.key.project
+    idle = [n for n in parts.not_serving() if project in {None, n.partition("/")[0]}]
+    return json_answer(ServerStatus(parts.version, parts.sandbox(), idle))
 
 
 async def list_projects(_request: Request, parts: Parts) -> Response:
@@ -92,6 +122,14 @@ ENDPOINTS = [
         "Show the interpreter, libraries and limits of the server.",
         ANY_KEY,
         gives=Environment,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/status",
+        status,
+        "Show how the server runs: how workers are confined, what does not serve.",
+        Scope.READ,
+        gives=ServerStatus,
     ),
     Endpoint(
         "GET", "/v1/projects", list_projects, "List the projects.", Scope.ADMIN, gives=ProjectList

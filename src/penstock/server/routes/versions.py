@@ -46,6 +46,7 @@ class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
     concurrency: int = VersionSettings.concurrency
     loggers: tuple[LoggerSpec, ...] = ()
+    network: Literal["all", "none"] = VersionSettings.network
 
 
 class VersionBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,0 +1,1 @@
+"""What the server knows of the calls it answered: figures over time, kept runs, logs, metrics."""

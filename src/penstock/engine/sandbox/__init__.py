@@ -1,0 +1,1 @@
+"""What keeps a worker process within its own folders: Landlock, seccomp, limits, users."""

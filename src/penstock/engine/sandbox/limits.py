@@ -1,0 +1,40 @@
+"""Limits that every worker has, whatever the tier: descriptors, file size, no core files."""
+
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Iterable
+from contextlib import suppress
+
+#: Processes and threads of one project, where projects have users of their own.
+_PROCESSES = 4096
+
+
+def close_others(keep: Iterable[int]) -> None:
+    """Close every descriptor but the standard ones and those in `keep`."""
+    kept = {0, 1, 2, *keep}
+    try:
+        listed = {int(name) for name in os.listdir("/proc/self/fd")}
+    except OSError:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        listed = set(range(3, min(soft, 65536)))
+    for fd in listed - kept:
+        with suppress(OSError):
+            os.close(fd)
+
+
+def apply(open_files: int, file_bytes: int, *, own_user: bool) -> None:
+    """Limit this process and its children; nothing is raised above what it is now."""
+    _lower(resource.RLIMIT_CORE, 0)
+    _lower(resource.RLIMIT_NOFILE, open_files)
+    _lower(resource.RLIMIT_FSIZE, file_bytes)
+    if own_user and hasattr(resource, "RLIMIT_NPROC"):
+        _lower(resource.RLIMIT_NPROC, _PROCESSES)
+
+
+def _lower(what: int, value: int) -> None:
+    _, hard = resource.getrlimit(what)
+    limit = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    with suppress(OSError, ValueError):  # macOS refuses some
+        resource.setrlimit(what, (limit, limit))

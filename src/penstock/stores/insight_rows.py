@@ -1,0 +1,143 @@
+"""Rows of the insight file to records, and back; called by `sqlite_insight` only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penstock.core.insight_records import (
+    CallRecord,
+    LogFilter,
+    LogLine,
+    RunCursor,
+    RunFilter,
+    VersionTotal,
+)
+from penstock.core.states import RunState
+
+#: The columns of a call that lists show, in the order `call` takes them.
+SUMMARY = (
+    "run_id, project, deployment, version, key_id, state, created_at, run_time_ms, media_type, "
+    "size_bytes, points, server_timing, code, input_cut, result_cut"
+)
+
+_FIELDS = (*SUMMARY.split(", "), "error", "input", "result")
+
+INSERT_CALL = (
+    f"INSERT OR REPLACE INTO calls ({SUMMARY}, error, input, result)"  # noqa: S608
+    f" VALUES ({', '.join('?' * 18)})"
+)
+
+LINE = "seq, project, deployment, version, run_id, at, stage, function, level, text"
+
+INSERT_LINE = (
+    "INSERT INTO lines (project, deployment, version, run_id, at, stage, function, level, text)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def call_values(call: CallRecord) -> tuple[Any, ...]:
+    """Return the columns of a call."""
+    return (
+        call.run_id,
+        call.project,
+        call.deployment,
+        call.version,
+        call.key_id,
+        call.state.value,
+        call.created_at,
+        call.run_time_ms,
+        call.media_type,
+        call.size_bytes,
+        call.points,
+        call.server_timing,
+        call.code,
+        call.input_cut,
+        call.result_cut,
+        call.error,
+        call.input,
+        call.result,
+    )
+
+
+def call(row: tuple[Any, ...]) -> CallRecord:
+    """Return the call in a row of `SUMMARY` followed by error, input and result."""
+    values = dict(zip(_FIELDS, row, strict=True))
+    values["state"] = RunState(values["state"])
+    for flag in ("input_cut", "result_cut"):
+        values[flag] = bool(values[flag])
+    return CallRecord(**values)
+
+
+def line_values(line: LogLine) -> tuple[Any, ...]:
+    """Return the columns of a log line."""
+    return (
+        line.project,
+        line.deployment,
+        line.version,
+        line.run_id,
+        line.at,
+        line.stage,
+        line.function,
+        line.level,
+        line.text,
+    )
+
+
+def line(row: tuple[Any, ...]) -> LogLine:
+    """Return the log line in a row of `LINE`."""
+    seq, project, deployment, version, run_id, at, stage, function, level, text = row
+    return LogLine(project, deployment, version, at, text, run_id, stage, function, level, seq)
+
+
+def total_values(total: VersionTotal) -> tuple[Any, ...]:
+    """Return the columns of a version's total."""
+    return (
+        total.project,
+        total.deployment,
+        total.version,
+        total.calls,
+        total.errors,
+        total.time_ms,
+        total.last_at,
+    )
+
+
+def call_conditions(wanted: RunFilter, before: RunCursor | None) -> tuple[str, list[Any]]:
+    """Return the condition for calls that are wanted, and its values."""
+    parts: list[tuple[str, Any]] = [
+        ("project = ?", wanted.project),
+        ("deployment = ?", wanted.deployment),
+        ("version = ?", wanted.version),
+        ("created_at >= ?", wanted.since),
+        ("created_at < ?", wanted.until),
+        ("run_time_ms >= ?", wanted.min_ms),
+        ("run_time_ms <= ?", wanted.max_ms),
+        ("code = ?", wanted.code),
+    ]
+    where = [text for text, value in parts if value is not None]
+    values = [value for _, value in parts if value is not None]
+    if wanted.states:
+        where.append(f"state IN ({', '.join('?' * len(wanted.states))})")
+        values += [state.value for state in wanted.states]
+    if before is not None:
+        where.append("(created_at, run_id) < (?, ?)")
+        values += before
+    return " AND ".join(where), values
+
+
+def line_conditions(
+    wanted: LogFilter, after: int | None, before: int | None
+) -> tuple[str, list[Any]]:
+    """Return the condition for log lines that are wanted, and its values."""
+    parts: list[tuple[str, Any]] = [
+        ("project = ?", wanted.project),
+        ("deployment = ?", wanted.deployment),
+        ("version = ?", wanted.version),
+        ("run_id = ?", wanted.run_id),
+        ("level = ?", wanted.level),
+        ("instr(lower(text), lower(?))", wanted.text),
+        ("seq > ?", after),
+        ("seq < ?", before),
+    ]
+    where = [text for text, value in parts if value is not None]
+    return " AND ".join(where), [value for _, value in parts if value is not None]

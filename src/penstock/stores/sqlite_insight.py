@@ -1,0 +1,265 @@
+"""`InsightStore` in a SQLite file of its own; used from one thread.
+
+A commit survives a crash of the server (`synchronous=NORMAL`). Plain `sqlite3` instead of
+SQLAlchemy: a busy server writes hundreds of rows a second here and nothing else depends on it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from penstock.core.errors import StoreError
+from penstock.core.insight_records import (
+    CallRecord,
+    LogFilter,
+    LogLine,
+    RunCursor,
+    RunFilter,
+    StoredPoint,
+    Switch,
+    VersionTotal,
+)
+from penstock.stores import insight_rows as rows
+from penstock.stores.failures import database_failure
+from penstock.stores.insight_base import Batch, Limits
+from penstock.stores.sqlite_engine import make_private, set_up
+
+SCHEMA = 1
+
+# `calls_list` holds all that lists filter by, so that no filter reads the rows it leaves out.
+_TABLES = """
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, project TEXT NOT NULL, deployment TEXT NOT NULL,
+    version INTEGER NOT NULL, key_id TEXT NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
+    run_time_ms REAL NOT NULL, media_type TEXT NOT NULL, size_bytes INTEGER NOT NULL,
+    points INTEGER NOT NULL, server_timing TEXT NOT NULL, code TEXT, input_cut INTEGER NOT NULL,
+    result_cut INTEGER NOT NULL, error TEXT, input BLOB, result BLOB
+);
+CREATE UNIQUE INDEX calls_by_run ON calls (run_id);
+CREATE INDEX calls_list ON calls
+    (project, created_at, run_id, deployment, state, version, run_time_ms, code);
+CREATE INDEX calls_by_state ON calls (state, id);
+CREATE TABLE lines (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, deployment TEXT NOT NULL,
+    version INTEGER NOT NULL, run_id TEXT, at REAL NOT NULL, stage INTEGER NOT NULL,
+    function TEXT NOT NULL, level TEXT NOT NULL, text TEXT NOT NULL
+);
+CREATE INDEX lines_by_run ON lines (run_id, seq) WHERE run_id IS NOT NULL;
+CREATE INDEX lines_by_deployment ON lines (project, deployment, seq);
+CREATE TABLE points (
+    step_s INTEGER NOT NULL, project TEXT NOT NULL, deployment TEXT NOT NULL,
+    version INTEGER NOT NULL, start INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (step_s, project, deployment, version, start)
+) WITHOUT ROWID;
+CREATE INDEX points_by_start ON points (step_s, start);
+CREATE TABLE totals (
+    project TEXT NOT NULL, deployment TEXT NOT NULL, version INTEGER NOT NULL,
+    calls INTEGER NOT NULL, errors INTEGER NOT NULL, time_ms REAL NOT NULL, last_at REAL NOT NULL,
+    PRIMARY KEY (project, deployment, version)
+) WITHOUT ROWID;
+CREATE TABLE switches (
+    project TEXT NOT NULL, deployment TEXT NOT NULL, version INTEGER NOT NULL, at REAL NOT NULL
+);
+CREATE INDEX switches_by_deployment ON switches (project, deployment, at);
+"""
+
+_TOTAL = """
+INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excluded.errors,
+    time_ms = time_ms + excluded.time_ms, last_at = excluded.last_at
+"""
+
+#: Tables whose rows belong to a deployment.
+_OF_DEPLOYMENTS = ("calls", "lines", "points", "totals", "switches")
+
+#: Rows that one pass deletes when the file is too large, as a share of the table.
+_SHARE = 0.1
+
+
+class SqliteInsight:
+    """What calls did, in one SQLite file. See `InsightStore` for what each method promises.
+
+    Args:
+        path: The file; created with mode 0600 if need be. One written by another version of the
+            schema is begun anew: nothing depends on it.
+
+    Raises:
+        StoreError: The file cannot be opened, is damaged, or is in use by another server.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            make_private(path)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        except (OSError, sqlite3.Error) as error:
+            raise database_failure(error, path) from error
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _prepare(self) -> None:
+        with self._failures():
+            set_up(self._db, synchronous="NORMAL")
+            found: int = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found > SCHEMA:
+                raise StoreError(
+                    f"{self._path} has schema {found}; this Penstock knows schema {SCHEMA}.",
+                    hint="Delete the file, or install the Penstock that wrote it.",
+                )
+            if found == 0:
+                self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise database_failure(error, self._path) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._failures():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def write(self, batch: Batch) -> None:
+        """Keep what happened."""
+        with self._transaction() as db:
+            db.executemany(rows.INSERT_CALL, map(rows.call_values, batch.calls))
+            db.executemany(rows.INSERT_LINE, map(rows.line_values, batch.lines))
+            db.executemany(
+                "INSERT OR REPLACE INTO points"
+                " (project, deployment, version, step_s, start, data) VALUES (?, ?, ?, ?, ?, ?)",
+                batch.points,
+            )
+            db.executemany(_TOTAL, map(rows.total_values, batch.totals))
+            db.executemany("INSERT INTO switches VALUES (?, ?, ?, ?)", batch.switches)
+
+    def calls(
+        self, wanted: RunFilter, limit: int, before: RunCursor | None
+    ) -> Sequence[CallRecord]:
+        """Return kept calls without input, result and error, newest first, after a place."""
+        where, values = rows.call_conditions(wanted, before)
+        query = (
+            f"SELECT {rows.SUMMARY}, NULL, NULL, NULL FROM calls WHERE id IN"  # noqa: S608
+            f" (SELECT id FROM calls INDEXED BY calls_list WHERE {where}"
+            " ORDER BY created_at DESC, run_id DESC LIMIT ?)"
+            " ORDER BY created_at DESC, run_id DESC"
+        )
+        with self._failures():
+            return [rows.call(row) for row in self._db.execute(query, (*values, limit))]
+
+    def call(self, run_id: str) -> CallRecord | None:
+        """Return one kept call, or None."""
+        query = f"SELECT {rows.SUMMARY}, error, input, result FROM calls WHERE run_id = ?"  # noqa: S608
+        with self._failures():
+            row = self._db.execute(query, (run_id,)).fetchone()
+        return None if row is None else rows.call(row)
+
+    def lines(
+        self, wanted: LogFilter, limit: int, *, after: int | None = None, before: int | None = None
+    ) -> Sequence[LogLine]:
+        """Return log lines in the order they came."""
+        where, values = rows.line_conditions(wanted, after, before)
+        order = "ASC" if after is not None else "DESC"
+        query = f"SELECT {rows.LINE} FROM lines WHERE {where} ORDER BY seq {order} LIMIT ?"  # noqa: S608
+        with self._failures():
+            found = [rows.line(row) for row in self._db.execute(query, (*values, limit))]
+        return found if after is not None else found[::-1]
+
+    def points(
+        self, step_s: int, since: float, project: str | None, deployment: str | None
+    ) -> Sequence[StoredPoint]:
+        """Return points of one step that start at `since` or later, by time."""
+        where, values = ["step_s = ?", "start >= ?"], [step_s, since]
+        for name, value in (("project", project), ("deployment", deployment)):
+            if value is not None:
+                where.append(f"{name} = ?")
+                values.append(value)  # type: ignore[arg-type]
+        query = (
+            "SELECT project, deployment, version, step_s, start, data FROM points WHERE"  # noqa: S608
+            f" {' AND '.join(where)} ORDER BY start"
+        )
+        with self._failures():
+            return [StoredPoint(*row) for row in self._db.execute(query, values)]
+
+    def totals(self, project: str, deployment: str) -> Sequence[VersionTotal]:
+        """Return what the versions of a deployment have answered."""
+        query = "SELECT * FROM totals WHERE project = ? AND deployment = ? ORDER BY version"
+        with self._failures():
+            return [VersionTotal(*row) for row in self._db.execute(query, (project, deployment))]
+
+    def switches(self, project: str, deployment: str, since: float) -> Sequence[Switch]:
+        """Return which version began to serve when, by time."""
+        query = "SELECT * FROM switches WHERE project = ? AND deployment = ? AND at >= ?"
+        values = (project, deployment, since)
+        with self._failures():
+            return [Switch(*row) for row in self._db.execute(f"{query} ORDER BY at", values)]
+
+    def forget(self, project: str, deployment: str) -> None:
+        """Forget all of a deployment that was deleted."""
+        with self._transaction() as db:
+            for table in _OF_DEPLOYMENTS:
+                db.execute(
+                    f"DELETE FROM {table} WHERE project = ? AND deployment = ?",  # noqa: S608
+                    (project, deployment),
+                )
+
+    def purge(self, limits: Limits) -> None:
+        """Forget what is old or too much."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM calls WHERE id IN"
+                " (SELECT id FROM calls WHERE created_at < ? ORDER BY id LIMIT 100000)",
+                (limits.calls_since,),
+            )
+            for state, keep in (("failed", limits.failures), ("succeeded", limits.successes)):
+                db.execute(
+                    "DELETE FROM calls WHERE state = ?1 AND id <= (SELECT id FROM calls"
+                    " WHERE state = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                    (state, keep),
+                )
+            db.execute(
+                "DELETE FROM lines WHERE seq <= (SELECT MAX(seq) FROM lines) - ?", (limits.lines,)
+            )
+            for step_s, since in limits.points_since.items():
+                db.execute("DELETE FROM points WHERE step_s = ? AND start < ?", (step_s, since))
+        while self._bytes() > limits.file_bytes and self._drop_oldest():
+            continue
+
+    def _bytes(self) -> int:
+        """Return the bytes of the file that are in use."""
+        asked = ("page_count", "freelist_count", "page_size")
+        with self._failures():
+            pages, free, size = (self._db.execute(f"PRAGMA {a}").fetchone()[0] for a in asked)
+        used: int = (pages - free) * size
+        return used
+
+    def _drop_oldest(self) -> bool:
+        """Forget a tenth of the calls and lines, the oldest; whether there were any."""
+        dropped = 0
+        with self._transaction() as db:
+            for table, key in (("calls", "id"), ("lines", "seq")):
+                count = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608
+                found = db.execute(
+                    f"DELETE FROM {table} WHERE {key} IN"  # noqa: S608
+                    f" (SELECT {key} FROM {table} ORDER BY {key} LIMIT ?)",
+                    (int(count * _SHARE) + 1,),
+                )
+                dropped += found.rowcount
+        return dropped > 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()

@@ -1,0 +1,155 @@
+"""What a real server knows of the calls it answered: figures, kept runs, logs, over a restart."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from run_faults import put
+from versioned import same_model
+
+from penstock import Endpoint
+from penstock.core.errors import FunctionFailed
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return same_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def talking(server: Any, model: Path) -> Endpoint:
+    """A flow whose functions print and log; a negative number raises."""
+
+    def pre(data: Any) -> Any:
+        import logging
+        import sys
+
+        print(f"read {len(data)} rows")
+        logging.getLogger("mine").warning("first is %s", data[0][0])
+        print("to stderr", file=sys.stderr)
+        if data[0][0] < 0:
+            rows = {"first": data[0][0]}
+            return rows["second"]
+        return data
+
+    def post(result: Any) -> Any:
+        print("two\nlines", end="")
+        print(" joined")
+        return result
+
+    return put(server, model, "insight-talks", pre=pre, post=post)
+
+
+@pytest.fixture
+def ask(server: Any) -> Iterator[Callable[..., Any]]:
+    with httpx2.Client(base_url=server.url, timeout=30) as http:
+
+        def get(path: str, key: str = "deploy", **params: Any) -> Any:
+            headers = {"Authorization": server.keys[key]}
+            answer = http.get(f"/v1/default{path}", headers=headers, params=params)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        yield get
+
+
+def until(holds: Callable[[], Any]) -> Any:
+    give_up = time.monotonic() + 20
+    while not (found := holds()):
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
+    return found
+
+
+def run_of(ask: Callable[..., Any], run_id: str) -> Any:
+    def found() -> Any:
+        runs = ask("/runs", deployment="insight-talks", limit=1000)["runs"]
+        return [run for run in runs if run["run_id"] == run_id]
+
+    return until(found)[0]
+
+
+def test_a_call_that_went_well_is_kept_with_timeline_input_result_and_logs(talking, ask):
+    answer = talking.call([[1.0], [2.0]])
+    summary = run_of(ask, answer.run_id)
+    assert (summary["kind"], summary["state"], summary["points"]) == ("sync", "succeeded", 2)
+    found = ask(f"/runs/{answer.run_id}/details")
+    names = [part["name"] for part in found["timeline"]]
+    assert names == ["queue", "decode", "s1-pre", "s1-model", "s1-post", "encode", "answer"]
+    told = {part["name"]: part["ms"] for part in found["timeline"]}
+    assert told["s1-pre"] == answer.server_timing["s1-pre"]
+    assert sum(told.values()) == pytest.approx(summary["run_time_ms"], abs=0.01)
+    assert json.loads(found["input"]["text"]) == [[1.0], [2.0]]
+    assert json.loads(found["result"]["text"]) == answer.result
+    assert found["prediction_ids"] == answer.prediction_ids
+
+    lines = until(lambda: len(got := ask(f"/runs/{answer.run_id}/logs")["lines"]) == 5 and got)
+    said = [(line["stage"], line["function"], line["level"], line["text"]) for line in lines]
+    assert sorted(said) == sorted(
+        [
+            (1, "pre", "print", "read 2 rows"),
+            (1, "pre", "WARNING", "first is 1.0"),
+            (1, "pre", "stderr", "to stderr"),
+            (1, "post", "print", "two"),
+            (1, "post", "print", "lines joined"),
+        ]
+    )
+
+
+def test_a_failed_call_is_kept_with_the_users_line_whoever_called(talking, server, ask):
+    stranger = Endpoint(str(talking), server.keys["predict"])
+    with pytest.raises(FunctionFailed) as caught:
+        stranger.predict([[-1.0]])
+    assert caught.value.traceback is None
+    (run,) = until(
+        lambda: ask("/runs", state="failed", deployment="insight-talks", code="function_failed")[
+            "runs"
+        ]
+    )
+    found = ask(f"/runs/{run['run_id']}/details")
+    assert "KeyError" in found["error"]["traceback"]
+    assert found["error_place"]["function"] == "pre"
+    assert Path(__file__).read_text().splitlines()[found["error_place"]["line"] - 1].strip() == (
+        'return rows["second"]'
+    )
+    states = {part["name"]: part["state"] for part in found["timeline"]}
+    assert states["s1-pre"] == "failed"
+    assert states["s1-model"] == states["s1-post"] == "not_reached"
+
+
+def test_figures_have_calls_errors_and_each_part_of_the_time(talking, ask):
+    for number in range(20):
+        talking.predict([[float(number)]])
+    before = ask("/insight-talks/traffic", range="15m")
+    found = until(
+        lambda: (t := ask("/insight-talks/traffic", range="15m"))["total"]["calls"] >= 20 and t
+    )
+    assert before["step_s"] == found["step_s"] == 5
+    total = found["total"]
+    assert 0 < total["p50_ms"] <= total["p95_ms"] <= total["p99_ms"]
+    parts = {part["name"]: part["total_mean_ms"] for part in found["parts"]}
+    assert list(parts) == ["queue", "decode", "s1-pre", "s1-model", "s1-post", "encode"]
+    assert sum(parts.values()) <= total["mean_ms"]
+    assert len(found["start"]) == len(found["calls_per_s"]) == len(found["p99_ms"])
+    assert found["switches"][0]["version"] == 1
+    (version,) = found["versions"]
+    assert version["calls"] == total["calls"]
+    row = next(r for r in ask("/traffic")["deployments"] if r["deployment"] == "insight-talks")
+    assert row["now"]["calls"] == total["calls"]
+    assert sum(row["calls"]) > 0
+
+
+def test_a_log_can_be_followed(talking, ask):
+    last = ask("/insight-talks/logs", limit=1)["last"]
+    talking.predict([[77.0]])
+    seen = []
+    while not any(line["text"] == "first is 77.0" for line in seen):
+        got = ask("/insight-talks/logs", after=last, wait=10)
+        assert got["lines"]
+        last, seen = got["last"], seen + got["lines"]
