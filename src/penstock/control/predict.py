@@ -154,10 +154,6 @@ class Predictor:
         #: Called with every tally that is begun.
         self.on_tally: Callable[[VersionKey, Tally], None] = lambda _key, _tally: None
         self.run_ids = RunIds()
-        #: Returns what is told of a version's answers, None where nobody wants to know.
-        self.on_answer_of: Callable[[VersionKey], Callable[[Call, Answer], None] | None] = (
-            lambda _key: None
-        )
         #: Each is called with project and deployment when calls can go to a pool.
         self.route_listeners: list[Callable[[str, str], None]] = []
         self.check_key = check_key
@@ -173,7 +169,6 @@ class Predictor:
         if tally is None:
             tally = self.tallies[pool.key] = Tally()
             self.on_tally(pool.key, tally)
-        tally.on_answer = self.on_answer_of(pool.key)
         self._point(project, deployment, number, pool, int(timeout_s * 1e9), tally)
         for tell in self.route_listeners:
             tell(project, deployment)

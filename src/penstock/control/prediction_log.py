@@ -16,6 +16,7 @@ from typing import Protocol
 
 from penstock.codec.frames import MEDIA_JSON
 from penstock.codec.prediction_messages import Answered, Batch, LoggedVersion, pack_batch
+from penstock.control.tally import Tally
 from penstock.core.errors import PenstockError
 from penstock.core.records import VersionRecord
 from penstock.engine.base import Answer, Call, VersionKey
@@ -31,8 +32,6 @@ RESTART_S = 5.0
 
 #: A call is counted by this much more than its bodies' bytes.
 _CALL_BYTES = 400
-
-OnAnswer = Callable[[Call, Answer], None]
 
 
 class Writer(Protocol):
@@ -91,11 +90,10 @@ class PredictionLog:
         if self._writer is None:
             self._start()
 
-    def of(self, key: VersionKey) -> OnAnswer | None:
-        """Return what is to be called with each answer of a version; None if nothing is."""
-        if key not in self._versions:
-            return None
-        return lambda call, answer: self._take(key, call, answer)
+    def listen(self, key: VersionKey, tally: Tally) -> None:
+        """Be told of a version's answers, if they are to be logged."""
+        if key in self._versions:
+            tally.on_answer = lambda call, answer: self._take(key, call, answer)
 
     def _take(self, key: VersionKey, call: Call, answer: Answer) -> None:
         if answer.media != MEDIA_JSON:

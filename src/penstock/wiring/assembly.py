@@ -33,6 +33,7 @@ from penstock.control.prediction_log import PredictionLog
 from penstock.control.projects import Projects
 from penstock.control.runs import Runs
 from penstock.control.serving import Serving
+from penstock.control.tally import Tally
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
 from penstock.control.webhooks import Webhooks
@@ -207,11 +208,17 @@ async def build_house(
     pools = make_pools(settings, engine, store)
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
     predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
-    predictor.on_answer_of = predictions.of
     pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)
     insight = make_insight(settings, database, thread, predictor, runs.payloads)
     taken.append(insight.insight.logs)
+    watch = predictor.on_tally
+
+    def on_tally(key: VersionKey, tally: Tally) -> None:
+        watch(key, tally)
+        predictions.listen(key, tally)
+
+    predictor.on_tally = on_tally
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, runs, url, penstock_version())
     parts = _parts(
