@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from penstock.client.endpoint import Endpoint
     from penstock.client.request import model_api_request
     from penstock.client.start import start
+    from penstock.core.branches import parallel, switch
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
+    from penstock.core.loggers import LoggingPlatform as logging_platform  # noqa: N813
     from penstock.core.model_types import PluginType
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
@@ -33,12 +35,15 @@ __all__ = [
     "delete",
     "deploy",
     "get",
+    "logging_platform",
     "memory",
     "model_api_request",
     "model_type",
+    "parallel",
     "run_folder",
     "save",
     "start",
+    "switch",
     "upload",
 ]
 
@@ -51,12 +56,15 @@ _HOMES: dict[str, tuple[str, str]] = {
     "delete": ("penstock.flow.memory", "delete"),
     "deploy": ("penstock.client.api", "deploy"),
     "get": ("penstock.flow.memory", "get"),
+    "logging_platform": ("penstock.core.loggers", "LoggingPlatform"),
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),
+    "parallel": ("penstock.core.branches", "parallel"),
     "run_folder": ("penstock.flow.folders", "run_folder"),
     "save": ("penstock.flow.memory", "save"),
     "start": ("penstock.client.start", "start"),
+    "switch": ("penstock.core.branches", "switch"),
     "upload": ("penstock.flow.upload", "upload"),
 }
 

@@ -20,12 +20,15 @@ PROMISED = {
     "delete",
     "deploy",
     "get",
+    "logging_platform",
     "memory",
     "model_api_request",
     "model_type",
+    "parallel",
     "run_folder",
     "save",
     "start",
+    "switch",
     "upload",
 }
 

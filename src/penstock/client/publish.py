@@ -7,6 +7,7 @@ nothing is activated before the new version answered its example as this process
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shlex
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from penstock.codec.captures import size_text
 from penstock.codec.request import encode_request
 from penstock.core.errors import ExampleFailed, InvalidSetting, UnexpectedAnswer, from_dict
 from penstock.core.flow import Flow
+from penstock.core.loggers import LoggerSpec
 from penstock.environments.describe import EnvironmentInfo
 
 #: Longest example that the curl line shows.
@@ -62,6 +64,8 @@ class Given(TypedDict, total=False):
     check_locally: bool | None
     project: str | None
     quiet: bool
+    pair_files: bool
+    loggers: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,15 @@ class Options:
     check_locally: bool | None = None
     project: str | None = None
     quiet: bool = False
+    pair_files: bool = False
+    loggers: Sequence[LoggerSpec] = ()
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name; loggers are left out."""
+        usual = Options()
+        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        mine.pop("loggers")
+        return {name: v for name, v in mine.items() if v is not getattr(usual, name)}
 
     @property
     def has_example(self) -> bool:
@@ -107,6 +120,7 @@ class Options:
             **kept,
             "memory_limit_bytes": self.memory_limit,
             "concurrency": concurrency,
+            "loggers": [dataclasses.asdict(spec) for spec in self.loggers],
             "network": self.network,
         }
 
@@ -154,7 +168,14 @@ def _publish(
     reporter: Reporter,
 ) -> Endpoint:
     """Deploy a flow whose models are all files."""
-    prepared = prepare(flow, wish, options.example, options.example_files, environment)
+    prepared = prepare(
+        flow,
+        wish,
+        options.example,
+        options.example_files,
+        environment,
+        pair_files=options.pair_files,
+    )
     _report_capture(prepared, reporter)
     checked, expected = _answer_here(flow, options, reporter, bool(wish.requirements))
     _upload(session, project, prepared, reporter)
@@ -194,7 +215,7 @@ def _project(session: Session, usual: str | None) -> str:
 
 
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
-    for number, stage in enumerate(prepared.manifest.stages, 1):
+    for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
         code = ", runs code on load" if stage.runs_code else ""
         reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size}{code})")

@@ -15,6 +15,7 @@
     │   └── BlobCorrupt       BlobMissing
     ├── FlowError            user code and models at run time
     │   ├── FunctionFailed    ReturnedNone     StageMismatch      ModelFailed
+    │   ├── UnknownBranch
     │   └── ResultNotSerialisable              MemoryQuotaExceeded
     ├── EngineError          workers
     │   ├── LoadFailed        ExampleFailed      VersionWithdrawn   EnvironmentFailed
@@ -36,6 +37,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from penstock.core.numbers import InBranch, place
+
 #: How many of the worker's last lines (the fact `logs`) the text of an error shows.
 SHOWN_LOG_LINES = 20
 
@@ -45,8 +48,9 @@ class PenstockError(Exception):
 
     Args:
         message: What happened and to which thing, as a sentence.
-        stage: Stage number, counted from 1, when one stage is concerned.
-        function: `"pre"` or `"post"` when one processing function is concerned.
+        stage: Stage number, counted from 1, when one stage is concerned. Of a stage inside a
+            branch it is that of the flow's stage, and the fact `branch` has the rest.
+        function: `"pre"`, `"post"`, `"setup"`, … when one function is concerned.
         type: Name of the user's exception class, when user code raised.
         hint: What to do about it, as a sentence.
         traceback: User-code traceback text; shown only to keys that may deploy.
@@ -96,15 +100,18 @@ class PenstockError(Exception):
         out: dict[str, Any] = {
             "code": self.code,
             "message": self.message,
-            "stage": self.stage,
+            "stage": None if self.stage is None else int(self.stage),
             "function": self.function,
             "type": self.type,
             "hint": self.hint,
         }
         if with_traceback and self.traceback:
             out["traceback"] = self.traceback
-        if self.facts:
-            out["facts"] = self.facts
+        facts = dict(self.facts)
+        if isinstance(self.stage, InBranch):
+            facts.setdefault("branch", place(self.stage))
+        if facts:
+            out["facts"] = facts
         return out
 
 
@@ -354,6 +361,12 @@ class ReturnedNone(FlowError):
     """A processing function returned nothing."""
 
     code = "returned_none"
+
+
+class UnknownBranch(FlowError):
+    """The function that chooses a branch named one that does not exist."""
+
+    code = "unknown_branch"
 
 
 class StageMismatch(FlowError):

@@ -107,12 +107,14 @@ async def _details(visit: Visit, parts: Parts) -> RunDetails:
 async def _found(visit: Visit, parts: Parts, tries: int) -> RunDetails:
     """Return the run; one that has just ended is kept a moment later, and waited for."""
     run_id = visit.request.path_params["run_id"]
-    for _ in range(tries):
+    while True:
         try:
             return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
         except NotFound:
-            await asyncio.sleep(_FRESH_PAUSE_S)
-    return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
+            if not tries:
+                raise
+        tries -= 1
+        await asyncio.sleep(_FRESH_PAUSE_S)
 
 
 async def _stages(visit: Visit, parts: Parts, summary: RunSummary) -> list[StageView]:

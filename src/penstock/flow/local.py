@@ -7,8 +7,10 @@ HTTP, so a local run sees and returns exactly what a served run would.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,13 +35,18 @@ class LocalFlow:
     Args:
         flow: The flow as the user wrote it.
         threads: Threads a model call may use.
+        pair_files: Whether a request's files and data points must be equal in number.
 
     Raises:
-        LoadFailed: A model does not load; `stage` says which.
+        LoadFailed: A model does not load, or a `setup` fails; `stage` says which.
     """
 
-    def __init__(self, flow: Flow, *, threads: int = 1) -> None:
-        self._loaded = assemble_local(flow, threads=threads)
+    def __init__(self, flow: Flow, *, threads: int = 1, pair_files: bool = False) -> None:
+        self._loaded = assemble_local(flow, threads=threads, pair_files=pair_files)
+        self._space = process_space().beside()
+        folder = tempfile.mkdtemp(prefix="penstock-setup-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._loaded.set_up(self._space, Path(folder))
 
     def facts(self) -> dict[str, Any]:
         """Return what a server would show of the flow: models, inputs, functions."""
@@ -69,7 +76,7 @@ class LocalFlow:
             request.data,
             request.files,
             request.count,
-            process_space(),
+            self._space,
             parameters=request.parameters,
         )
         with _own_desk() as desk:

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.core.loggers import LoggerSpec
 from penstock.core.records import (
     DeploymentRecord,
     KeyRecord,
@@ -58,13 +59,22 @@ def version(row: Row) -> VersionRecord:
         number=row.number,
         state=VersionState(row.state),
         manifest=bytes(row.manifest),
-        settings=VersionSettings(**json.loads(row.settings)),
+        settings=_settings(row.settings),
         size_bytes=row.size_bytes,
         created_at=row.created_at,
         created_by=row.created_by,
         ready_at=row.ready_at,
         failure=None if row.failure is None else json.loads(row.failure),
     )
+
+
+def _settings(text: str) -> VersionSettings:
+    fields = json.loads(text)
+    loggers = [
+        LoggerSpec(**{**spec, **{name: tuple(spec[name]) for name in ("features", "targets")}})
+        for spec in fields.get("loggers", ())
+    ]
+    return VersionSettings(**{**fields, "loggers": tuple(loggers)})
 
 
 def version_values(record: VersionRecord) -> dict[str, Any]:
