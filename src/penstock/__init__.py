@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from penstock.client.endpoint import Endpoint
     from penstock.client.request import model_api_request
     from penstock.client.start import start
+    from penstock.core.branches import parallel, switch
     from penstock.core.errors import PenstockError
     from penstock.core.flow import ModelType as model_type  # noqa: N813 - the users' word
     from penstock.core.hardware import Hardware as hardware  # noqa: N813
+    from penstock.core.loggers import LoggingPlatform as logging_platform  # noqa: N813
     from penstock.core.model_types import PluginType
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
@@ -38,13 +40,16 @@ __all__ = [
     "get",
     "get_secret",
     "hardware",
+    "logging_platform",
     "memory",
     "model_api_request",
     "model_type",
+    "parallel",
     "run_folder",
     "save",
     "secrets",
     "start",
+    "switch",
     "upload",
 ]
 
@@ -59,13 +64,16 @@ _HOMES: dict[str, tuple[str, str]] = {
     "get": ("penstock.flow.memory", "get"),
     "get_secret": ("penstock.flow.secrets", "get_secret"),
     "hardware": ("penstock.core.hardware", "Hardware"),
+    "logging_platform": ("penstock.core.loggers", "LoggingPlatform"),
     "memory": ("penstock.flow.memory", "memory"),
     "model_api_request": ("penstock.client.request", "model_api_request"),
     "model_type": ("penstock.core.flow", "ModelType"),
+    "parallel": ("penstock.core.branches", "parallel"),
     "run_folder": ("penstock.flow.folders", "run_folder"),
     "save": ("penstock.flow.memory", "save"),
     "secrets": ("penstock.client.secrets", ""),
     "start": ("penstock.client.start", "start"),
+    "switch": ("penstock.core.branches", "switch"),
     "upload": ("penstock.flow.upload", "upload"),
 }
 

@@ -22,13 +22,16 @@ PROMISED = {
     "get",
     "get_secret",
     "hardware",
+    "logging_platform",
     "memory",
     "model_api_request",
     "model_type",
+    "parallel",
     "run_folder",
     "save",
     "secrets",
     "start",
+    "switch",
     "upload",
 }
 

@@ -21,6 +21,7 @@ COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("login", "penstock.cli.login", ()),
+    ("deploy", "penstock.cli.deploy", ()),
     ("config", "penstock.cli.config", ()),
     ("predict", "penstock.cli.predict", ()),
     ("list", "penstock.cli.show", ()),

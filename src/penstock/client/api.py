@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from penstock.client.conduit import Conduit, check_order
@@ -77,6 +77,8 @@ def deploy(
     project: str | None = None,
     quiet: bool = False,
     reference: Any = None,
+    pair_files: bool = False,
+    loggers: Sequence[Mapping[str, Any]] = (),
 ) -> Endpoint | Conduit:
     """Deploy a flow and return its endpoint, a `str` that is the URL and can be called.
 
@@ -139,6 +141,8 @@ def deploy(
         quiet: Print nothing.
         reference: Data points that calls are compared with from now on, such as a part of the
             training data; see `Endpoint.monitor`, which takes more.
+        pair_files: Refuse (422) a request with files whose number is not that of its data points.
+        loggers: Where predictions are logged: for each the arguments of `Conduit.add_logger`.
 
     Raises:
         InvalidDeploy: The flow cannot work; nothing was sent.
@@ -181,6 +185,8 @@ def deploy(
         check_locally=check_locally,
         project=project,
         quiet=quiet,
+        pair_files=pair_files,
+        loggers=loggers,
     )
     made = conduit.deploy(dry_run)
     if reference is not None and isinstance(made, Endpoint):

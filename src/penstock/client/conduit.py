@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
+from penstock.client.config_file import read_config, write_config
 from penstock.client.endpoint import Endpoint
 from penstock.client.local import load_here
 from penstock.client.publish import Options, publish
+from penstock.core.branches import Parallel, Switch
 from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
-from penstock.core.flow import Flow
+from penstock.core.flow import Flow, is_one_stage
+from penstock.core.loggers import LoggerSpec, LoggingPlatform, logger_spec
 from penstock.core.model_types import AnyType
 from penstock.core.names import check_deployment_name
 from penstock.core.pipelines import COMPONENTS
@@ -34,11 +38,14 @@ class Conduit:
         api_key: Key for the server; found as `penstock.deploy` says when missing.
         flow: Stages `(model_type, path[, functions])`; more can be added with `add_model`.
         server: Address of the server; found as `penstock.deploy` says when missing.
+        from_json: A file of `create_json_config`: it gives name, flow, loggers and options, where
+            arguments do not give them. Reading it runs the code of its functions.
         **options: Keyword arguments of `penstock.deploy` from `example` on.
 
     Attributes:
         name: Name of the deployment.
         flow: The stages, as given.
+        loggers: Where predictions are logged; see `add_logger`.
         endpoint: The endpoint after `deploy`, None before.
 
     Raises:
@@ -49,14 +56,22 @@ class Conduit:
 
     def __init__(
         self,
-        name: str,
+        name: str = "",
         api_key: str | None = None,
         flow: Sequence[Any] | None = None,
         *,
         server: str | None = None,
+        from_json: str | os.PathLike[str] | None = None,
         **options: Unpack[Given],
     ) -> None:
         check_order("Conduit(name, api_key, flow)", name, api_key, flow)
+        loggers = [logger_spec(**given) for given in options.pop("loggers", ())]
+        if from_json:
+            saved = read_config(Path(from_json))
+            name, flow = name or saved.name, saved.flow if flow is None else flow
+            loggers = loggers or saved.loggers
+            options = cast("Given", {**saved.options, **options})
+        self.loggers: list[LoggerSpec] = loggers
         self.name = check_deployment_name(name)
         self.flow: list[Any] = _stages(flow)
         self.endpoint: Endpoint | None = None
@@ -96,6 +111,51 @@ class Conduit:
             raise
         self._loaded = None
 
+    def add_logger(
+        self,
+        platform: LoggingPlatform | str = "parquet",
+        platform_authentication: Mapping[str, str] | None = None,
+        features: Sequence[str] = (),
+        targets: Sequence[str] = (),
+        platform_args: Mapping[str, Any] | None = None,
+        log_ms: bool = False,
+    ) -> None:
+        """Have the predictions of the next deploy logged, one row for each data point.
+
+        The server does it beside the calls: no request waits for a logger or fails because of one.
+
+        Args:
+            platform: `"parquet"`, files in the server's data folder; `"arize"`; or a platform that
+                a package on the server adds.
+            platform_authentication: What the platform asks for, such as `{"api_key": …}`. A value
+                `"$NAME"` stands for the server's environment variable `PENSTOCK_LOGGER_NAME`.
+            features: Names of a data point's values, in their order.
+            targets: Names of a result's values, in their order.
+            platform_args: Further arguments of the platform.
+            log_ms: Give a platform that takes times as numbers milliseconds instead of seconds.
+
+        Raises:
+            InvalidSetting: An argument is of the wrong kind.
+        """
+        spec = logger_spec(
+            platform, platform_authentication, features, targets, platform_args, log_ms
+        )
+        self.loggers.append(spec)
+
+    def create_json_config(self, filename: str | os.PathLike[str]) -> Path:
+        """Write the conduit to a JSON file, for `Conduit(from_json=…)`, and return its path.
+
+        The file has name, flow, the functions by value with their source text, loggers and options;
+        never the key. Paths of models are relative to the file where they lie beside it.
+
+        Raises:
+            InvalidSetting: An option has no JSON form.
+            CaptureNotPicklable: A function uses a value that cannot travel.
+        """
+        path = Path(filename)
+        write_config(path, self.name, _parsed(self.flow), self._options.given(), self.loggers)
+        return path
+
     def load(
         self, directory: str | os.PathLike[str] | None = None, direct_from_flow: bool = False
     ) -> Conduit:
@@ -115,7 +175,10 @@ class Conduit:
         if directory is not None and not direct_from_flow:
             stages = [_moved(stage, Path(directory)) for stage in stages]
         self._loaded = load_here(
-            _parsed(stages), self._options.model_threads, on_gpu=self._options.on_gpu
+            _parsed(stages),
+            self._options.model_threads,
+            on_gpu=self._options.on_gpu,
+            pair_files=self._options.pair_files,
         )
         return self
 
@@ -156,8 +219,19 @@ class Conduit:
         if dry_run:
             return self.load()
         flow = _parsed(self.flow)
-        self.endpoint = publish(flow, self.name, self._api_key, self._server, self._options)
+        options = dataclasses.replace(self._options, loggers=tuple(self.loggers))
+        self.endpoint = publish(flow, self.name, self._api_key, self._server, options)
         return self.endpoint
+
+    def with_options(
+        self, *, name: str | None = None, server: str | None = None, **options: Unpack[Given]
+    ) -> Conduit:
+        """Return the same conduit, not loaded, with another name, server or other options."""
+        own = cast("Given", {**self._options.given(), **options})
+        made = Conduit(name or self.name, self._api_key, self.flow, **own)
+        made.loggers = [*self.loggers]
+        made._server = server or self._server
+        return made
 
     def _check_early(self) -> None:
         """Raise now what can be known now: files may come later, so they may be missing."""
@@ -204,7 +278,7 @@ def _options(given: Given) -> Options:
 def _stages(flow: Sequence[Any] | None) -> list[Any]:
     if flow is None:
         return []
-    if isinstance(flow, tuple) and flow and not isinstance(flow[0], tuple):
+    if isinstance(flow, (Parallel, Switch)) or (isinstance(flow, tuple) and is_one_stage(flow)):
         return [flow]
     if not isinstance(flow, (list, tuple)):
         Flow.parse(flow)
@@ -220,7 +294,13 @@ def _parsed(stages: Sequence[Any]) -> Flow:
 
 
 def _moved(stage: Any, directory: Path) -> Any:
-    kind, path, *functions = stage
+    """Return a stage with its model file, or those of its branches, below `directory`."""
+    if isinstance(stage, (Parallel, Switch)):
+        return _with_moved_branches(stage, directory)
+    kind, *rest = stage
+    if isinstance(kind, (Parallel, Switch)):
+        return (_with_moved_branches(kind, directory), *rest)
+    path, *functions = rest
     if isinstance(path, Mapping):  # the arguments of a pipeline
         return (kind, _moved_folders(path, directory), *functions)
     if not isinstance(path, (str, os.PathLike)):
@@ -235,3 +315,16 @@ def _moved_folders(arguments: Mapping[str, Any], directory: Path) -> dict[str, A
             folder = directory / Path(arguments[name]).name
             moved[name] = folder if folder.is_dir() else arguments[name]
     return moved
+
+
+def _with_moved_branches(given: Parallel | Switch, directory: Path) -> Parallel | Switch:
+    flows: Any = given.flows
+    if isinstance(flows, Mapping):
+        moved: Any = {name: _moved_flow(flow, directory) for name, flow in flows.items()}
+    else:
+        moved = [_moved_flow(flow, directory) for flow in flows]
+    return dataclasses.replace(given, flows=moved)
+
+
+def _moved_flow(flow: Any, directory: Path) -> list[Any]:
+    return [_moved(stage, directory) for stage in _stages(flow)]

@@ -9,17 +9,20 @@ from __future__ import annotations
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from penstock.core.branches import BranchStage
 from penstock.core.errors import InvalidStage, PenstockError
 from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import PLUGIN_GROUP, ModelType, PluginType
+from penstock.core.numbers import InBranch, place
 from penstock.core.trusted_types import untrusted
 
 Save = Callable[[Any, Path], Path]
@@ -36,16 +39,38 @@ def saved(flow: Flow, modules: Collection[str] | None = None) -> Iterator[Flow]:
     Raises:
         InvalidStage: An object cannot be saved; `stage` says which.
     """
-    if not any(stage.is_live for stage in flow.stages):
+    if not any(stage.is_live for _, stage in flow.models()):
         yield flow
         return
     with tempfile.TemporaryDirectory(prefix="penstock-models-") as folder:
-        stages = []
-        for number, stage in enumerate(flow.stages, 1):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            stages.append(_saved_stage(number, stage, place, modules) if stage.is_live else stage)
-        yield replace(flow, stages=tuple(stages))
+        yield replace(flow, stages=_saved_stages(flow.stages, int, Path(folder), modules))
+
+
+def _saved_stages(
+    stages: Sequence[Stage | BranchStage],
+    number_of: Callable[[int], int],
+    folder: Path,
+    modules: Collection[str] | None,
+) -> tuple[Stage | BranchStage, ...]:
+    made: list[Stage | BranchStage] = []
+    for own, stage in enumerate(stages, 1):
+        number = number_of(own)
+        if isinstance(stage, BranchStage):
+            branches = tuple(
+                replace(
+                    b,
+                    stages=_saved_stages(
+                        b.stages, partial(InBranch, number, b.name), folder, modules
+                    ),
+                )
+                for b in stage.branches
+            )
+            made.append(replace(stage, branches=branches))
+            continue
+        home = folder / place(number)
+        home.mkdir()
+        made.append(_saved_stage(number, stage, home, modules) if stage.is_live else stage)
+    return tuple(made)
 
 
 def _saved_stage(number: int, stage: Stage, folder: Path, modules: Collection[str] | None) -> Stage:

@@ -45,14 +45,18 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
 
 
-def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlow:
-    """Return `flow` with its models loaded in this process, on a GPU if that is asked for.
+def load_here(
+    flow: Flow, threads: int = 1, *, on_gpu: bool = False, pair_files: bool = False
+) -> LocalFlow:
+    """Return `flow` with its models loaded in this process, its `setup` functions called.
+
+    With `on_gpu` models are put on a GPU, where there is one.
 
     Raises:
         MissingFramework: A model's library is not installed here.
         PenstockError: A model file cannot be loaded.
     """
-    for number, stage in enumerate(flow.stages, 1):
+    for number, stage in flow.models():
         module, extra = needs(stage.model_type)
         if module not in sys.modules and importlib.util.find_spec(module) is None:
             raise MissingFramework(
@@ -69,12 +73,12 @@ def load_here(flow: Flow, threads: int = 1, *, on_gpu: bool = False) -> LocalFlo
     from penstock.flow.local import LocalFlow
 
     with saved(flow) as ready:
-        return LocalFlow(ready, threads=threads, on_gpu=on_gpu)
+        return LocalFlow(ready, threads=threads, on_gpu=on_gpu, pair_files=pair_files)
 
 
 def frameworks_in_use(flow: Flow) -> bool:
     """Whether this process has imported every library that the flow's models need."""
-    loaded = all(needs(stage.model_type)[0] in sys.modules for stage in flow.stages)
+    loaded = all(needs(stage.model_type)[0] in sys.modules for _, stage in flow.models())
     return loaded and importlib.util.find_spec("numpy") is not None
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.client.models import ModelFile, hash_file
 from penstock.codec.bundle import Blob, Interpreter
 from penstock.core.errors import InterpreterMismatch, InvalidRequirement
-from penstock.core.flow import Flow
+from penstock.core.flow import Flow, Stage
+from penstock.core.numbers import place
 from penstock.environments import requirements as lines
 from penstock.environments.choice import choose
 from penstock.environments.describe import EnvironmentInfo
@@ -92,7 +93,7 @@ def _pin_of(name: str) -> str:
 
 def own_python(
     flow: Flow,
-    models: Sequence[ModelFile | None],
+    models: Mapping[str, ModelFile | None],
     wish: Asked,
     server: EnvironmentInfo,
 ) -> Interpreter | None:
@@ -119,11 +120,13 @@ def own_python(
 
 
 def _bytecode(
-    flow: Flow, models: Sequence[ModelFile | None]
+    flow: Flow, models: Mapping[str, ModelFile | None]
 ) -> Iterator[tuple[int, str | None, str]]:
     """Yield stage, role and the beginning of a sentence for each part that holds bytecode."""
-    for number, (stage, model) in enumerate(zip(flow.stages, models, strict=True), 1):
-        for role in [*stage.functions(), *([] if model and not stage.build else ["model"])]:
+    for number, stage in flow.walk():
+        model = models.get(place(number))
+        code = isinstance(stage, Stage) and (model is None or stage.build is not None)
+        for role in [*stage.functions(), *(["model"] if code else [])]:
             yield number, role, f"`{role}` of stage {number} is"
         if model is not None and model.carries_code:
             text = f"The model of stage {number} ({model.path.name}) holds Python code"

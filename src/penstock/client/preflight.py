@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from penstock.client.local import needs
 from penstock.client.models import ModelFile, read_model
 from penstock.client.needs import Asked, asked, own_python
 from penstock.codec.bundle import (
+    BranchEntry,
+    BranchesEntry,
     Example,
     FunctionEntry,
     Imported,
@@ -31,10 +34,13 @@ from penstock.codec.captures import WARN_BYTES, size_text
 from penstock.codec.functions import PackedFunction, make_blob, pack_function
 from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
+from penstock.core.branches import BranchStage
 from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import AnyType, PluginType
+from penstock.core.numbers import InBranch, place
 from penstock.core.pipelines import PipelineSource
+from penstock.core.signatures import FILES_AT, is_foreign
 from penstock.environments.check import Need, as_saved, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
@@ -74,6 +80,7 @@ def prepare(
     example: Any = None,
     example_files: Sequence[Any] = (),
     environment: EnvironmentInfo | None = None,
+    pair_files: bool = False,
 ) -> Prepared:
     """Return the bundle of `flow`.
 
@@ -83,6 +90,7 @@ def prepare(
         example: Data of the request a version must answer before it becomes active.
         example_files: Files of that request.
         environment: What the server has; None skips the checks against it.
+        pair_files: Whether a request's files and data points must be equal in number.
 
     Raises:
         InvalidRequirement: A requirement cannot be taken.
@@ -95,7 +103,9 @@ def prepare(
         MalformedBody: The example has no JSON form.
     """
     wish = requirements if isinstance(requirements, Asked) else asked(requirements)
-    return _Preflight(flow, environment, wish).run(example, example_files)
+    made = _Preflight(flow, environment, wish).run(example, example_files)
+    made.manifest = msgspec.structs.replace(made.manifest, pair_files=pair_files)
+    return made
 
 
 class _Preflight:
@@ -115,15 +125,12 @@ class _Preflight:
         self._secrets: dict[str, None] = {}
 
     def run(self, example: Any, example_files: Sequence[Any]) -> Prepared:
-        models = [read_model(n, stage) for n, stage in enumerate(self._flow.stages, 1)]
+        models = {place(n): read_model(n, stage) for n, stage in self._flow.models()}
         self._check_policy(models)
         if self._environment is not None:
             self._own = own_python(self._flow, models, self._wish, self._environment)
         self._blobs.update({blob.sha256: path for path, blob in self._wish.wheels.items()})
-        stages = [
-            self._stage(number, stage, model)
-            for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1)
-        ]
+        stages = self._stages(self._flow.stages, models, int)
         manifest = Manifest(
             interpreter=Interpreter.current(),
             stages=stages,
@@ -141,22 +148,57 @@ class _Preflight:
         warnings = list(dict.fromkeys(warnings))
         return Prepared(manifest, self._blobs, warnings, self._captured, tuple(self._secrets))
 
-    def _check_policy(self, models: Sequence[ModelFile | None]) -> None:
+    def _check_policy(self, models: Mapping[str, ModelFile | None]) -> None:
         """Refuse here what the server would refuse after the upload."""
         info = self._environment
         if info is None:
             return
-        for number, (stage, model) in enumerate(zip(self._flow.stages, models, strict=True), 1):
+        for number, stage in self._flow.models():
+            model = models[place(number)]
             if model is not None and model.code and info.models_with_code == "refuse":
                 raise runs_code(number, stage.title, model.code)
             if not self._wish.requirements:
                 _check_type(number, stage.model_type, info)
 
+    def _stages(
+        self,
+        stages: Sequence[Stage | BranchStage],
+        models: Mapping[str, ModelFile | None],
+        number_of: Callable[[int], int],
+    ) -> list[StageEntry]:
+        made = []
+        for own, stage in enumerate(stages, 1):
+            number = number_of(own)
+            if isinstance(stage, BranchStage):
+                made.append(self._branches(number, stage, models))
+            else:
+                made.append(self._stage(number, stage, models[place(number)]))
+        return made
+
+    def _branches(
+        self, number: int, stage: BranchStage, models: Mapping[str, ModelFile | None]
+    ) -> StageEntry:
+        functions: dict[str, Any] = dict(self._functions(number, stage))
+        inner = {role: functions.pop(role, None) for role in ("choose", "combine")}
+        flows = [
+            BranchEntry(
+                branch.name,
+                self._stages(branch.stages, models, partial(InBranch, number, branch.name)),
+            )
+            for branch in stage.branches
+        ]
+        entry = BranchesEntry(flows, stage.ready, stage.by_name, stage.default, **inner)
+        digest = make_blob(stage.title, msgspec.json.encode(entry))
+        size = sum(each.model.size for branch in flows for each in branch.stages)
+        model = msgspec.structs.replace(digest, size=size)
+        return StageEntry(stage.kind, model, **functions, branches=entry)
+
     def _stage(self, number: int, stage: Stage, model: ModelFile | None) -> StageEntry:
         kind = stage.model_type.value
+        functions: dict[str, Any] = dict(self._functions(number, stage))
         if model is None:
             own = self._function(number, "model", stage, stage.source)
-            return StageEntry(kind, own.pickle, *self._functions(number, stage), function=own)
+            return StageEntry(kind, own.pickle, **functions, function=own)
         self._blobs.update(model.sources)
         packages: dict[str, str] = {}
         if isinstance(stage.source, PipelineSource):
@@ -166,34 +208,32 @@ class _Preflight:
             needs = [as_saved(n, model.facts.saved_by) for n in _needs(number, None, libraries)]
             self._model_needs += needs
             packages = {n.distribution: n.version for n in needs if n.distribution and n.version}
-        functions = self._functions(number, stage)
         build = stage.build and self._function(number, "model", stage, stage.build)
         return StageEntry(
             kind,
             model.blob,
-            *functions,
+            **functions,
             function=build,
             files=model.files,
             runs_code=bool(model.code),
             packages=packages,
         )
 
-    def _functions(
-        self, number: int, stage: Stage
-    ) -> tuple[FunctionEntry | None, FunctionEntry | None]:
-        given = stage.functions()
-        packed = {role: self._function(number, role, stage, f) for role, f in given.items()}
-        return packed.get("pre"), packed.get("post")
+    def _functions(self, number: int, stage: Stage | BranchStage) -> dict[str, FunctionEntry]:
+        return {
+            role: self._function(number, role, stage, function)
+            for role, function in stage.functions().items()
+        }
 
     def _function(
-        self, number: int, role: str, stage: Stage, function: Callable[..., Any]
+        self, number: int, role: str, stage: Stage | BranchStage, function: Callable[..., Any]
     ) -> FunctionEntry:
         scan = self._scanner.scan(function, stage=number, role=role)
         packed = pack_function(
             function,
             stage=number,
             role=role,
-            arguments=_arguments(stage, role),
+            arguments=stage.arguments(role),
             values=[(value.name, value.value) for value in scan.values],
             by_value=self._scanner.by_value,
         )
@@ -226,7 +266,7 @@ class _Preflight:
         self,
         number: int,
         role: str,
-        stage: Stage,
+        stage: Stage | BranchStage,
         function: Callable[..., Any],
         packed: PackedFunction,
     ) -> None:
@@ -236,7 +276,13 @@ class _Preflight:
                 f"`{role}` of stage {number} takes along {size_text(packed.size)}; the largest "
                 f"variable is `{biggest.name}` ({biggest.type}, {size_text(biggest.size)})."
             )
-        if role == "post" and stage.post_arguments == 2:
+        if is_foreign(function) and role in FILES_AT and _takes_more(function):
+            self._warnings.append(
+                f"`{role}` of stage {number} is `{packed.entry.name}`, which was not written in "
+                f"Python for a stage: it gets {stage.arguments(role)} argument only. Wrap it in a "
+                "function of your own to give it more."
+            )
+        if role == "post" and stage.arguments(role) == 2 and not is_foreign(function):
             second = list(inspect.signature(function).parameters)[1]
             if second.lower() in _FILE_WORDS:
                 self._warnings.append(
@@ -296,8 +342,10 @@ def _check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
     )
 
 
-def _arguments(stage: Stage, role: str) -> int:
-    return {"pre": stage.pre_arguments, "post": stage.post_arguments}.get(role, 1)
+def _takes_more(function: Callable[..., Any]) -> bool:
+    """Whether a function has a second positional parameter."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(p.kind in kinds for p in inspect.signature(function).parameters.values()) > 1
 
 
 def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:

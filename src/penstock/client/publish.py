@@ -7,6 +7,7 @@ nothing is activated before the new version answered its example as this process
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import os
 import shlex
@@ -31,6 +32,7 @@ from penstock.codec.request import encode_request
 from penstock.core.errors import ExampleFailed, InvalidSetting, UnexpectedAnswer, from_dict
 from penstock.core.flow import Flow
 from penstock.core.hardware import Hardware, hardware_name, wants_gpu
+from penstock.core.loggers import LoggerSpec
 from penstock.core.secret_records import check_secret_name
 from penstock.environments.describe import EnvironmentInfo
 
@@ -71,6 +73,8 @@ class Given(TypedDict, total=False):
     check_locally: bool | None
     project: str | None
     quiet: bool
+    pair_files: bool
+    loggers: Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,15 @@ class Options:
     check_locally: bool | None = None
     project: str | None = None
     quiet: bool = False
+    pair_files: bool = False
+    loggers: Sequence[LoggerSpec] = ()
+
+    def given(self) -> dict[str, Any]:
+        """Return the options that differ from their defaults, by name; loggers are left out."""
+        usual = Options()
+        mine = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        mine.pop("loggers")
+        return {name: v for name, v in mine.items() if v is not getattr(usual, name)}
 
     @property
     def has_example(self) -> bool:
@@ -151,6 +164,7 @@ class Options:
             "threads": self.model_threads,
             "memory_limit_bytes": self.memory_limit_bytes,
             "concurrency": concurrency,
+            "loggers": [dataclasses.asdict(spec) for spec in self.loggers],
             "network": self.network,
             "hardware": hardware_name(self.hardware),
             "secrets": list(dict.fromkeys([*self.secrets, *secrets])),
@@ -200,7 +214,14 @@ def _publish(
     reporter: Reporter,
 ) -> Endpoint:
     """Deploy a flow whose models are all files."""
-    prepared = prepare(flow, wish, options.example, options.example_files, environment)
+    prepared = prepare(
+        flow,
+        wish,
+        options.example,
+        options.example_files,
+        environment,
+        pair_files=options.pair_files,
+    )
     _report_capture(prepared, reporter)
     declared = dict.fromkeys([*options.secrets, *prepared.secrets])
     if declared:
@@ -229,7 +250,7 @@ def _publish(
 
 
 def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
-    for number, stage in enumerate(prepared.manifest.stages, 1):
+    for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
         code = ", runs code on load" if stage.runs_code else ""
         reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size}{code})")

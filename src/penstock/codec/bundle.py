@@ -8,14 +8,18 @@ bytes and reads it with `read_manifest`; the worker finds in it which blob is wh
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from penstock.codec.branch_entries import check_branches
 from penstock.codec.model_folders import check_paths, listing_digest
 from penstock.core.errors import InvalidManifest
 from penstock.core.interpreter import Interpreter as Interpreter  # noqa: PLC0414 - re-exported
 from penstock.core.names import is_sha256
+from penstock.core.numbers import InBranch
+from penstock.core.signatures import FILES_AT
 
 FORMAT = 1
 
@@ -87,6 +91,9 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     the digest of the files' paths and digests (`penstock.codec.model_folders.listing_digest`).
 
     `packages` are the libraries that a pickled model was saved with: version by distribution.
+
+    A stage with `branches` has the model type `parallel` or `switch`. Its `model` is no blob that
+    is stored, but says what its branches are called, and how large they are together.
     """
 
     model_type: str
@@ -94,6 +101,8 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pre: FunctionEntry | None = None
     post: FunctionEntry | None = None
     function: FunctionEntry | None = None
+    setup: FunctionEntry | None = None
+    branches: BranchesEntry | None = None
     files: list[FolderFile] = []
     runs_code: bool | None = None
     packages: dict[str, str] = {}
@@ -109,9 +118,35 @@ class StageEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.function is not None and self.function.pickle.sha256 == self.model.sha256
 
     def functions(self) -> dict[str, FunctionEntry]:
-        """Return the stage's functions by role: `"model"`, `"pre"`, `"post"`."""
-        all_of_them = {"model": self.function, "pre": self.pre, "post": self.post}
+        """Return the stage's functions by role, such as `"model"`, `"pre"`, `"post"`."""
+        inner = self.branches
+        all_of_them = {
+            "setup": self.setup,
+            "model": self.function,
+            "pre": self.pre,
+            "choose": inner.choose if inner else None,
+            "combine": inner.combine if inner else None,
+            "post": self.post,
+        }
         return {role: entry for role, entry in all_of_them.items() if entry is not None}
+
+
+class BranchEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One branch: its name and its stages, which may be none."""
+
+    name: str
+    stages: list[StageEntry] = []
+
+
+class BranchesEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The branches of a stage. See `penstock.core.branches.BranchStage` for `ready`, `by_name`."""
+
+    flows: list[BranchEntry]
+    ready: str | None = None
+    by_name: bool = False
+    default: str | None = None
+    choose: FunctionEntry | None = None
+    combine: FunctionEntry | None = None
 
 
 class ModuleSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,12 +181,14 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wheels: list[Blob] = []
     packages: dict[str, str] = {}
     example: Example | None = None
+    pair_files: bool = False
 
     def blobs(self) -> dict[str, Blob]:
         """Return every blob of the bundle by SHA-256."""
         found: list[Blob] = []
-        for stage in self.stages:
-            found.extend([file.blob for file in stage.files] or [stage.model])
+        for _, stage in self.walk():
+            if stage.branches is None:
+                found.extend([file.blob for file in stage.files] or [stage.model])
             for entry in stage.functions().values():
                 found.append(entry.pickle)
                 found.extend(filter(None, [entry.source, *(c.source for c in entry.captured)]))
@@ -161,17 +198,31 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(self.example.body)
         return {blob.sha256: blob for blob in found}
 
+    def walk(self) -> Iterator[tuple[int, StageEntry]]:
+        """Yield number and entry of all stages, those of branches after the stage they are in."""
+        for number, stage in enumerate(self.stages, 1):
+            yield number, stage
+            yield from _inside(number, stage)
+
     def has_functions(self) -> bool:
         """Whether any stage has a function, which travels as bytecode."""
-        return any(stage.functions() for stage in self.stages)
+        return any(stage.functions() for _, stage in self.walk())
 
     def uses_files(self) -> bool:
         """Whether any function takes the files argument."""
         return any(
-            (s.pre is not None and s.pre.arguments == 2)
-            or (s.post is not None and s.post.arguments == 3)
-            for s in self.stages
+            entry.arguments == FILES_AT.get(role)
+            for _, stage in self.walk()
+            for role, entry in stage.functions().items()
         )
+
+
+def _inside(number: int, stage: StageEntry) -> Iterator[tuple[int, StageEntry]]:
+    for branch in stage.branches.flows if stage.branches else ():
+        for own, inner in enumerate(branch.stages, 1):
+            place = InBranch(number, branch.name, own)
+            yield place, inner
+            yield from _inside(place, inner)
 
 
 def write_manifest(manifest: Manifest) -> bytes:
@@ -201,6 +252,8 @@ def read_manifest(raw: bytes) -> Manifest:
         )
     if not manifest.stages:
         raise InvalidManifest("The manifest has no stages.")
+    for number, stage in enumerate(manifest.stages, 1):
+        check_branches(number, stage)
     for sha256, blob in manifest.blobs().items():
         if not is_sha256(sha256) or blob.size < 0:
             raise InvalidManifest(f"{sha256!r} ({blob.name!r}) is not a SHA-256 with a size.")

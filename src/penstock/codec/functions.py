@@ -39,6 +39,7 @@ from penstock.core.errors import (
     LoadFailed,
     MissingImports,
 )
+from penstock.core.numbers import place
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def pack_function(
     Args:
         function: Any callable: function, lambda, partial, bound method, callable object.
         stage: Number of its stage, from 1.
-        role: `"pre"` or `"post"`.
+        role: `"pre"`, `"post"`, `"setup"`, …
         arguments: How many positional arguments it is called with.
         values: Name and value of what it takes along, to be measured and named in errors.
         by_value: Loaded modules whose functions travel as code although they can be imported.
@@ -95,9 +96,9 @@ def pack_function(
         raw, imported = _pickle(function, where, refused)
     check_total(captured, len(raw), where)
     found = source_of(function)
-    blobs = {f"stage{stage}-{role}.pkl": raw}
+    blobs = {f"stage{place(stage)}-{role}.pkl": raw}
     if found.text is not None:
-        blobs[f"stage{stage}-{role}.py"] = found.text.encode()
+        blobs[f"stage{place(stage)}-{role}.py"] = found.text.encode()
     pickled, *source = [make_blob(name, content) for name, content in blobs.items()]
     captured, helpers = _with_sources(captured, values)
     blobs.update(helpers)

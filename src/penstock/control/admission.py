@@ -16,6 +16,7 @@ from penstock.core.records import VersionSettings
 from penstock.core.secret_records import MAX_DECLARED
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
+from penstock.stores.loggers import check_logger
 
 #: Smallest and largest value of each version setting.
 RANGES: dict[str, tuple[float, float]] = {
@@ -49,6 +50,12 @@ def check_settings(settings: VersionSettings) -> None:
         raise InvalidSetting(f"A deployment may declare {MAX_DECLARED} secrets at most.")
 
 
+def check_loggers(settings: VersionSettings, environ: Mapping[str, str]) -> None:
+    """Raise `InvalidSetting` if this server cannot log to one of a version's loggers."""
+    for spec in settings.loggers:
+        check_logger(spec.resolved(environ))
+
+
 def check_model_types(manifest: Manifest, plugins: Collection[str]) -> None:
     """Raise `InvalidManifest` if a stage has a model type this server does not know.
 
@@ -57,8 +64,8 @@ def check_model_types(manifest: Manifest, plugins: Collection[str]) -> None:
         plugins: The types that installed packages add. Requirements may bring others.
     """
     known = {kind.value for kind in ModelType} | set(plugins)
-    for number, stage in enumerate(manifest.stages, 1):
-        named = stage.model_type in known
+    for number, stage in manifest.walk():
+        named = stage.model_type in known or stage.branches is not None
         if not named and not (manifest.requirements and is_type_name(stage.model_type)):
             raise InvalidManifest(
                 f"Stage {number} has the model type {stage.model_type!r}, which this server does "
@@ -98,8 +105,8 @@ def check_imports(manifest: Manifest, installed: EnvironmentInfo, *, own: bool =
 
 
 def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]:
-    """Yield stage number, role (`"model"`, `"pre"`, `"post"`) and entry of every function."""
-    for number, stage in enumerate(manifest.stages, 1):
+    """Yield stage number, role (`"model"`, `"pre"`, `"post"`, …) and entry of every function."""
+    for number, stage in manifest.walk():
         for role, entry in stage.functions().items():
             yield number, role, entry
 
@@ -118,7 +125,7 @@ def preload_modules(
     Those that the model types need, and those of `FORK_SAFE` that the functions import.
     """
     wanted: set[str] = set()
-    for stage in manifest.stages:
+    for _number, stage in manifest.walk():
         wanted.update(by_model_type.get(stage.model_type, ()))
     for _number, _role, entry in functions_of(manifest):
         tops = {imported.module.split(".")[0] for imported in entry.imports}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -148,6 +149,7 @@ class Deploys:
         check_deployment_name(name)
         parsed = read_manifest(manifest)
         admission.check_settings(settings)
+        admission.check_loggers(settings, os.environ)
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
         installed = await asyncio.to_thread(describe)

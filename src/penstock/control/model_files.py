@@ -6,15 +6,16 @@ said. Called by `penstock.control.deploys` in a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
-from penstock.codec.bundle import Interpreter, Manifest, StageEntry
+from penstock.codec.bundle import BranchEntry, BranchesEntry, Interpreter, Manifest, StageEntry
 from penstock.codec.model_code import code_in_file, code_in_folder, runs_code
 from penstock.codec.pickles import pickle_facts
 from penstock.core.errors import InterpreterMismatch
+from penstock.core.numbers import InBranch
 from penstock.stores.base import BlobStore
 
 #: Opcodes read of a pickle: functions and classes by value stand near the start, and reading more
@@ -38,16 +39,38 @@ def labelled(
         InterpreterMismatch: A pickled model holds bytecode of another Python.
         BlobCorrupt: A file has changed on the disk.
     """
-    stages = []
-    for number, stage in enumerate(manifest.stages, 1):
+
+    def labelled(number: int, stage: StageEntry) -> StageEntry:
+        if stage.branches is not None:
+            return _with_flows(number, stage, stage.branches, labelled)
         reason = "" if stage.is_function else _reason(stage, blobs)
         if reason and refuse_code:
             raise runs_code(number, stage.title, reason)
         if reason:
             _check_bytecode(number, stage, manifest.interpreter, server, blobs)
         label = None if stage.is_function else bool(reason)
-        stages.append(msgspec.structs.replace(stage, runs_code=label))
+        return msgspec.structs.replace(stage, runs_code=label)
+
+    stages = [labelled(number, stage) for number, stage in enumerate(manifest.stages, 1)]
     return msgspec.structs.replace(manifest, stages=stages)
+
+
+def _with_flows(
+    number: int,
+    stage: StageEntry,
+    inner: BranchesEntry,
+    change: Callable[[int, StageEntry], StageEntry],
+) -> StageEntry:
+    """Return a stage with each stage of its branches changed."""
+    flows = [
+        BranchEntry(
+            branch.name,
+            [change(InBranch(number, branch.name, n), s) for n, s in enumerate(branch.stages, 1)],
+        )
+        for branch in inner.flows
+    ]
+    branches = msgspec.structs.replace(inner, flows=flows)
+    return msgspec.structs.replace(stage, branches=branches)
 
 
 def _reason(stage: StageEntry, blobs: BlobStore) -> str:

@@ -71,6 +71,8 @@ class Pools:
         self.scale_of: Callable[[VersionRecord], Scale] = _scale_of_version
         #: Where the environments of versions are; None where no version has one.
         self.environments: Environments | None = None
+        #: Told of each version that is about to be started.
+        self.on_start: Callable[[VersionRecord], None] = lambda _record: None
         self._running: dict[VersionKey, Pool] = {}
         self._starts: dict[VersionKey, asyncio.Task[Pool]] = {}
         self._watchers: dict[VersionKey, asyncio.Task[None]] = {}
@@ -128,6 +130,7 @@ class Pools:
         on_line: Callable[[str], None] | None,
         asleep: bool,
     ) -> Pool:
+        self.on_start(record)
         spec = self._spec(record, asleep)
         if not asleep:
             spec = replace(spec, blobs=await asyncio.to_thread(self._files, record))

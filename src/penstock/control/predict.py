@@ -79,6 +79,8 @@ def _finished(call: Call, answer: Answer) -> None:
     took = _CLOCK() - call.arrived_ns
     tally.took_ns.append(took)
     tally.timings.append(answer.timing)
+    if not answer.code and tally.on_answer is not None:
+        tally.on_answer(counted, answer)
     if answer.code or tally.wanted > 0:
         tally.notable(counted, answer, took)
         if answer.code and not counted.sees_traceback:

@@ -7,11 +7,18 @@ the dashboard shows them. Made from records and running pools by the functions b
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from penstock.codec.bundle import FunctionEntry, Interpreter, Manifest, read_manifest
+from penstock.codec.bundle import (
+    FunctionEntry,
+    Interpreter,
+    Manifest,
+    StageEntry,
+    read_manifest,
+)
 from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
@@ -37,6 +44,8 @@ class StageView(msgspec.Struct, frozen=True):
     """One stage of a version.
 
     `runs_code` says whether loading the model's files can run code; null for a function.
+    A stage with `branches`, by name, is a `parallel` or a `switch`. `combine` is a function, or the
+    name of a ready combination.
     """
 
     model_type: str
@@ -44,6 +53,10 @@ class StageView(msgspec.Struct, frozen=True):
     size_bytes: int
     pre: FunctionView | None = None
     post: FunctionView | None = None
+    setup: FunctionView | None = None
+    choose: FunctionView | None = None
+    combine: FunctionView | str | None = None
+    branches: dict[str, list[StageView]] = {}
     runs_code: bool | None = None
 
 
@@ -142,7 +155,9 @@ def version_view(record: VersionRecord, active: int | None) -> VersionView:
         created_by=record.created_by,
         ready_at=record.ready_at,
         size_bytes=record.size_bytes,
-        settings=record.settings,
+        settings=replace(
+            record.settings, loggers=tuple(spec.hidden() for spec in record.settings.loggers)
+        ),
         stages=stage_views(manifest),
         interpreter=manifest.interpreter,
         requirements=manifest.requirements,
@@ -154,17 +169,24 @@ def version_view(record: VersionRecord, active: int | None) -> VersionView:
 
 def stage_views(manifest: Manifest) -> list[StageView]:
     """Return the stages of a manifest in order."""
-    return [
-        StageView(
-            model_type=stage.model_type,
-            model=stage.title,
-            size_bytes=stage.model.size,
-            pre=_function_view(stage.pre),
-            post=_function_view(stage.post),
-            runs_code=stage.runs_code,
-        )
-        for stage in manifest.stages
-    ]
+    return [_stage_view(stage) for stage in manifest.stages]
+
+
+def _stage_view(stage: StageEntry) -> StageView:
+    inner = stage.branches
+    flows = inner.flows if inner is not None else []
+    return StageView(
+        model_type=stage.model_type,
+        model=stage.title,
+        size_bytes=stage.model.size,
+        pre=_function_view(stage.pre),
+        post=_function_view(stage.post),
+        setup=_function_view(stage.setup),
+        choose=_function_view(inner.choose if inner else None),
+        combine=(_function_view(inner.combine) or inner.ready) if inner else None,
+        branches={branch.name: [_stage_view(each) for each in branch.stages] for branch in flows},
+        runs_code=stage.runs_code,
+    )
 
 
 def _function_view(entry: FunctionEntry | None) -> FunctionView | None:

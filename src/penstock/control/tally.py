@@ -35,13 +35,17 @@ class Tally:
         timings: The `Server-Timing` texts of the same calls, in the same order.
         wanted: How many of the next good calls `keep` is given. It is given all that failed.
         keep: Is given calls.
+        on_answer: Called with each call that is answered with a result, and its answer, where
+            predictions are logged; else None.
     """
 
     __slots__ = (
-        "_taken", "calls", "cancelled", "codes", "errors", "keep", "timings", "took_ns", "wanted",
+        "_taken", "calls", "cancelled", "codes", "errors", "keep", "on_answer", "timings",
+        "took_ns", "wanted",
     )  # fmt: skip
 
     def __init__(self) -> None:
+        self.on_answer: Callable[[PredictCall, Answer], None] | None = None
         self.calls = 0
         self.errors = 0
         self.cancelled = 0

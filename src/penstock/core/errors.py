@@ -16,6 +16,7 @@
     │   ├── RateLimited       StorageFull      SecretNotSet
     ├── FlowError            user code and models at run time
     │   ├── FunctionFailed    ReturnedNone     StageMismatch      ModelFailed
+    │   ├── UnknownBranch
     │   ├── ResultNotSerialisable              MemoryQuotaExceeded
     │   └── ResultTooLarge    SecretMissing
     ├── EngineError          workers
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from penstock.core.numbers import InBranch, place
 from penstock.core.redaction import HIDDEN
 
 #: How many of the worker's last lines (the fact `logs`) the text of an error shows.
@@ -49,8 +51,9 @@ class PenstockError(Exception):
 
     Args:
         message: What happened and to which thing, as a sentence.
-        stage: Stage number, counted from 1, when one stage is concerned.
-        function: `"pre"` or `"post"` when one processing function is concerned.
+        stage: Stage number, counted from 1, when one stage is concerned. Of a stage inside a
+            branch it is that of the flow's stage, and the fact `branch` has the rest.
+        function: `"pre"`, `"post"`, `"setup"`, … when one function is concerned.
         type: Name of the user's exception class, when user code raised.
         hint: What to do about it, as a sentence.
         traceback: User-code traceback text; shown only to keys that may deploy.
@@ -100,15 +103,18 @@ class PenstockError(Exception):
         out: dict[str, Any] = {
             "code": self.code,
             "message": HIDDEN.text(self.message),
-            "stage": self.stage,
+            "stage": None if self.stage is None else int(self.stage),
             "function": self.function,
             "type": self.type,
             "hint": HIDDEN.text(self.hint) if self.hint else self.hint,
         }
         if with_traceback and self.traceback:
             out["traceback"] = HIDDEN.text(self.traceback)
-        if self.facts:
-            out["facts"] = {name: _hidden(fact) for name, fact in self.facts.items()}
+        facts = {name: _hidden(fact) for name, fact in self.facts.items()}
+        if isinstance(self.stage, InBranch):
+            facts.setdefault("branch", place(self.stage))
+        if facts:
+            out["facts"] = facts
         return out
 
 
@@ -384,6 +390,12 @@ class ReturnedNone(FlowError):
     """A processing function returned nothing."""
 
     code = "returned_none"
+
+
+class UnknownBranch(FlowError):
+    """The function that chooses a branch named one that does not exist."""
+
+    code = "unknown_branch"
 
 
 class StageMismatch(FlowError):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal
 
+from penstock.core.loggers import LoggerSpec
 from penstock.core.states import VersionState
 
 
@@ -90,6 +91,7 @@ class VersionSettings:
             minutes.
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.
         concurrency: Runs at once in one worker process, for functions that wait.
+        loggers: Where its predictions are logged.
         network: What the functions may reach: `"all"`, or `"none"`.
         secrets: Names of the project's secrets that its workers are given.
         hardware: `"CPU"`, `"GPU"`, or `"auto"`: a GPU where there is one and a model can use it.
@@ -105,6 +107,7 @@ class VersionSettings:
     auto_rollback: bool = True
     memory_limit_bytes: int | None = None
     concurrency: int = 1
+    loggers: tuple[LoggerSpec, ...] = ()
     network: Literal["all", "none"] = "all"
     secrets: tuple[str, ...] = ()
     hardware: str = "auto"

@@ -22,6 +22,17 @@ POST_FORMS: dict[int, str] = {
     3: "post(result, input_data, files)",
 }
 
+SETUP_FORM = "setup()"
+CHOOSE_FORMS: dict[int, str] = {1: "choose(data)", 2: "choose(data, files)"}
+COMBINE_FORMS: dict[int, str] = {
+    1: "combine(results)",
+    2: "combine(results, input_data)",
+    3: "combine(results, input_data, files)",
+}
+
+#: How many arguments a function of each role has when it takes the files.
+FILES_AT: dict[str, int] = {"pre": 2, "choose": 2, "combine": 3, "post": 3}
+
 #: What a `PYTHON` stage may be.
 MODEL_FORMS: dict[int, str] = {1: "model(value)"}
 
@@ -42,7 +53,8 @@ def positional_count(
     """Return how many positional arguments `function` is called with.
 
     A parameter without a default is always passed. `*args` takes the longest form. Parameters
-    with a default are passed too when the form exists: `pre(data, files=None)` gets the files.
+    with a default are passed too when the form exists: `pre(data, files=None)` gets the files. Not
+    so where the function is no Python code: the second parameter of `numpy.asarray` is a dtype.
 
     Raises:
         InvalidSignature: No allowed form fits; the message shows the signature and the forms.
@@ -50,7 +62,8 @@ def positional_count(
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
-        raise _refuse(stage, role, function, "its signature cannot be read", forms) from None
+        reason = "it is no Python code and its signature cannot be read; wrap it in a function"
+        raise _refuse(stage, role, function, reason, forms) from None
     if inspect.isasyncgenfunction(function):
         reason = "it is an async generator (async def with yield); return one value instead"
         raise _refuse(stage, role, function, reason, forms)
@@ -62,12 +75,45 @@ def positional_count(
         raise _refuse(stage, role, function, reason, forms)
     most = max(forms)
     takes = most if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(named)
+    if is_foreign(function):
+        takes = max(required, 1) if named or takes else 0
     count = min(takes, most)
     if count < 1:
         raise _refuse(stage, role, function, "it takes no positional argument", forms)
     if required > most:
         raise _refuse(stage, role, function, f"it needs {required} arguments", forms)
     return count
+
+
+def is_foreign(function: object) -> bool:
+    """Whether a callable is no Python code, such as a builtin or a function of NumPy's C code.
+
+    Nobody wrote it for a stage: what its further parameters mean is another matter.
+    """
+    while isinstance(function, partial):
+        function = function.func
+    if isinstance(function, type) or hasattr(function, "__code__"):
+        return False
+    function = getattr(function, "__func__", function)
+    call = getattr(type(function), "__call__", None)  # noqa: B004 - its kind is asked, too
+    return not hasattr(function, "__code__") and not hasattr(call, "__code__")
+
+
+def check_setup(stage: int, function: Callable[..., Any]) -> None:
+    """Check that `setup` can be called without arguments.
+
+    Raises:
+        InvalidSignature: It cannot.
+    """
+    forms = {0: SETUP_FORM}
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise _refuse(stage, "setup", function, "it yields; return a dict instead", forms)
+    try:
+        inspect.signature(function).bind()
+    except TypeError as error:
+        raise _refuse(stage, "setup", function, str(error), forms) from None
+    except ValueError:
+        return  # a builtin that does not say: it is called when the version loads, and shows then
 
 
 def check_python_model(stage: int, model: Callable[..., Any]) -> None:

@@ -110,7 +110,7 @@ async def _found(visit: Visit, parts: Parts, tries: int) -> RunDetails:
     for _ in range(tries):
         try:
             return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
-        except NotFound:
+        except NotFound:  # noqa: PERF203 - four times a second
             await asyncio.sleep(_FRESH_PAUSE_S)
     return await parts.details.get(visit.project, run_id, with_traceback=visit.may_deploy)
 

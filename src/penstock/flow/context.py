@@ -37,6 +37,7 @@ class Run:
         memory: Values saved by this run so far, or None when it saved and read none.
         deadline_ns: `time.monotonic_ns()` by which it must be answered; 0 for no limit.
         spent_ns: Nanoseconds of each step so far, in the order of the flow's steps.
+        branch: Name of the branch that was chosen for it last; set where there is a choice only.
         at: The stage and function whose code runs, for what it prints.
         joined: For each model call that answered other runs too: the index of its time in
             `spent_ns`, how many runs it answered and with how many rows.
@@ -44,6 +45,7 @@ class Run:
 
     __slots__ = (
         "at",
+        "branch",
         "count",
         "data",
         "deadline_ns",
@@ -70,6 +72,7 @@ class Run:
         deadline_ns: int = 0,
         parameters: dict[str, Any] | None = None,
     ) -> None:
+        self.branch: str | None
         self.id = run_id
         self.data = data
         self.files = files

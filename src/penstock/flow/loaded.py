@@ -6,6 +6,8 @@ Made by `penstock.flow.assemble`; used by `penstock.flow.service` in a worker an
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,16 @@ from penstock.core.errors import (
     InputMismatch,
     PenstockError,
 )
+from penstock.core.signatures import FILES_AT, waits
 from penstock.flow.async_function import AsyncProcessing
 from penstock.flow.batch import UNPROVEN, Joiner
+from penstock.flow.branching import BranchedStage, joiners_in, stage_facts
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
-from penstock.flow.execute import At, execute
+from penstock.flow.execute import AnyStage, At, Pair, execute
 from penstock.flow.pipeline_stage import PipelineStage
+from penstock.flow.setup import Await, Setup, set_up
+from penstock.flow.space import MemorySpace
 from penstock.flow.stage import LoadedStage
 
 #: Types of results that `plain_output` leaves alone.
@@ -32,40 +38,60 @@ class LoadedFlow:
     """Stages in order with what joins their calls.
 
     Args:
-        stages: At least one stage.
+        pairs: At least one stage, each with what joins its calls.
         uses_files: Whether any function takes the files argument.
-        max_batch: Most rows of one joined model call.
+        setups: The `setup` functions, in the order of the stages.
+        pair_files: Whether a request's files and data points must be equal in number.
     """
 
-    def __init__(self, stages: list[LoadedStage], *, uses_files: bool, max_batch: int) -> None:
-        self.stages = stages
+    def __init__(
+        self,
+        pairs: Sequence[Pair],
+        *,
+        uses_files: bool,
+        setups: Sequence[Setup] = (),
+        pair_files: bool = False,
+    ) -> None:
+        self.pairs = pairs
         self.uses_files = uses_files
-        self.steps: tuple[str, ...] = tuple(
-            f"s{stage.number}-{step}"
-            for stage in stages
-            for step in ("pre", "model", "post")
-            if step == "model" or getattr(stage, step) is not None
-        )
-        pipelines = [stage for stage in stages if isinstance(stage, PipelineStage)]
+        self._setups = setups
+        self._pair_files = pair_files
+        self.stages: list[AnyStage] = [stage for stage, _ in pairs]
+        self.steps: tuple[str, ...] = tuple(step for stage in self.stages for step in stage.steps())
+        found: list[tuple[LoadedStage, Joiner]] = []
+        joiners_in(pairs, lambda stage, joiner: found.append((stage, joiner)))
+        self._joiners = [joiner for _, joiner in found]
+        self._branched = list(_branched(pairs))
+        pipelines = [stage for stage, _ in found if isinstance(stage, PipelineStage)]
         for pipeline in pipelines[:1]:
             pipeline.takes_parameters = True
         self._takes_parameters = bool(pipelines)
-        followers = [*stages[1:], None]
-        self._pairs = [
-            (stage, Joiner(stage, max_batch, _hands_on(stage, follower)))
-            for stage, follower in zip(stages, followers, strict=True)
-        ]
 
     @property
-    def pairs(self) -> list[tuple[LoadedStage, Joiner]]:
-        """The stages in order, each with what joins its calls."""
-        return self._pairs
+    def has_choice(self) -> bool:
+        """Whether runs take different steps: there is a switch somewhere."""
+        return any(stage.choose is not None for stage in self._branched)
 
     @property
     def waits(self) -> bool:
         """Whether a function of it is `async def`."""
         functions = (function for stage in self.stages for function in stage.functions())
-        return any(isinstance(function, AsyncProcessing) for function in functions)
+        return any(isinstance(function, AsyncProcessing) for function in functions) or any(
+            waits(setup.function) for setup in self._setups
+        )
+
+    def set_up(self, space: MemorySpace, folder: Path, wait: Await | None = None) -> None:
+        """Call the `setup` functions, in the process that will answer calls.
+
+        Args:
+            space: The memory of this process's runs, which gets what they return.
+            folder: A folder of this process's own.
+            wait: Runs a coroutine on the loop of the flow's `async` functions.
+
+        Raises:
+            LoadFailed: One does not work; `stage` says which.
+        """
+        set_up(self._setups, space, folder, wait)
 
     def stop_watching(self) -> bool:
         """Stop watching the functions' calls if nothing in this flow needs it; say whether.
@@ -92,6 +118,14 @@ class LoadedFlow:
                 "files.",
                 hint=self._files_hint(),
             )
+        if self._pair_files and request.files and len(request.files) != request.count:
+            raise InputMismatch(
+                f"The request has {request.count} data point(s) and {len(request.files)} file(s); "
+                "this flow was deployed with pair_files=True, one file for each data point.",
+                hint="Send the files in the order of the data points, as many as there are.",
+                data_points=request.count,
+                files=len(request.files),
+            )
         if request.parameters and not self._takes_parameters:
             raise InputMismatch(
                 "parameters were sent, but no stage of this flow takes parameters.",
@@ -106,7 +140,9 @@ class LoadedFlow:
             desk: Their working directories.
             at: Is told what begins, so that a crash can be placed.
         """
-        execute(self._pairs, runs, desk, at)
+        for stage in self._branched:
+            stage.at = at
+        execute(self.pairs, runs, desk, at)
         for run in runs:
             if type(run.value) not in _PLAIN:
                 run.value = plain_output(run.value)
@@ -114,45 +150,38 @@ class LoadedFlow:
     def blame(self, error: PenstockError) -> PenstockError:
         """Return the error of a result that cannot be written, saying which stage made it."""
         last = self.stages[-1]
-        maker = f"post of stage {last.number}" if last.post else f"the model of stage {last.number}"
-        error.stage, error.function = last.number, "post" if last.post else None
+        maker, role = _maker_of(last)
+        error.stage, error.function = last.number, role
         error.message = f"What {maker} returned cannot be answered: {error.message}"
         return error
 
     def is_unproven(self) -> bool:
         """Whether it is still to be found out for some stage if its calls may be joined."""
-        return any(joiner.state == UNPROVEN for _, joiner in self._pairs)
+        return any(joiner.state == UNPROVEN for joiner in self._joiners)
 
     def joining_changed(self) -> bool:
         """Whether joining was turned on or off for a stage since this was last asked."""
         changed = False
-        for _, joiner in self._pairs:
+        for joiner in self._joiners:
             if joiner.changed:
                 joiner.changed = False
                 changed = True
         return changed
 
     def batching(self) -> list[dict[str, Any]]:
-        """Return for each stage whether its calls are joined, and why or why not."""
-        return [joiner.facts() for _, joiner in self._pairs]
+        """Return for each model whether its calls are joined, and why or why not."""
+        return [joiner.facts() for joiner in self._joiners]
 
     def facts(self) -> dict[str, Any]:
         """Return what people may see: for each stage its model, functions and joining."""
+        set_up = [f"setup of stage {setup.stage}" for setup in self._setups]
         return {
-            "stages": [
-                {
-                    "stage": stage.number,
-                    "model_type": stage.model_type.value,
-                    "functions": [step for step in ("pre", "post") if getattr(stage, step)],
-                    **stage.model.describe(),
-                    "batching": joiner.facts(),
-                }
-                for stage, joiner in self._pairs
-            ]
+            "stages": [stage_facts(stage, joiner) for stage, joiner in self.pairs],
+            **({"setup": set_up} if set_up else {}),
         }
 
     def _files_hint(self) -> str:
-        labels = [f.label for s in self.stages for f in (s.pre, s.post) if f is not None]
+        labels = [f.label for s in self.stages for f in s.functions() if f.role in FILES_AT]
         if not labels:
             return "Give stage 1 a pre(data, files) that turns the files into the model's input."
         return (
@@ -161,8 +190,23 @@ class LoadedFlow:
         )
 
 
-def _hands_on(stage: LoadedStage, follower: LoadedStage | None) -> bool:
-    return follower is not None and stage.post is None and follower.pre is None
+def _branched(pairs: Sequence[Pair]) -> Iterator[BranchedStage]:
+    for stage, _ in pairs:
+        if isinstance(stage, BranchedStage):
+            yield stage
+            for branch in stage.branches:
+                yield from _branched(branch.pairs)
+
+
+def _maker_of(stage: AnyStage) -> tuple[str, str | None]:
+    """Return what made a stage's result: words, and the role of the function if it was one."""
+    if stage.post is not None:
+        return f"post of stage {stage.number}", "post"
+    if not isinstance(stage, BranchedStage):
+        return f"the model of stage {stage.number}", None
+    if stage.combine is not None:
+        return stage.combine.label, "combine"
+    return f"the {'chosen branch' if stage.choose else 'branches'} of stage {stage.number}", None
 
 
 def plain_output(value: Any) -> Any:

@@ -7,8 +7,10 @@ HTTP, so a local run sees and returns exactly what a served run would.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,14 +38,21 @@ class LocalFlow:
         flow: The flow as the user wrote it.
         threads: Threads a model call may use.
         on_gpu: Whether models are put on a GPU, where there is one.
+        pair_files: Whether a request's files and data points must be equal in number.
 
     Raises:
-        LoadFailed: A model does not load; `stage` says which.
+        LoadFailed: A model does not load, or a `setup` fails; `stage` says which.
     """
 
-    def __init__(self, flow: Flow, *, threads: int = 1, on_gpu: bool = False) -> None:
+    def __init__(
+        self, flow: Flow, *, threads: int = 1, on_gpu: bool = False, pair_files: bool = False
+    ) -> None:
         device.use(os.environ.get("CUDA_VISIBLE_DEVICES", "all") if on_gpu else "")
-        self._loaded = assemble_local(flow, threads=threads)
+        self._loaded = assemble_local(flow, threads=threads, pair_files=pair_files)
+        self._space = process_space().beside()
+        folder = tempfile.mkdtemp(prefix="penstock-setup-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        self._loaded.set_up(self._space, Path(folder))
 
     def facts(self) -> dict[str, Any]:
         """Return what a server would show of the flow: models, inputs, functions."""
@@ -73,7 +82,7 @@ class LocalFlow:
             request.data,
             request.files,
             request.count,
-            process_space(),
+            self._space,
             parameters=request.parameters,
         )
         with _own_desk() as desk:

@@ -42,6 +42,7 @@ class RunMemory:
 
     def save(self, name: str, value: Any, scope: str, ttl: float | None) -> None:
         """Keep a value for this run; it is published when the run succeeds."""
+        self._check_not_given(name, scope, "save")
         self._own[scope, name] = value
         self._ttl[scope, name] = ttl
 
@@ -51,6 +52,8 @@ class RunMemory:
         value = self._own.get(key, self)
         if value is self and scope == DEPLOYMENT:
             value = self._own.get((RUN, name), self)
+            if value is self:
+                value = self._space.given.get(name, self)
         if value is self:
             value = self._seen.get(key, self)
         if value is self:
@@ -65,11 +68,13 @@ class RunMemory:
         self.get(name, scope)
         if (RUN, name) in self._own and scope == DEPLOYMENT and (scope, name) not in self._own:
             scope = RUN
+        self._check_not_given(name, scope, "delete")
         self._own[scope, name] = MISSING
         self._ttl[scope, name] = None
 
     def incr(self, name: str, by: float, scope: str, ttl: float | None) -> int | float:
         """Add to a number: the run's own if it has one, else the shared one, at once."""
+        self._check_not_given(name, scope, "memory.incr")
         key = (scope, name)
         if scope != RUN and key not in self._own:
             self._seen.pop(key, None)
@@ -83,6 +88,7 @@ class RunMemory:
         self, name: str, function: Callable[[Any], Any], default: Any, scope: str, ttl: float | None
     ) -> Any:
         """Replace a value by `function(value)`: the run's own, else the shared one, at once."""
+        self._check_not_given(name, scope, "memory.update")
         key = (scope, name)
         if scope != RUN and key not in self._own:
             self._seen.pop(key, None)
@@ -95,6 +101,10 @@ class RunMemory:
         new = function(old)
         self.save(name, new, scope, ttl)
         return new
+
+    def _check_not_given(self, name: str, scope: str, act: str) -> None:
+        if scope == DEPLOYMENT:
+            self._space.check_not_given(name, act)
 
     @property
     def has_writes(self) -> bool:
@@ -171,13 +181,17 @@ def save(name: str, obj: Any, *, scope: Scope = "deployment", ttl: float | None 
 
     Raises:
         TypeError: The name is not text.
+        ValueError: A `setup` of the flow returned this name.
     """
     _check(name, scope, ttl)
     _act("save", name, obj, scope, ttl)
 
 
 def get(name: str, *, scope: Scope = "deployment") -> Any:
-    """Return the object saved under a name.
+    """Return the object saved under a name, or the one a `setup` of the flow returned under it.
+
+    The run's own values come first, then those of `setup` (the very objects, for `scope` as it is
+    by default), then the shared ones.
 
     Raises:
         NameError: There is none.

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context, copy_context
 from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
+from penstock.flow import branch_walk
 from penstock.flow.async_function import AsyncProcessing
+from penstock.flow.combine import ReadyCombination
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
 from penstock.flow.event_loop import LoopThread
@@ -36,7 +38,7 @@ from penstock.flow.model_queue import ModelQueue
 from penstock.flow.processing import Processing
 from penstock.flow.service import FlowService, defect
 from penstock.flow.space import Ask
-from penstock.flow.steps import FunctionStep, any_waits, steps_of
+from penstock.flow.steps import BranchStep, FunctionStep, ModelStep, Step, steps_of
 from penstock.flow.walk import Seat, Walk
 
 #: Seconds a cancelled task gets to end before its call is answered without it.
@@ -66,7 +68,11 @@ class OverlapService(FlowService):
         *,
         notice: Callable[[dict[str, Any]], None] = lambda _facts: None,
     ) -> None:
-        super().__init__(flow, ask, scratch, notice=notice)
+        self._loop: LoopThread | None = None
+        if flow.waits:
+            self._loop = LoopThread("penstock-async", partial(go_to, scratch / "async"))
+        wait = self._loop.run if self._loop is not None else None
+        super().__init__(flow, ask, scratch, notice=notice, wait=wait)
         self.concurrency = concurrency
         self._steps = steps_of(flow.pairs)
         self._private = FunctionThreads.can_be_private()
@@ -78,9 +84,6 @@ class OverlapService(FlowService):
         self._walks: dict[int, Walk] = {}
         self._lost_tasks = 0
         self._telling = threading.Lock()
-        self._loop: LoopThread | None = None
-        if any_waits(self._steps):
-            self._loop = LoopThread("penstock-async", partial(go_to, scratch / "async"))
 
     def facts(self) -> dict[str, Any]:
         """Return what people may see of the flow, and how its runs overlap."""
@@ -108,7 +111,7 @@ class OverlapService(FlowService):
         walk = self._walks.get(seat.call.call_id)
         if walk is None:
             return
-        walk.unwanted = True
+        walk.give_up()
         if self._loop is not None:
             self._loop.loop.call_soon_threadsafe(self._cancel_task, walk)
         elif not walk.leave_model(self._models) and walk.is_late():
@@ -132,19 +135,21 @@ class OverlapService(FlowService):
         run = self._enter(walk)
         try:
             if run.error is None:
-                self._pass(walk, run, desk)
+                self._pass(walk, run, desk, self._steps)
                 run.value = plain_output(run.value)
         except Exception:  # noqa: BLE001 - a defect of ours: the call gets an answer all the same
             run.error = defect(run.id)
         self._conclude(walk, run)
 
-    def _pass(self, walk: Walk, run: Run, desk: Desk) -> None:
-        for step in self._steps:
+    def _pass(self, walk: Walk, run: Run, desk: Desk, steps: Sequence[Step]) -> None:
+        for step in steps:
             if walk.unwanted:
                 return
             walk.seat.at(step.stage, step.part)
             if isinstance(step, FunctionStep):
                 step.function.answer([run], desk)
+            elif isinstance(step, BranchStep):
+                branch_walk.go(step, run, walk, lambda r, s: self._pass(walk, r, desk, s))
             else:
                 walk.visit_model(self._models, step, run)
             if run.error is not None:
@@ -160,7 +165,7 @@ class OverlapService(FlowService):
         run = self._enter(walk)
         try:
             if run.error is None:
-                await self._pass_async(walk, run)
+                await self._pass_async(walk, run, self._steps)
                 run.value = plain_output(run.value)
         except asyncio.CancelledError:
             run.error = run.error or defect(run.id)
@@ -168,12 +173,15 @@ class OverlapService(FlowService):
             run.error = defect(run.id)
         self._conclude(walk, run)
 
-    async def _pass_async(self, walk: Walk, run: Run) -> None:
-        for step in self._steps:
+    async def _pass_async(self, walk: Walk, run: Run, steps: Sequence[Step]) -> None:
+        for step in steps:
             if walk.unwanted:
                 return
             walk.seat.at(step.stage, step.part)
-            if not isinstance(step, FunctionStep):
+            if isinstance(step, BranchStep):
+                lost = await branch_walk.go_async(step, run, walk, self._pass_async, self._models)
+                self._lost_tasks -= lost
+            elif isinstance(step, ModelStep):
                 await walk.await_model(self._models, step, run)
             elif isinstance(step.function, AsyncProcessing):
                 await _wait(step.function, walk, run)
@@ -182,7 +190,9 @@ class OverlapService(FlowService):
             if run.error is not None:
                 return
 
-    async def _in_thread(self, walk: Walk, run: Run, function: Processing) -> None:
+    async def _in_thread(
+        self, walk: Walk, run: Run, function: Processing | ReadyCombination
+    ) -> None:
         loop, context, done = asyncio.get_running_loop(), copy_context(), asyncio.Event()
 
         def work(desk: Desk) -> None:
@@ -197,6 +207,10 @@ class OverlapService(FlowService):
         walk.job = None
 
     def _cancel_task(self, walk: Walk) -> None:
+        if walk.branches:
+            for way in walk.branches:
+                self._cancel_task(way)
+            return
         task = walk.task
         if task is None or task.done() or walk.is_cancelled or walk.leave_model(self._models):
             return

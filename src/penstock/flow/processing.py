@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from penstock.codec.sandbox import hint_for
 from penstock.core.errors import FunctionFailed, PenstockError, ReturnedNone
 from penstock.core.memory_limit import memory_hint
+from penstock.core.numbers import place
+from penstock.core.signatures import FILES_AT
 from penstock.flow.context import CURRENT, Run, own_copy
 from penstock.flow.desk import Desk
 from penstock.flow.folders import folder_of
@@ -28,12 +30,18 @@ _PLACES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "pureli
 _LIBRARIES = (*(place + os.sep for place in _PLACES), "<frozen")
 
 
+_RETURN = {
+    "pre": "Return the value that goes on to the model.",
+    "choose": "Return the name of a branch.",
+}
+
+
 class Processing:
     """One processing function of a stage.
 
     Args:
         function: The user's callable.
-        role: `"pre"` or `"post"`.
+        role: `"pre"`, `"post"`, `"model"`, `"choose"` or `"combine"`.
         stage: Stage number, from 1.
         arguments: How many positional arguments it is called with.
         copies: Whether a later function needs the request's data, so that this one gets a copy.
@@ -62,7 +70,7 @@ class Processing:
         self._function = function
         self._arguments = arguments
         self._copies = copies
-        self._is_first_pre = role == "pre" and stage == 1
+        self._is_first_pre = role == "pre" and place(stage) == "1"
         self._is_short = arguments == 1 and not (self._is_first_pre and copies)
         self.is_watched = True
         self.role = role
@@ -72,7 +80,7 @@ class Processing:
 
     def is_harmless(self) -> bool:
         """Whether it is proven that the function only computes, and it is given no files."""
-        takes_files = self._arguments == {"pre": 2, "model": 2, "post": 3}[self.role]
+        takes_files = self._arguments == FILES_AT.get(self.role)
         return not takes_files and is_harmless(self._function)
 
     def __call__(self, run: Run, desk: Desk) -> None:
@@ -135,7 +143,7 @@ class Processing:
             value = own_copy(run.data)
         if self._arguments == 1:
             return (value,)
-        if self.role == "pre":
+        if FILES_AT.get(self.role) == 2:
             return (value, self._files(run))
         data = own_copy(run.data) if self._copies else run.data
         return (value, data) if self._arguments == 2 else (value, data, self._files(run))
@@ -156,8 +164,7 @@ class Processing:
             f"{self.label} ({self._name()}) returned None.",
             stage=self.stage,
             function=self.role,
-            hint="Return the value that goes on"
-            + (" to the model." if self.role == "pre" else "."),
+            hint=_RETURN.get(self.role, "Return the value that goes on."),
         )
 
     def _failed(self, error: BaseException) -> PenstockError:
@@ -166,13 +173,13 @@ class Processing:
             error.function = error.function or self.role
             return error
         frames = user_traceback(error)
-        place = _last_user_place(frames)
+        line = last_user_place(frames)
         kind = type(error).__name__
-        text = _message(error)
+        text = text_of(error)
         failed = FunctionFailed(
             f"{self.label} ({self._name()}) raised {kind}"
             + (f": {text}" if text else "")
-            + (f" ({place})." if place else "."),
+            + (f" ({line})." if line else "."),
             stage=self.stage,
             function=self.role,
             type=kind,
@@ -180,8 +187,8 @@ class Processing:
             traceback="".join(traceback.format_exception(type(error), error, frames)),
         )
         failed.__cause__ = error
-        if place is not None:
-            failed.facts["place"] = place._asdict()
+        if line is not None:
+            failed.facts["place"] = line._asdict()
         return failed
 
 
@@ -199,7 +206,7 @@ def user_traceback(error: BaseException) -> TracebackType | None:
     return rebuilt
 
 
-class _UserPlace(NamedTuple):
+class UserPlace(NamedTuple):
     """A line of the user's own code."""
 
     file: str
@@ -210,18 +217,20 @@ class _UserPlace(NamedTuple):
         return f"{self.file}, line {self.line}"
 
 
-def _last_user_place(frames: TracebackType | None) -> _UserPlace | None:
+def last_user_place(frames: TracebackType | None) -> UserPlace | None:
+    """Return the place of the last frame that is in no library, or None."""
     place = None
     while frames is not None:
         code = frames.tb_frame.f_code
         if not code.co_filename.startswith(_LIBRARIES):
             file = os.path.basename(code.co_filename)
-            place = _UserPlace(file, frames.tb_lineno, code.co_name)
+            place = UserPlace(file, frames.tb_lineno, code.co_name)
         frames = frames.tb_next
     return place
 
 
-def _message(error: BaseException, limit: int = 500) -> str:
+def text_of(error: BaseException, limit: int = 500) -> str:
+    """Return the message of an exception of the user's, cut to `limit` characters."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - a user's __str__ may fail as well

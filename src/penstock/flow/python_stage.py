@@ -30,6 +30,16 @@ class PythonStage(LoadedStage):
         assert isinstance(self.model, PythonModel)
         self.function = processing(self.model.call, "model", self.number, 1, copies=False)
 
+    @property
+    def begins_with_function(self) -> bool:
+        """Always: the model is user code, too."""
+        return True
+
+    @property
+    def ends_with_function(self) -> bool:
+        """Always: the model is user code, too."""
+        return True
+
     def functions(self) -> list[Processing]:
         """Return the user's functions of this stage, the model's own among them."""
         return [f for f in (self.pre, self.function, self.post) if f is not None]

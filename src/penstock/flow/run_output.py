@@ -119,7 +119,7 @@ class RunHandler(logging.Handler):
 def write_lines(fd: int, run: Run, level: str, text: str) -> None:
     """Write the lines of `text`, each marked with the run and where it is."""
     stage, function = run.at
-    head = head_of(run.id, time.time(), stage, function, level)
+    head = head_of(run.id, time.time(), int(stage), function, level)
     for line in text.split("\n"):
         body = line.rstrip("\r").encode("utf-8", "backslashreplace")[:MAX_TEXT_BYTES]
         os.write(fd, b"%b%b\n" % (head, body))

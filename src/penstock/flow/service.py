@@ -30,6 +30,7 @@ from penstock.flow.desk import Desk
 from penstock.flow.execute import At
 from penstock.flow.loaded import LoadedFlow
 from penstock.flow.publish import publish_all
+from penstock.flow.setup import Await
 from penstock.flow.space import Ask, MemorySpace
 from penstock.flow.timing_texts import TimingTexts
 
@@ -54,6 +55,10 @@ class FlowService:
             the working directory of the process.
         at: Is told the stage and the part of it that begins, so that a crash can be placed.
         notice: Is told facts that changed, such as why calls are joined or not.
+        wait: Runs a coroutine of a `setup` that is `async def`.
+
+    Raises:
+        LoadFailed: A `setup` of the flow does not work.
     """
 
     def __init__(
@@ -64,14 +69,17 @@ class FlowService:
         *,
         at: At = lambda _stage, _part: None,
         notice: Callable[[dict[str, Any]], None] = lambda _facts: None,
+        wait: Await | None = None,
     ) -> None:
         self._flow = flow
         self._space = MemorySpace(ask)
+        flow.set_up(self._space, scratch.absolute() / "setup", wait)
         self._desk = Desk(scratch)
         self._desk.open()
         flow.stop_watching()
         self._texts = TimingTexts(flow.steps)
         self._timing = self._texts.alone
+        self._has_choice = flow.has_choice
         self._at = at
         self._notice = notice
         self._flow.joining_changed()  # what is known from the start is in the first facts
@@ -185,14 +193,18 @@ class FlowService:
             return self._refuse(call, run, error, began)
         spent = (began - call.arrived_ns, *run.spent_ns)
         media, body = answer
-        text = self._texts.joined(run.joined) if run.joined else self._timing
-        return ReplyFrame(call.call_id, b"", media, text % milliseconds(spent), body)
+        if self._has_choice:
+            timing = self._texts.taken(spent, run.joined)
+        else:
+            text = self._texts.joined(run.joined) if run.joined else self._timing
+            timing = text % milliseconds(spent)
+        return ReplyFrame(call.call_id, b"", media, timing, body)
 
     def _refuse(self, call: CallFrame, run: Run, error: PenstockError, began: int) -> ReplyFrame:
         """Answer with an error; its timing has the steps up to the one that failed."""
         body = error_body(error, call.run_id, bool(call.flags & SHOW_TRACEBACK))
         spent = (began - call.arrived_ns, *run.spent_ns)
-        timing = self._texts.begun(len(spent), run.joined) % milliseconds(spent)
+        timing = self._texts.taken(spent, run.joined)
         return ReplyFrame(call.call_id, error.code.encode(), MEDIA_JSON, timing, body)
 
 

@@ -54,13 +54,36 @@ class _Held(NamedTuple):
 
 
 class MemorySpace:
-    """The memory of one deployment and its project, as one process sees it; for any thread."""
+    """The memory of one deployment and its project, as one process sees it; for any thread.
+
+    Attributes:
+        given: What the flow's `setup` functions returned, by name: this process's own objects.
+    """
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
+        self.given: dict[str, Any] = {}
+        self._givers: dict[str, str] = {}
         self._held: dict[tuple[str, str], _Held] = {}
         self._held_bytes = 0
         self._keeping = threading.Lock()
+
+    def beside(self) -> MemorySpace:
+        """Return the same memory for another flow, which has been given nothing yet."""
+        return MemorySpace(self._ask)
+
+    def give(self, name: str, value: Any, giver: str) -> None:
+        """Keep an object for `get(name)` in this process; `giver` says in words who gave it."""
+        self.given[name] = value
+        self._givers[name] = giver
+
+    def check_not_given(self, name: str, act: str) -> None:
+        """Raise `ValueError` if runs would not see a change of this name."""
+        if name in self.given:
+            raise ValueError(
+                f"{act}({name!r}): {self._givers[name]} returned {name!r}, which get({name!r}) "
+                'goes on returning; take another name, or scope="run" for this run only'
+            )
 
     def read(self, scope: str, name: str) -> Any:
         """Return the value, a fresh object each time, or `MISSING`."""

@@ -12,6 +12,7 @@ from typing import Any
 from penstock.core.errors import ModelFailed, PenstockError
 from penstock.core.memory_limit import memory_hint
 from penstock.core.model_types import AnyType
+from penstock.core.numbers import timing_name
 from penstock.flow.coerce import Converter
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
@@ -68,6 +69,31 @@ class LoadedStage:
     def functions(self) -> list[Processing]:
         """Return the user's functions of this stage, in the order they are called."""
         return [function for function in (self.pre, self.post) if function is not None]
+
+    @property
+    def begins_with_function(self) -> bool:
+        """Whether user code sees first what comes to the stage."""
+        return self.pre is not None
+
+    @property
+    def ends_with_function(self) -> bool:
+        """Whether user code made what goes on."""
+        return self.post is not None
+
+    def steps(self) -> list[str]:
+        """Return the steps as `Server-Timing` names them, in the order of `Run.spent_ns`."""
+        name = timing_name(self.number)
+        roles = ("pre", "model", "post")
+        return [f"{name}-{r}" for r in roles if r == "model" or getattr(self, r) is not None]
+
+    def facts(self) -> dict[str, Any]:
+        """Return what people may see: model and functions."""
+        return {
+            "stage": int(self.number),
+            "model_type": self.model_type.value,
+            "functions": [role for role in ("pre", "post") if getattr(self, role) is not None],
+            **self.model.describe(),
+        }
 
     def is_harmless(self) -> bool:
         """Whether it is proven that no code of the user's can touch files or a run's memory."""

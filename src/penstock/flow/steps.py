@@ -10,34 +10,36 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from penstock.flow.async_function import AsyncProcessing
-from penstock.flow.batch import OFF, Joiner
+from penstock.flow.batch import OFF
+from penstock.flow.branching import CHOOSE, COMBINE, BranchedStage
+from penstock.flow.combine import ReadyCombination
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
+from penstock.flow.execute import Pair
 from penstock.flow.processing import Processing
 from penstock.flow.python_stage import PythonStage
-from penstock.flow.stage import LoadedStage
 
 _PRE, _MODEL, _POST = 1, 2, 3
 
 
 @dataclass(frozen=True, eq=False)
 class FunctionStep:
-    """A processing function, or a `PYTHON` model that is `async def`.
+    """A processing function, a `PYTHON` model that is `async def`, or a ready combination.
 
     Attributes:
         stage: Its stage, from 1.
-        part: 1 `pre`, 2 model, 3 `post`.
+        part: 1 `pre`, 2 model, 3 `post`, 4 `choose`, 5 `combine`.
         function: What calls it.
     """
 
     stage: int
     part: int
-    function: Processing
+    function: Processing | ReadyCombination
 
 
 @dataclass(frozen=True, eq=False)
 class ModelStep:
-    """One model, or several that follow each other.
+    """One model, or several that follow each other, or are in branches without any function.
 
     Attributes:
         stage: The first one's stage, from 1.
@@ -46,7 +48,7 @@ class ModelStep:
     """
 
     stage: int
-    models: tuple[tuple[LoadedStage, Joiner], ...]
+    models: tuple[Pair, ...]
     part: int = _MODEL
 
     @property
@@ -63,11 +65,37 @@ class ModelStep:
                 return
 
 
-Step = FunctionStep | ModelStep
+@dataclass(frozen=True, eq=False)
+class BranchStep:
+    """A stage with branches in which there are functions.
+
+    Attributes:
+        stage: Its number.
+        branched: The stage, which divides and joins runs.
+        choose: The function that chooses a branch, or None.
+        flows: The steps of each branch.
+        combine: What combines the branches' results, or None.
+        part: Always that of the model.
+    """
+
+    stage: int
+    branched: BranchedStage
+    choose: FunctionStep | None
+    flows: tuple[tuple[Step, ...], ...]
+    combine: FunctionStep | None
+    part: int = _MODEL
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether functions in several branches are `async def`, so that they wait together."""
+        return self.choose is None and sum(map(any_waits, self.flows)) > 1
 
 
-def steps_of(pairs: Iterable[tuple[LoadedStage, Joiner]]) -> list[Step]:
-    """Return the steps of a flow's stages, in order."""
+Step = FunctionStep | ModelStep | BranchStep
+
+
+def steps_of(pairs: Iterable[Pair]) -> list[Step]:
+    """Return the steps of a flow's or a branch's stages, in order."""
     steps: list[Step] = []
     for stage, joiner in pairs:
         number = stage.number
@@ -76,6 +104,8 @@ def steps_of(pairs: Iterable[tuple[LoadedStage, Joiner]]) -> list[Step]:
         last = steps[-1] if steps else None
         if isinstance(stage, PythonStage) and isinstance(stage.function, AsyncProcessing):
             steps.append(FunctionStep(number, _MODEL, stage.function))
+        elif isinstance(stage, BranchedStage) and _has_functions_inside(stage):
+            steps.append(_branch_step(stage))
         elif isinstance(last, ModelStep):
             steps[-1] = ModelStep(last.stage, (*last.models, (stage, joiner)))
         else:
@@ -85,9 +115,29 @@ def steps_of(pairs: Iterable[tuple[LoadedStage, Joiner]]) -> list[Step]:
     return steps
 
 
-def any_waits(steps: Iterable[Step]) -> bool:
-    """Whether a step is an `async def` function."""
-    return any(
-        isinstance(step, FunctionStep) and isinstance(step.function, AsyncProcessing)
-        for step in steps
+def _has_functions_inside(stage: BranchedStage) -> bool:
+    outside = [stage.pre, stage.post]
+    return any(function not in outside for function in stage.functions())
+
+
+def _branch_step(stage: BranchedStage) -> BranchStep:
+    choose, combine = stage.choose, stage.combine
+    return BranchStep(
+        stage.number,
+        stage,
+        None if choose is None else FunctionStep(stage.number, CHOOSE, choose),
+        tuple(tuple(steps_of(branch.pairs)) for branch in stage.branches),
+        None if combine is None else FunctionStep(stage.number, COMBINE, combine),
     )
+
+
+def any_waits(steps: Iterable[Step]) -> bool:
+    """Whether a step is an `async def` function, in branches too."""
+    for step in steps:
+        if isinstance(step, BranchStep):
+            inner = [s for s in (step.choose, step.combine) if s is not None]
+            if any_waits(inner) or any(map(any_waits, step.flows)):
+                return True
+        elif isinstance(step, FunctionStep) and isinstance(step.function, AsyncProcessing):
+            return True
+    return False

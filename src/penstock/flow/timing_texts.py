@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from penstock.codec.results import milliseconds
+
 #: Texts of different joined calls that are remembered.
 _REMEMBERED = 512
 
@@ -40,13 +42,29 @@ class TimingTexts:
             text = self._known[joined] = self._text(len(self._names), joined)
         return text
 
-    def begun(self, count: int, joined: Joined) -> bytes:
-        """Return the text of a run that ended after `count` parts."""
-        return self._text(count, joined)
+    def taken(self, spent_ns: Sequence[int], joined: Joined) -> bytes:
+        """Return the whole text of a run that took some of the steps, or ended before the last.
+
+        Args:
+            spent_ns: Nanoseconds of the steps so far; negative for those that were left out.
+            joined: As of any run.
+        """
+        shared = _shared(joined)
+        parts = [at for at, spent in enumerate(spent_ns) if spent >= 0 or at == 0]
+        times = milliseconds([spent_ns[at] for at in parts])
+        return b", ".join(
+            f"{self._names[at]};dur=".encode() + time + shared.get(at, "").encode()
+            for at, time in zip(parts, times, strict=True)
+        )
 
     def _text(self, count: int, joined: Joined) -> bytes:
-        shared = {1 + index: f';desc="{runs}/{rows}"' for index, runs, rows in joined}
+        shared = _shared(joined)
         parts = [
             f"{name};dur=%b{shared.get(at, '')}" for at, name in enumerate(self._names[:count])
         ]
         return ", ".join(parts).encode()
+
+
+def _shared(joined: Joined) -> dict[int, str]:
+    """Return what is said of shared model calls, by the part's place in the text."""
+    return {1 + index: f';desc="{runs}/{rows}"' for index, runs, rows in joined}

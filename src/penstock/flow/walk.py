@@ -43,30 +43,42 @@ class Walk:
         seat: Where its answer goes.
         call: The call.
         began_ns: `time.monotonic_ns()` when its way began.
-        unwanted: Whether nobody waits for its answer any more. Whoever works on it stops before
-            the next step.
-        visit: Its visit to the model, while it is on one. Set `unwanted` before looking here; look
+        visit: Its visit to the model, while it is on one. Say `give_up` before looking here; look
             at `unwanted` after clearing it.
         job: What a thread does for it, while one does.
         task: The task that works on it, if a task does.
         is_cancelled: Whether its task was cancelled.
         is_lost: Whether it was answered although its task still runs.
+        outer: The call's way, of a way through a branch.
+        branches: Its ways through branches, while it goes through several at once.
     """
 
     __slots__ = (
-        "began_ns", "call", "is_cancelled", "is_lost", "job", "seat", "task", "unwanted", "visit",
+        "_gave_up", "began_ns", "branches", "call", "is_cancelled", "is_lost", "job", "outer",
+        "seat", "task", "visit",
     )  # fmt: skip
 
-    def __init__(self, seat: Seat) -> None:
+    def __init__(self, seat: Seat, outer: Walk | None = None) -> None:
         self.seat = seat
         self.call = seat.call
-        self.began_ns = 0
-        self.unwanted = False
+        self.outer = outer
+        self.branches: list[Walk] = []
+        self.began_ns: int = 0 if outer is None else outer.began_ns
+        self._gave_up = False
         self.visit: Visit | None = None
         self.job: Job | None = None
         self.task: asyncio.Task[None] | None = None
         self.is_cancelled = False
         self.is_lost = False
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether nobody waits for its answer any more; who works on it stops at the next step."""
+        return self._gave_up or (self.outer is not None and self.outer.unwanted)
+
+    def give_up(self) -> None:
+        """Say that nobody waits any more."""
+        self._gave_up = True
 
     def is_late(self) -> bool:
         """Whether its time limit has passed."""

@@ -7,7 +7,7 @@ call of one deployment (`/v1/<project>/<name>/openapi.json`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -210,12 +210,16 @@ def describe_deployment(
 
 
 def _flow_text(stages: Sequence[StageView]) -> str:
-    lines = []
+    return "\n".join(_stage_lines(stages, ""))
+
+
+def _stage_lines(stages: Sequence[StageView], where: str) -> Iterator[str]:
     for number, stage in enumerate(stages, 1):
         parts = [stage.pre.name if stage.pre else None, stage.model_type]
         parts.append(stage.post.name if stage.post else None)
-        lines.append(f"Stage {number}: " + ", then ".join(p for p in parts if p) + ".")
-    return "\n".join(lines)
+        yield f"Stage {number}{where}: " + ", then ".join(p for p in parts if p) + "."
+        for name, inner in stage.branches.items():
+            yield from _stage_lines(inner, f" of branch {name!r} of stage {number}{where}")
 
 
 def request_forms(example: Any = None) -> dict[str, Any]:

@@ -228,6 +228,9 @@ class Settings(PackageSettings):
         least=0,
         most=64,
     )
+    prediction_log_days: int = _option(
+        "Days that the local prediction log is kept; 0: for ever.", 30, least=0, most=36500
+    )
     start_method: str = _option(
         "How workers start: fork from a prepared process, spawn afresh, or chosen by platform.",
         "auto",

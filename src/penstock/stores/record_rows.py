@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from penstock.core.loggers import LoggerSpec
 from penstock.core.records import (
     DeploymentRecord,
     KeyRecord,
@@ -64,7 +65,7 @@ def version(row: Row) -> VersionRecord:
         number=row.number,
         state=VersionState(row.state),
         manifest=bytes(row.manifest),
-        settings=version_settings(json.loads(row.settings)),
+        settings=_settings(row.settings),
         size_bytes=row.size_bytes,
         created_at=row.created_at,
         created_by=row.created_by,
@@ -73,9 +74,14 @@ def version(row: Row) -> VersionRecord:
     )
 
 
-def version_settings(fields: dict[str, Any]) -> VersionSettings:
-    """Return settings from their JSON form, in which tuples are lists."""
-    return VersionSettings(**{**fields, "secrets": tuple(fields.get("secrets", ()))})
+def _settings(text: str) -> VersionSettings:
+    fields = json.loads(text)
+    loggers = [
+        LoggerSpec(**{**spec, **{name: tuple(spec[name]) for name in ("features", "targets")}})
+        for spec in fields.get("loggers", ())
+    ]
+    secrets = tuple(fields.get("secrets", ()))
+    return VersionSettings(**{**fields, "loggers": tuple(loggers), "secrets": secrets})
 
 
 def version_values(record: VersionRecord) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -31,12 +32,14 @@ from penstock.control.keys import Keys
 from penstock.control.memory import Memory
 from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor
+from penstock.control.prediction_log import PredictionLog
 from penstock.control.projects import Projects
 from penstock.control.rate_limits import RateLimits
 from penstock.control.runs import Runs
 from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
 from penstock.control.storage import Storage
+from penstock.control.tally import Tally
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
 from penstock.control.webhooks import Webhooks
@@ -59,6 +62,7 @@ from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
+from penstock.stores.parquet_logger import remove_old_days
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.dashboard_parts import make_dashboard
@@ -67,6 +71,7 @@ from penstock.wiring.environment_parts import make_environments
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.pool_parts import make_pools, open_keyring
+from penstock.wiring.prediction_writer import PredictionWriter
 from penstock.wiring.run_parts import make_runs
 from penstock.wiring.sandbox_parts import sandbox_options
 
@@ -92,6 +97,8 @@ class House:
     webhooks: Webhooks
     insight: InsightParts
     environments: Environments
+    predictions: PredictionLog
+    predictions_folder: Path
     app: Starlette
 
     async def close(self, drain_s: float) -> None:
@@ -103,6 +110,7 @@ class House:
         await self.pools.close(drain_s)
         await self.engine.close(drain_s)
         await self.webhooks.close()
+        await self.predictions.close()
         await self.insight.close()
         await self.parts.keys.note_uses()
         await self.database.close()
@@ -145,6 +153,8 @@ class House:
                 await self.parts.blobs.collect()
                 await self.parts.uploads.purge()
                 await self.parts.audit.purge()
+                days = self.parts.settings.prediction_log_days
+                await asyncio.to_thread(remove_old_days, self.predictions_folder, days)
             except PenstockError:
                 log.exception("Housekeeping failed; the next attempt is in an hour.")
             await asyncio.sleep(HOUSEKEEPING_S)
@@ -244,6 +254,8 @@ async def build_house(
     pools.environments = environments
     builds = Builds(BuildLogFiles(folder.builds))
     predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
+    predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
+    pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)
     desk = RunDesk(runs, predictor)
     webhooks = make_webhooks(settings, database, secrets, runs, url, penstock_version())
@@ -251,6 +263,7 @@ async def build_house(
         settings, database, thread, predictor, pools, runs, webhooks.alerts, penstock_version()
     )
     taken.append(insight.insight.logs)
+    _log_predictions(predictor, predictions)
     parts = _parts(
         settings,
         url,
@@ -272,10 +285,31 @@ async def build_house(
     )
     dashboard = make_dashboard(settings, folder, database, parts, builds, store, predictor)
     app = build_app(parts, dashboard.routes(), web_options(settings, url))
-    sender = webhooks.sender
     return House(
-        parts, database, engine, pools, predictor, desk, sender, insight, environments, app
+        parts,
+        database,
+        engine,
+        pools,
+        predictor,
+        desk,
+        webhooks.sender,
+        insight,
+        environments,
+        predictions,
+        folder.predictions,
+        app,
     )
+
+
+def _log_predictions(predictor: Predictor, predictions: PredictionLog) -> None:
+    """Have every version's answers told to the prediction log, too."""
+    watch = predictor.on_tally
+
+    def on_tally(key: VersionKey, tally: Tally) -> None:
+        watch(key, tally)
+        predictions.listen(key, tally)
+
+    predictor.on_tally = on_tally
 
 
 def _parts(

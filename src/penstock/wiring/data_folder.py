@@ -5,6 +5,7 @@ insight.sqlite   calls that were kept, logs, figures over time
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
 files/           files that processing functions uploaded, named by their SHA-256
+predictions/     the local prediction log, by project, deployment and day
 files.key        what the addresses of those files are signed with
 environments/    the interpreters' environments of versions, and what they were built from
 builds/          what happened while each version was deployed
@@ -112,6 +113,11 @@ class DataFolder:
     def secret_keys(self) -> Path:
         """File of the keys that secrets are encrypted with."""
         return self.root / "secrets.keys"
+
+    @property
+    def predictions(self) -> Path:
+        """Folder of the local prediction log."""
+        return self.root / "predictions"
 
     def file_secret(self) -> bytes:
         """Return the key of the addresses of uploaded files, made at the first call: 32 bytes.

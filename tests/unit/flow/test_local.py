@@ -97,3 +97,17 @@ def test_facts_show_models_inputs_and_functions(models):
     assert stage["functions"] == ["post"]
     assert stage["inputs"][0]["n_features"] == 13
     assert np.isfinite(stage["classes"])
+
+
+def test_pair_files_refuses_files_that_are_not_one_for_each_data_point():
+    def sizes(data, files):
+        return [file.size for file in files]
+
+    flow = Flow.parse((M.PYTHON, lambda value: value, {"pre": sizes}))
+    paired, loose = LocalFlow(flow, pair_files=True), LocalFlow(flow)
+    assert paired.run(["a", "b"], files=[b"1", b"22"]) == [1, 2]
+    assert paired.run([], files=[b"1", b"22"]) == [1, 2]
+    assert loose.run(["a", "b"], files=[b"1"]) == [1]
+    with pytest.raises(InputMismatch, match=r"2 data point.* and 1 file") as caught:
+        paired.run(["a", "b"], files=[b"1"])
+    assert caught.value.facts == {"data_points": 2, "files": 1}

@@ -379,3 +379,98 @@ def test_calls_that_cannot_be_decoded_are_answered(worker):
     place = Place(CallFrame(999, new_run_id(), 0, 0, 1 << 62, "application/json", b"{nonsense", 9))
     served.service.begin(place)
     assert place.body()["error"]["code"] == "malformed_body"
+
+
+def test_async_functions_of_two_branches_wait_at_the_same_time(worker):
+    def setup():
+        return {"met": asyncio.Barrier(2) if hasattr(asyncio, "Barrier") else _Meeting(2)}
+
+    async def meet(value):
+        await asyncio.wait_for(penstock.get("met").wait(), LIMIT_S)
+        return value
+
+    stage = (ModelType.PYTHON, meet)
+    served = worker([(penstock.parallel([stage, stage]), {"setup": setup})])
+    assert served.results([1], [2]) == [[[1], [1]], [[2], [2]]]
+
+
+class _Meeting:
+    """What `asyncio.Barrier` is from Python 3.11 on."""
+
+    def __init__(self, parties):
+        self._parties, self._here, self._all = parties, 0, asyncio.Event()
+
+    async def wait(self):
+        self._here += 1
+        if self._here % self._parties == 0:
+            self._all.set()
+            self._all = asyncio.Event()
+        else:
+            await self._all.wait()
+
+
+def test_a_branch_that_fails_ends_the_others_waiting(worker):
+    async def fail(value):
+        raise ValueError("no")
+
+    async def forever(value):
+        await asyncio.Event().wait()
+
+    flow = [
+        penstock.parallel({"bad": (ModelType.PYTHON, fail), "slow": (ModelType.PYTHON, forever)})
+    ]
+    body = worker(flow).begin([1]).body()
+    assert "model of stage 1 of branch 'bad' of stage 1" in body["error"]["message"]
+
+
+def test_a_call_that_nobody_waits_for_leaves_all_its_branches(worker):
+    entered = []
+
+    async def forever(value):
+        entered.append(value)
+        await asyncio.Event().wait()
+
+    stage = (ModelType.PYTHON, forever)
+    served = worker([penstock.parallel([stage, stage])])
+    place = served.begin([1])
+    until = time.monotonic() + LIMIT_S
+    while len(entered) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.001)
+    cancel_until_left(served, place)
+
+
+def test_plain_functions_in_branches_and_models_between_them_answer_in_threads(worker):
+    double = (ModelType.PYTHON, lambda v: [2 * x for x in v])
+    flow = [
+        penstock.switch(
+            lambda data: "sum" if len(data) > 1 else "twice",
+            {
+                "sum": [penstock.parallel([double, []], "concat"), (ModelType.PYTHON, _total)],
+                "twice": double,
+            },
+        )
+    ]
+    assert worker(flow).results([1], [1, 2], [5]) == [[2], [9.0], [10]]
+
+
+def _total(table):
+    return float(table.sum())
+
+
+def test_an_unknown_branch_is_an_error_here_too(worker):
+    async def choose(data):
+        return "nowhere"
+
+    flow = [penstock.switch(choose, {"a": (ModelType.PYTHON, same)})]
+    assert worker(flow).begin([1]).body()["error"]["code"] == "unknown_branch"
+
+
+def test_an_async_setup_runs_on_the_loop_that_runs_the_functions(worker):
+    async def setup():
+        return {"loop": asyncio.get_running_loop()}
+
+    async def model(value):
+        return asyncio.get_running_loop() is penstock.get("loop")
+
+    assert worker([(ModelType.PYTHON, model, {"setup": setup})]).results([1]) == [[True]]

@@ -24,7 +24,7 @@ _ID = struct.Struct("<Q")
 _PLACE = struct.Struct("<II")
 
 #: What the worker is doing within a stage; 0 when it did not say.
-PARTS = ("", "pre", "model", "post")
+PARTS = ("", "pre", "model", "post", "choose", "combine")
 
 
 class Place(NamedTuple):

@@ -16,8 +16,12 @@ def start_process(
     folder: Path,
     output: int,
     python: Path | None = None,
+    *,
+    own_session: bool = True,
 ) -> int:
-    """Start a child in a session of its own, with only `fds` open, and return its process id.
+    """Start a child with only `fds` open, and return its process id.
+
+    Without a session of its own it is no engine's: none ends it with what workers left behind.
 
     `python` is the interpreter of the child's virtual environment, if it has one of its own.
 
@@ -33,7 +37,7 @@ def start_process(
             pass_fds=fds,
             cwd=folder,
             env=child_environment(os.environ, python),
-            start_new_session=True,
+            start_new_session=own_session,
         )
     except OSError as error:
         raise EngineError(f"{command[0]} cannot be started: {error}.") from None

@@ -26,6 +26,7 @@ from penstock.core.errors import (
     SecretNotSet,
     StorageFull,
 )
+from penstock.core.loggers import LoggerSpec
 from penstock.core.records import Scope, VersionSettings
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
 from penstock.server.routes.scaling import ScalingBody
@@ -47,6 +48,7 @@ class SettingsBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auto_rollback: bool = VersionSettings.auto_rollback
     memory_limit_bytes: int | None = VersionSettings.memory_limit_bytes
     concurrency: int = VersionSettings.concurrency
+    loggers: tuple[LoggerSpec, ...] = ()
     network: Literal["all", "none"] = VersionSettings.network
     secrets: tuple[str, ...] = ()
     hardware: str = VersionSettings.hardware
