@@ -39,8 +39,9 @@ from penstock.core.states import RunState, VersionState
 from penstock.engine.base import VersionKey
 from penstock.server.settings import Settings
 from penstock.stores.insight_base import Batch
-from penstock.wiring.assembly import House, build_house, open_database
+from penstock.wiring.assembly import build_house, open_database
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.house import House
 
 TIMES = 20
 BATCH = 10_000

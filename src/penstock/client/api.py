@@ -12,7 +12,7 @@ from penstock.client.endpoint import Endpoint
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from penstock.client.publish import Given
+    from penstock.client.options import Given
     from penstock.core.hardware import Hardware
 
 

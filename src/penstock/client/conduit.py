@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 from penstock.client.config_file import read_config, write_config
 from penstock.client.endpoint import Endpoint
 from penstock.client.local import load_here
-from penstock.client.publish import Options, publish
+from penstock.client.options import Options
+from penstock.client.publish import publish
 from penstock.core.branches import Parallel, Switch
 from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
 from penstock.core.flow import Flow, is_one_stage
@@ -26,7 +27,7 @@ from penstock.core.pipelines import COMPONENTS
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from penstock.client.publish import Given
+    from penstock.client.options import Given
     from penstock.flow.local import LocalFlow
 
 

@@ -7,7 +7,6 @@ No network here. Called by `penstock.client.api` and `penstock.client.conduit`, 
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.client import advice
 from penstock.client.local import needs
 from penstock.client.models import ModelFile, read_model
 from penstock.client.needs import Asked, asked, own_python
@@ -30,8 +30,7 @@ from penstock.codec.bundle import (
     ModuleSource,
     StageEntry,
 )
-from penstock.codec.captures import WARN_BYTES, size_text
-from penstock.codec.functions import PackedFunction, make_blob, pack_function
+from penstock.codec.functions import make_blob, pack_function
 from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
 from penstock.core.branches import BranchStage
@@ -40,19 +39,12 @@ from penstock.core.flow import Flow, Stage
 from penstock.core.model_types import AnyType, PluginType
 from penstock.core.numbers import InBranch, place
 from penstock.core.pipelines import PipelineSource
-from penstock.core.signatures import FILES_AT, is_foreign
 from penstock.environments.check import Need, as_saved, check, version_warnings
 from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.imports import Library, Scanner
 
 #: The content of a blob: bytes, or the file that holds it.
 Source = bytes | Path
-
-#: Second parameters of a `post` that suggest files; it gets the request's data there (S12).
-_FILE_WORDS = frozenset(
-    {"attachment", "attachments", "document", "documents", "file", "files", "image", "images",
-     "photo", "photos", "picture", "pictures", "upload", "uploads"}
-)  # fmt: skip
 
 
 @dataclass
@@ -202,7 +194,7 @@ class _Preflight:
         self._blobs.update(model.sources)
         packages: dict[str, str] = {}
         if isinstance(stage.source, PipelineSource):
-            self._warnings += _hub_warnings(number, stage.source)
+            self._warnings += advice.of_hub(number, stage.source)
         if model.facts is not None:
             libraries = self._scanner.resolve(model.facts.modules)
             needs = [as_saved(n, model.facts.saved_by) for n in _needs(number, None, libraries)]
@@ -242,54 +234,16 @@ class _Preflight:
             {*scan.libraries, *self._scanner.resolve(packed.modules)}, key=lambda lib: lib.module
         )
         self._needs += _needs(number, role, libraries)
-        self._notice(number, role, stage, function, packed)
-        self._note_secrets(number, role, scan.secrets)
+        self._warnings += advice.of_function(number, role, stage, function, packed)
+        self._warnings += advice.of_secrets(number, role, scan.secrets)
+        self._secrets.update((name, None) for name in scan.secrets if name is not None)
         entry = msgspec.structs.replace(
             packed.entry,
             imports=[Imported(lib.module, lib.distribution, lib.version) for lib in libraries],
             uses=sorted({*scan.modules, *self._scanner.dotted(packed.modules)}),
         )
-        self._captured.append(_summary(number, role, entry, scan.local))
+        self._captured.append(advice.summary(number, role, entry, scan.local))
         return entry
-
-    def _note_secrets(self, number: int, role: str, names: Sequence[str | None]) -> None:
-        for name in names:
-            if name is not None:
-                self._secrets[name] = None
-            else:
-                self._warnings.append(
-                    f"`{role}` of stage {number} computes the name of a secret; declare those it "
-                    "may ask for with secrets=[...]."
-                )
-
-    def _notice(
-        self,
-        number: int,
-        role: str,
-        stage: Stage | BranchStage,
-        function: Callable[..., Any],
-        packed: PackedFunction,
-    ) -> None:
-        if packed.size >= WARN_BYTES:
-            biggest = max(packed.entry.captured, key=lambda captured: captured.size)
-            self._warnings.append(
-                f"`{role}` of stage {number} takes along {size_text(packed.size)}; the largest "
-                f"variable is `{biggest.name}` ({biggest.type}, {size_text(biggest.size)})."
-            )
-        if is_foreign(function) and role in FILES_AT and _takes_more(function):
-            self._warnings.append(
-                f"`{role}` of stage {number} is `{packed.entry.name}`, which was not written in "
-                f"Python for a stage: it gets {stage.arguments(role)} argument only. Wrap it in a "
-                "function of your own to give it more."
-            )
-        if role == "post" and stage.arguments(role) == 2 and not is_foreign(function):
-            second = list(inspect.signature(function).parameters)[1]
-            if second.lower() in _FILE_WORDS:
-                self._warnings.append(
-                    f"`post` of stage {number} names its second parameter `{second}`, but gets "
-                    "the request's data there. Write post(result, input_data, files) to get the "
-                    "files."
-                )
 
     def _modules(self) -> list[ModuleSource]:
         found: list[ModuleSource] = []
@@ -342,23 +296,8 @@ def _check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
     )
 
 
-def _takes_more(function: Callable[..., Any]) -> bool:
-    """Whether a function has a second positional parameter."""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds for p in inspect.signature(function).parameters.values()) > 1
-
-
 def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:
     return [Need(number, role, lib.module, lib.distribution, lib.version) for lib in libraries]
-
-
-def _summary(number: int, role: str, entry: FunctionEntry, local: Sequence[str]) -> str:
-    taken = ", ".join(f"{c.name} ({c.type}, {size_text(c.size)})" for c in entry.captured)
-    used = [f"{i.distribution or i.module} {i.version or ''}".strip() for i in entry.imports]
-    parts = [f"takes along {taken}"] if taken else []
-    parts += [f"uses {', '.join(used)}"] if used else []
-    parts += [f"with the modules {', '.join(local)}"] if local else []
-    return f"{role} of stage {number} ({entry.name}): " + ("; ".join(parts) or "stands alone")
 
 
 def _version(distribution: str) -> str:
@@ -366,14 +305,3 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return ""
-
-
-def _hub_warnings(number: int, source: PipelineSource) -> list[str]:
-    names = source.from_hub
-    if not names or "revision" in source.arguments:
-        return []
-    return [
-        f"Stage {number} fetches {', '.join(names)} from the Hub whenever it is loaded, as it is "
-        "then. Give a folder of pipe.save_pretrained(folder), or revision= with a commit, so that "
-        "the version never changes."
-    ]

@@ -18,8 +18,9 @@ from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest,
 from penstock.control import admission
 from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
+from penstock.control.deploy_failures import LOG_LINES, as_ours, blame_versions, failed_event
 from penstock.control.environments import Environments
-from penstock.control.events import FailedEvent, LogEvent, ReadyEvent, Report, StepEvent
+from penstock.control.events import LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
 from penstock.control.scaling import changed, with_deploy
@@ -30,7 +31,6 @@ from penstock.control.storage import Storage
 from penstock.control.trial import run_example
 from penstock.core.errors import (
     ExampleFailed,
-    InternalError,
     LoadFailed,
     NotFound,
     PenstockError,
@@ -41,14 +41,10 @@ from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
 from penstock.engine.base import Pool
 from penstock.environments import requirements
-from penstock.environments.check import model_mismatch
 from penstock.environments.describe import describe
 from penstock.stores.base import BlobStore
 
 log = logging.getLogger("penstock.versions")
-
-#: How many of the worker's last lines go with a failed deploy.
-LOG_LINES = 50
 
 
 class Candidate(NamedTuple):
@@ -211,9 +207,9 @@ class Deploys:
         try:
             async with lock:
                 view = await self._deploy_in_turn(candidate, report, activate)
-        except Exception as error:  # noqa: BLE001 - `_as_ours` logs what is not ours
-            ours = _as_ours(error)
-            report(_failed_event(ours))
+        except Exception as error:  # noqa: BLE001 - `as_ours` logs what is not ours
+            ours = as_ours(error)
+            report(failed_event(ours))
             raise ours from ours.__cause__
         report(ReadyEvent(view, self._endpoint(candidate.project, candidate.name)))
         return view
@@ -233,7 +229,7 @@ class Deploys:
             fault("deploy.ready")
             await self._scale(candidate)
         except Exception as error:
-            await self._mark_failed(record, _as_ours(error))
+            await self._mark_failed(record, as_ours(error))
             raise
         if not activate:
             self._serving.pools.stop(key_of(record))
@@ -293,7 +289,7 @@ class Deploys:
                 await self._try_example(record, pool, manifest.example)
         except (LoadFailed, ExampleFailed) as error:
             packages = await self._environments.packages(record.settings.environment)
-            _blame_versions(error, manifest, packages)
+            blame_versions(error, manifest, packages)
             raise
         finally:
             lines.report = None
@@ -331,27 +327,3 @@ class Deploys:
             task.cancel()
         if self._tasks:
             await asyncio.wait(set(self._tasks))
-
-
-def _blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[str, str]) -> None:
-    """Put before the error that a model was saved with other versions than it was loaded with."""
-    models = [stage.packages for stage in manifest.stages]
-    found = model_mismatch(models, packages, error.stage)
-    if found is not None:
-        error.message = f"{found[0]} {error.message}"
-        error.hint = found[1]
-        error.args = (error.message,)
-
-
-def _as_ours(error: Exception) -> PenstockError:
-    if isinstance(error, PenstockError):
-        return error
-    log.error("A deploy failed unexpectedly.", exc_info=error)
-    return InternalError(
-        f"The deploy failed: {type(error).__name__}.", hint="The server's log has the details."
-    )
-
-
-def _failed_event(error: PenstockError) -> FailedEvent:
-    logs = [str(line) for line in error.facts.get("logs", ())][-LOG_LINES:]
-    return FailedEvent(error.to_dict(with_traceback=True), logs)

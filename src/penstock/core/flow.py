@@ -30,7 +30,6 @@ from penstock.core.signatures import (
 
 Function = Callable[..., Any]
 
-
 #: The functions a stage may have, in the order they are called.
 ROLES = ("setup", "pre", "post")
 

@@ -129,6 +129,7 @@ class RunFilter:
         min_ms: Took at least so long.
         max_ms: Took at most so long.
         code: Failed with this error code.
+        only: The only deployments that whoever asks may see.
     """
 
     project: str
@@ -140,11 +141,16 @@ class RunFilter:
     min_ms: float | None = None
     max_ms: float | None = None
     code: str | None = None
+    only: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class LogFilter:
-    """Which log lines of a project are asked for. None means any."""
+    """Which log lines of a project are asked for. None means any.
+
+    Attributes:
+        only: The only deployments that whoever asks may see.
+    """
 
     project: str
     deployment: str | None = None
@@ -152,3 +158,4 @@ class LogFilter:
     run_id: str | None = None
     level: str | None = None
     text: str | None = None
+    only: tuple[str, ...] | None = None

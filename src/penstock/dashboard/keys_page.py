@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.control.keys import Grant
 from penstock.core.errors import Forbidden, NotFound
 from penstock.core.records import Scope
 from penstock.dashboard.parts import Parts
@@ -36,7 +37,9 @@ async def make_key(visit: Visit, parts: Parts) -> Page:
     scope, label = Scope(fields.get("scope", "predict")), fields.get("label", "").strip()
     if scope is Scope.ADMIN:
         raise Forbidden("A project has no admin keys.")
-    issued = await parts.keys.issue(scope, visit.project, label[:100])
+    grant = Grant(label=label[:100], created_by=visit.key.prefix)
+    grant = parts.keys.no_more_than(visit.key, grant)
+    issued = await parts.keys.issue(scope, visit.project, grant=grant)
     return await keys(visit, parts, issued.text, label or issued.record.prefix)
 
 

@@ -54,7 +54,7 @@ class Alert(NamedTuple):
 async def overview(visit: Visit, parts: Parts) -> Page:
     """Answer the table of deployments, or what to do when there is none."""
     views = [v for v in await parts.deployments.list(visit.project) if visit.sees(v.name)]
-    seen = parts.series.overview(visit.project)
+    seen = parts.series.overview(visit.project, visit.key.deployments)
     by_name = {row.deployment: row for row in seen.deployments}
     pids = [r.pid for view in views for r in view.replicas]
     memory = await parts.memory.private(pids)

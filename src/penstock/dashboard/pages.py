@@ -27,6 +27,20 @@ Handler = Callable[[Visit, Parts], Awaitable[Any]]
 
 _DEPLOYMENT = "/d/{name}"
 
+#: What is of the whole project: nothing for keys that are granted some deployments only.
+OF_THE_PROJECT: frozenset[Handler] = frozenset(
+    {
+        webhooks_page.secret,
+        keys_page.keys,
+        keys_page.make_key,
+        keys_page.revoke_key,
+        secrets_page.secrets,
+        secrets_page.set_secret,
+        secrets_page.delete_secret,
+        settings_page.settings,
+    }
+)
+
 PAGES: list[tuple[str, str, Handler]] = [
     ("GET", "", overview.overview),
     ("GET", "/start", overview.start),

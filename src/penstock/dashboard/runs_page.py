@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -54,14 +55,14 @@ async def deployment_runs(visit: Visit, parts: Parts) -> Page:
 
 async def _list(visit: Visit, parts: Parts, values: dict[str, Any], deployment: str | None) -> Page:
     asked = {name: visit.query(name) for name in (*_FIELDS, "deployment")}
-    wanted = _filter(visit.project, deployment, asked)
+    wanted = replace(_filter(visit.project, deployment, asked), only=visit.key.deployments)
     kind = asked["kind"] if asked["kind"] in {"sync", "async"} else None
     before = visit.query("before") or None
     try:
         found = await parts.run_lists.list(wanted, kind, PAGE, before)  # type: ignore[arg-type]
     except InvalidSetting:
         found = await parts.run_lists.list(wanted, kind, PAGE, None)  # type: ignore[arg-type]
-    runs = [run for run in found.runs if visit.sees(run.deployment)]
+    runs = found.runs
     kept = {name: value for name, value in asked.items() if value}
     values |= {
         "asked": asked,

@@ -30,7 +30,7 @@ from penstock.core.errors import (
 from penstock.core.records import KeyRecord
 from penstock.dashboard import colour, words
 from penstock.dashboard.assets import Assets
-from penstock.dashboard.pages import PAGES, Handler
+from penstock.dashboard.pages import OF_THE_PROJECT, PAGES, Handler
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.sessions import Sessions, check_same_origin, read_form
 from penstock.dashboard.visit import Go, Page, Visit
@@ -147,6 +147,11 @@ class Dashboard:
                     raise Forbidden("Nobody is signed in.", hint="Sign in, then try again.")
                 return self._enter(request, status=401 if _is_script(request) else 200)
             visit = await self._visit(request, key)
+            if handler in OF_THE_PROJECT and key.deployments is not None:
+                raise Forbidden(
+                    f"The key {key.label or key.prefix} is for {', '.join(key.deployments)} only.",
+                    hint="Sign in with a key of the whole project.",
+                )
             if request.method in _SAFE:
                 return self._respond(await handler(visit, self._parts), visit)
             check_same_origin(request)

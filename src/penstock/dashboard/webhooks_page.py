@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from penstock.control.deliveries import DeliveryFilter
-from penstock.core.delivery_records import DeliveryState
-from penstock.core.errors import Conflict
+from penstock.core.delivery_records import AttemptRecord, DeliveryRecord, DeliveryState
+from penstock.core.errors import Conflict, NotFound
 from penstock.core.records import Scope
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Go, Page, Visit
@@ -36,15 +38,23 @@ async def webhooks(visit: Visit, parts: Parts, secret: str = "") -> Page:
 
 async def delivery(visit: Visit, parts: Parts) -> Page:
     """Answer one delivery with its attempts."""
-    found, attempts = await parts.deliveries.get(
-        visit.project, visit.request.path_params["delivery_id"]
-    )
+    found, attempts = await _seen(visit, parts)
     return Page("delivery.html", {"here": "webhooks", "delivery": found, "attempts": attempts})
+
+
+async def _seen(visit: Visit, parts: Parts) -> tuple[DeliveryRecord, Sequence[AttemptRecord]]:
+    """Return the delivery of the address and its attempts, if it is of what the key is for."""
+    delivery_id = visit.request.path_params["delivery_id"]
+    found, attempts = await parts.deliveries.get(visit.project, delivery_id)
+    if not visit.sees(found.deployment):
+        raise NotFound(f"This key sees no delivery {delivery_id[:64]!r}.")
+    return found, attempts
 
 
 async def redeliver(visit: Visit, parts: Parts) -> Go:
     """Send a delivery again, now."""
     visit.require(Scope.DEPLOY)
+    await _seen(visit, parts)
     found = await parts.deliveries.redeliver(
         visit.project, visit.request.path_params["delivery_id"]
     )

@@ -116,6 +116,7 @@ def call_conditions(wanted: RunFilter, before: RunCursor | None) -> tuple[str, l
     ]
     where = [text for text, value in parts if value is not None]
     values = [value for _, value in parts if value is not None]
+    _add_only(wanted.only, where, values)
     if wanted.states:
         where.append(f"state IN ({', '.join('?' * len(wanted.states))})")
         values += [state.value for state in wanted.states]
@@ -140,4 +141,13 @@ def line_conditions(
         ("seq < ?", before),
     ]
     where = [text for text, value in parts if value is not None]
-    return " AND ".join(where), [value for _, value in parts if value is not None]
+    values = [value for _, value in parts if value is not None]
+    _add_only(wanted.only, where, values)
+    return " AND ".join(where), values
+
+
+def _add_only(only: tuple[str, ...] | None, where: list[str], values: list[Any]) -> None:
+    """Add the condition that a row is of one of these deployments."""
+    if only is not None:
+        where.append(f"deployment IN ({', '.join('?' * len(only))})")
+        values += only

@@ -45,6 +45,8 @@ def conditions(wanted: RunFilter, before: RunCursor | None) -> list[Condition]:
     )
     found: list[Condition] = [runs.c.project == wanted.project]
     found += [condition(value) for condition, value in asked if value is not None]
+    if wanted.only is not None:
+        found.append(runs.c.deployment.in_(wanted.only))
     if wanted.states:
         found.append(runs.c.state.in_([state.value for state in wanted.states]))
     if wanted.code is not None:  # errors are kept as JSON that begins with the code

@@ -7,16 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import logging
-import socket
-import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from urllib.parse import urlsplit
-
-from starlette.applications import Starlette
 
 from penstock.codec.log_lines import Said
 from penstock.control.audit import Audit
@@ -42,9 +34,7 @@ from penstock.control.storage import Storage
 from penstock.control.tally import Tally
 from penstock.control.uploads import Uploads
 from penstock.control.versions import Versions
-from penstock.control.webhooks import Webhooks
 from penstock.control.worker_requests import WorkerRequests
-from penstock.core.errors import PenstockError
 from penstock.core.redaction import HIDDEN
 from penstock.engine.base import Engine, SaidHandler, VersionKey
 from penstock.engine.local.devices import find_devices
@@ -53,111 +43,25 @@ from penstock.engine.local.options import EngineOptions
 from penstock.environments.describe import describe
 from penstock.server.app import build_app
 from penstock.server.endpoints import Installed, Parts
-from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.route import predict_endpoint
 from penstock.server.gateway.run_desk import RunDesk
-from penstock.server.hosts import is_loopback, names_in
 from penstock.server.settings import Settings
-from penstock.server.web_guard import WebOptions, origins_of
 from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
-from penstock.stores.parquet_logger import remove_old_days
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.dashboard_parts import make_dashboard
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.environment_parts import make_environments
 from penstock.wiring.hand_out_parts import WebhookParts, make_uploads, make_webhooks
+from penstock.wiring.house import House
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.pool_parts import make_pools, open_keyring
 from penstock.wiring.prediction_writer import PredictionWriter
 from penstock.wiring.run_parts import make_runs
 from penstock.wiring.sandbox_parts import sandbox_options
-
-log = logging.getLogger("penstock.server")
-
-#: Seconds between two rounds of deleting what has expired and what nothing uses.
-HOUSEKEEPING_S = 3600.0
-
-#: Seconds after which the last use of a key is written down.
-KEY_USES_S = 30.0
-
-
-@dataclass(frozen=True)
-class House:
-    """The joined parts of one server process."""
-
-    parts: Parts
-    database: Database
-    engine: Engine
-    pools: Pools
-    predictor: Predictor
-    desk: RunDesk
-    webhooks: Webhooks
-    insight: InsightParts
-    environments: Environments
-    predictions: PredictionLog
-    predictions_folder: Path
-    app: Starlette
-
-    async def close(self, drain_s: float) -> None:
-        """Stop what is starting, then what serves within `drain_s` seconds, then the stores."""
-        await self.parts.deployments.close()
-        await self.parts.deploys.close()
-        await self.environments.close()
-        await self.parts.runs.close(drain_s)
-        await self.pools.close(drain_s)
-        await self.engine.close(drain_s)
-        await self.webhooks.close()
-        await self.predictions.close()
-        await self.insight.close()
-        await self.parts.keys.note_uses()
-        await self.database.close()
-
-    def aside(self) -> list[Coroutine[None, None, None]]:
-        """Return what goes on beside serving, until cancelled."""
-        return [
-            self.keep_tidy(),
-            self.note_key_uses(),
-            self.warm(),
-            *self.insight.aside(),
-            self.environments.keep_tidy(HOUSEKEEPING_S, time.time),
-        ]
-
-    async def warm(self) -> None:
-        """Import the modules named by the setting `preload`; what fails is logged."""
-        named = self.parts.settings.preload.split(",")
-        modules = tuple(filter(None, (name.strip() for name in named)))
-        try:
-            if modules:
-                await self.engine.warm(modules)
-        except PenstockError:
-            log.exception("Importing %s ahead failed.", ", ".join(modules))
-
-    async def note_key_uses(self) -> None:
-        """Write down which keys were used, every now and then, until cancelled."""
-        while True:
-            await asyncio.sleep(KEY_USES_S)
-            try:
-                await self.parts.keys.note_uses()
-            except PenstockError:
-                log.exception("The last uses of keys could not be written.")
-
-    async def keep_tidy(self) -> None:
-        """Delete expired values and unused files, now and every hour, until cancelled."""
-        while True:
-            try:
-                await self.database.call(self.database.memory.purge, time.time())
-                await self.parts.runs.purge()
-                await self.parts.blobs.collect()
-                await self.parts.uploads.purge()
-                await self.parts.audit.purge()
-                days = self.parts.settings.prediction_log_days
-                await asyncio.to_thread(remove_old_days, self.predictions_folder, days)
-            except PenstockError:
-                log.exception("Housekeeping failed; the next attempt is in an hour.")
-            await asyncio.sleep(HOUSEKEEPING_S)
+from penstock.wiring.web_parts import gateway_limits, web_options
 
 
 async def open_database(settings: Settings, folder: DataFolder) -> Database:
@@ -187,30 +91,6 @@ def local_engine(
     if settings.start_method != "auto":
         options = dataclasses.replace(options, start_method=settings.start_method)
     return LocalEngine(requests.answer, folder.scratch, options, on_said)
-
-
-def gateway_limits(settings: Settings) -> Limits:
-    """Return what the gateway accepts from a connection."""
-    return Limits(
-        head_bytes=settings.max_header_bytes,
-        head_fields=settings.max_header_fields,
-        address_bytes=settings.max_address_bytes,
-        head_s=settings.header_timeout_s,
-        body_s=settings.body_timeout_s,
-        idle_s=settings.idle_timeout_s,
-        connections_per_address=settings.max_connections_per_address,
-        hosts=names_in(settings.allowed_hosts),
-        cors=bool(settings.cors_origins),
-    )
-
-
-def web_options(settings: Settings, url: str) -> WebOptions:
-    """Return what is said of browsers: pages have the server's own names, if it has any."""
-    hosts = names_in(settings.allowed_hosts)
-    if not hosts and is_loopback(settings.host):
-        hosts = names_in(f"{urlsplit(url).netloc},{socket.gethostname()}")
-    origins = origins_of(settings.cors_origins)
-    return WebOptions(hosts, origins, https=url.startswith("https:"))
 
 
 async def build_house(

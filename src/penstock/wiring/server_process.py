@@ -25,13 +25,15 @@ from penstock.server.gateway.listen import Gateway, create_server
 from penstock.server.load_settings import SettingDoc, describe_settings, load_settings
 from penstock.server.settings import Settings
 from penstock.wiring import pickle_guard
-from penstock.wiring.assembly import House, build_house, gateway_limits, open_database
+from penstock.wiring.assembly import build_house, open_database
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.event_loop import run_loop
 from penstock.wiring.gateway_child import GatewayNeeds
 from penstock.wiring.gateway_group import BACKLOG, GatewayGroup, share_port
+from penstock.wiring.house import House
 from penstock.wiring.log_format import log_to_standard_error
 from penstock.wiring.tls import reload, tls_context
+from penstock.wiring.web_parts import gateway_limits
 
 #: The two about settings are for the command line, which knows no other part of the server.
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.client.publish import Options
+from penstock.client.options import Options
 from penstock.core.flow import Flow, ModelType
 from penstock.core.records import VersionSettings
 

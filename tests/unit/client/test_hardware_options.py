@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import penstock
-from penstock.client.publish import Options
+from penstock.client.options import Options
 from penstock.core.errors import InvalidName, InvalidSetting
 from penstock.core.flow import Flow, ModelType
 from penstock.core.hardware import Hardware, hardware_name, wants_gpu

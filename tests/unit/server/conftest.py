@@ -26,8 +26,9 @@ from penstock.engine.base import (
 )
 from penstock.engine.sandbox.state import SandboxState
 from penstock.server.settings import Settings
-from penstock.wiring.assembly import House, build_house, open_database
+from penstock.wiring.assembly import build_house, open_database
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.house import House
 
 MODEL = b"a model"
 EXAMPLE = b"[[1, 2]]"

@@ -78,6 +78,12 @@ ROWS = {
     "GET /v1/{project}/audit": "deploy",
     "GET /v1/audit": "admin",
     "GET /v1/status": "read",
+    "GET /metrics": "read",
+    "GET /v1/environments": "admin",
+    "GET /v1/{project}/{name}/monitoring": "read",
+    "POST /v1/{project}/{name}/monitoring": "deploy",
+    "DELETE /v1/{project}/{name}/monitoring": "deploy",
+    "POST /v1/{project}/{name}/feedback": "predict",
     "GET /v1/{project}/traffic": "read",
     "GET /v1/{project}/{name}/traffic": "read",
     "GET /v1/{project}/{name}/logs": "read",
@@ -105,7 +111,11 @@ OWN = ("/v2/models/", "/predictions/")
 #: call, besides those that name a deployment it is granted.
 GRANTED = {
     "GET /v1/{project}": "sees those it is granted",
-    "GET /v1/{project}/runs": "must name a deployment that it is granted",
+    "GET /v1/{project}/runs": "sees those of deployments that it is granted",
+    "GET /v1/{project}/traffic": "sees that of deployments that it is granted",
+    "GET /v1/{project}/runs/{run_id}/logs": "sees lines of deployments that it is granted",
+    "GET /v1/{project}/runs/{run_id}/details": "must be of a deployment that it is granted",
+    "GET /v1/{project}/runs/{run_id}/input": "must be of a deployment that it is granted",
     "GET /v1/{project}/runs/{run_id}": "must be of a deployment that it is granted",
     "POST /v1/{project}/runs/{run_id}/cancel": "must be of a deployment that it is granted",
     "POST /v1/{project}/blobs/missing": "files belong to no deployment yet",
@@ -271,10 +281,62 @@ def test_a_key_for_some_deployments_reaches_no_other_and_nothing_of_the_whole_pr
                 assert answer.status_code not in REFUSED, f"{row}: {answer.text}"
         listed = await world.call("GET /v1/{project}", key)
         assert listed.json() == {"deployments": []}
-        ours = await site.http.get(
-            "/v1/default/runs?deployment=another", headers={"Authorization": key}
-        )
-        assert ours.status_code == 200
+        headers = {"Authorization": key}
+        ours = await site.http.get("/v1/default/runs?deployment=another", headers=headers)
+        assert ours.json() == {"runs": [], "next": None}
+        theirs = await site.http.get(f"/v1/default/runs?deployment={MARK}", headers=headers)
+        assert theirs.status_code == 403
+        told = await site.http.get("/metrics", headers=headers)
+        assert told.status_code == 200
+        assert MARK not in told.text.lower()
+
+    on_site(story)
+
+
+def test_a_key_for_some_deployments_sees_their_runs_and_no_others(
+    on_site: Callable[[Callable[[Any], Awaitable[None]]], None],
+) -> None:
+    async def story(site: Any) -> None:
+        world = await world_of(site)
+        keys = site.house.parts.keys
+        key, _ = await keys.issue(Scope.DEPLOY, "default", grant=Grant(deployments=(MARK,)))
+        headers = {"Authorization": key}
+        asked = f"/v1/default/{UNASKED}/predict"
+        answer = await site.call("POST", f"{asked}?async=true", "predict", json=[UNASKED])
+        other = answer.json()["run_id"]
+        listed = await site.http.get("/v1/default/runs", headers=headers)
+        assert [run["run_id"] for run in listed.json()["runs"]] == [world.ids["run_id"]]
+        everybody = await site.call("GET", "/v1/default/runs", "deploy")
+        assert {run["run_id"] for run in everybody.json()["runs"]} == {other, world.ids["run_id"]}
+        for what, mine in (("", 200), ("/details", 200), ("/input", 200), ("/logs", 200)):
+            path = f"/v1/default/runs/{world.ids['run_id']}{what}"
+            assert (await site.http.get(path, headers=headers)).status_code == mine, path
+            path = f"/v1/default/runs/{other}{what}"
+            answer = await site.http.get(path, headers=headers)
+            if what == "/logs":
+                assert answer.json()["lines"] == []
+            else:
+                assert answer.status_code == 403, path
+
+    on_site(story)
+
+
+def test_a_key_for_some_deployments_sees_kept_calls_of_them(
+    on_site: Callable[[Callable[[Any], Awaitable[None]]], None],
+) -> None:
+    async def story(site: Any) -> None:
+        await world_of(site)
+        keys = site.house.parts.keys
+        mine, _ = await keys.issue(Scope.DEPLOY, "default", grant=Grant(deployments=(MARK,)))
+        theirs, _ = await keys.issue(Scope.DEPLOY, "default", grant=Grant(deployments=(UNASKED,)))
+        answer = await site.call("POST", f"/v1/default/{MARK}/predict", "predict", json=[MARK])
+        run_id = answer.headers["penstock-run-id"]
+        await site.house.insight.recorder.flush()
+        for key, status in ((mine, 200), (theirs, 403)):
+            for what in ("", "/details"):
+                path = f"/v1/default/runs/{run_id}{what}"
+                got = await site.http.get(path, headers={"Authorization": key})
+                assert got.status_code == status, (path, got.text)
 
     on_site(story)
 

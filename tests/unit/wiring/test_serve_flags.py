@@ -5,8 +5,9 @@ from __future__ import annotations
 import typer
 
 from penstock.cli.main import build
-from penstock.server.settings import Settings, describe_settings
-from penstock.wiring.assembly import gateway_limits
+from penstock.server.load_settings import describe_settings
+from penstock.server.settings import Settings
+from penstock.wiring.web_parts import gateway_limits
 
 
 def flags() -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from penstock.control.insight.histogram import SHOWN_NS, cumulative
@@ -29,6 +29,8 @@ _SECONDS = [bound / 1e9 for bound in SHOWN_NS]
 _STATES = ("starting", "loading", "ready", "stopping", "dead")
 
 Row = tuple[Labels, Totals]
+
+_IsMeant = Callable[[VersionKey], bool]
 
 
 class Metrics:
@@ -57,31 +59,36 @@ class Metrics:
         self._version = version
         self._started_at = time.time()
 
-    def text(self, project: str | None) -> str:
-        """Return the metrics of a project's versions (None: of all) and of the server."""
+    def text(self, project: str | None, only: Collection[str] | None = None) -> str:
+        """Return the metrics of a project's versions (None: of all) and of the server.
+
+        With `only` these are versions of these deployments alone.
+        """
+
+        def is_meant(key: VersionKey) -> bool:
+            return project in {None, key.project} and (only is None or key.deployment in only)
+
         self._recorder.take()
         out = MetricText()
-        rows = self._rows(project)
+        rows = self._rows(is_meant)
         _calls(out, rows)
         _parts(out, rows)
         _model_calls(out, rows)
-        self._versions(out, project)
+        self._versions(out, is_meant)
         self._server(out)
         return out.text()
 
-    def _rows(self, project: str | None) -> list[Row]:
+    def _rows(self, is_meant: _IsMeant) -> list[Row]:
         rings = self._recorder.rings
-        wanted = [k for k in self._recorder.totals if project in {None, k.project}]
+        wanted = [k for k in self._recorder.totals if is_meant(k)]
         wanted.sort(key=lambda key: rings[key].touched if key in rings else 0.0, reverse=True)
         shown = sorted(wanted[:MOST_VERSIONS], key=str)
         return [(labels_of(key), self._recorder.totals[key]) for key in shown]
 
-    def _versions(self, out: MetricText, project: str | None) -> None:
-        tallies = [
-            (key, tally)
-            for key, tally in self._predictor.tallies.items()
-            if project in {None, key.project}
-        ][:MOST_VERSIONS]
+    def _versions(self, out: MetricText, is_meant: _IsMeant) -> None:
+        tallies = [(key, tally) for key, tally in self._predictor.tallies.items() if is_meant(key)][
+            :MOST_VERSIONS
+        ]
         out.family(
             "penstock_calls_in_progress",
             "gauge",
@@ -92,12 +99,12 @@ class Metrics:
             "penstock_replicas",
             "gauge",
             "Worker processes by state.",
-            self._replicas(project),
+            self._replicas(is_meant),
         )
 
-    def _replicas(self, project: str | None) -> Iterator[tuple[Labels, float]]:
+    def _replicas(self, is_meant: _IsMeant) -> Iterator[tuple[Labels, float]]:
         for key, pool in self._pools.running()[:MOST_VERSIONS]:
-            if project in {None, key.project}:
+            if is_meant(key):
                 states = [replica.state for replica in pool.status()]
                 for state in _STATES:
                     yield {**labels_of(key), "state": state}, states.count(state)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from penstock.control.insight.columns import (
@@ -175,13 +175,20 @@ class Series:
                 points[one.start, read_s] = unpack_point(one.data)
         return found
 
-    def overview(self, project: str) -> Overview:
-        """Return all deployments of a project that were called in the last hour."""
+    def overview(self, project: str, only: Collection[str] | None = None) -> Overview:
+        """Return the deployments of a project that were called in the last hour.
+
+        With `only` it is these alone, in the sums too.
+        """
+
+        def is_meant(key: VersionKey) -> bool:
+            return key.project == project and (only is None or key.deployment in only)
+
         now = self._now()
         first = (int(now) // _LINE_STEP_S - _LINE_STEPS + 1) * _LINE_STEP_S
         by_name: dict[str, list[VersionKey]] = {}
         for key in self._recorder.rings:
-            if key.project == project:
+            if is_meant(key):
                 by_name.setdefault(key.deployment, []).append(key)
         whole, rows = Point(), []
         for name, keys in sorted(by_name.items()):
@@ -198,7 +205,7 @@ class Series:
             figures(whole, now - _since(now)),
             rows,
             {kind: ms / all_ms for kind, ms in spent.items()} if all_ms else {},
-            sum(t.in_hand for key, t in self._recorder.tallies() if key.project == project),
+            sum(t.in_hand for key, t in self._recorder.tallies() if is_meant(key)),
         )
 
     def _row(

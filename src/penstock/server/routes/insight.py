@@ -13,6 +13,7 @@ from penstock.core.insight_records import LogFilter
 from penstock.core.records import Scope
 from penstock.server.endpoints import Endpoint, Parts, json_answer
 from penstock.server.queries import query_number
+from penstock.server.run_grants import check_run
 
 #: Longest wait for a log line, in seconds; lines of one answer, at most and by default.
 MAX_WAIT_S = 60.0
@@ -23,10 +24,10 @@ _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 async def overview(request: Request, parts: Parts) -> Response:
-    """Answer all deployments of a project at a glance."""
+    """Answer all deployments of a project at a glance: those that the key is granted."""
     project = request.path_params["project"]
     await parts.projects.get(project)
-    return json_answer(parts.insight.series.overview(project))
+    return json_answer(parts.insight.series.overview(project, request.state.key.deployments))
 
 
 async def traffic(request: Request, parts: Parts) -> Response:
@@ -44,6 +45,7 @@ async def run_details(request: Request, parts: Parts) -> Response:
     params = request.path_params
     shows = request.state.key.scope in _MAY_SEE_TRACEBACKS
     details = parts.insight.details
+    await check_run(request, parts)
     found = await details.get(params["project"], params["run_id"], with_traceback=shows)
     return json_answer(found)
 
@@ -51,6 +53,7 @@ async def run_details(request: Request, parts: Parts) -> Response:
 async def run_input(request: Request, parts: Parts) -> Response:
     """Answer the body of a run's request as it was sent."""
     params = request.path_params
+    await check_run(request, parts)
     found = await parts.insight.details.input(params["project"], params["run_id"])
     headers = {
         "content-type": found.media_type or "application/octet-stream",
@@ -64,7 +67,8 @@ async def run_input(request: Request, parts: Parts) -> Response:
 async def run_logs(request: Request, parts: Parts) -> Response:
     """Answer what the functions of one run printed and logged."""
     params = request.path_params
-    wanted = LogFilter(params["project"], run_id=params["run_id"])
+    granted = request.state.key.deployments
+    wanted = LogFilter(params["project"], run_id=params["run_id"], only=granted)
     return await _lines(request, parts, wanted)
 
 
@@ -106,6 +110,7 @@ ENDPOINTS = [
         overview,
         "Show all deployments of a project at a glance: calls, errors and times just now.",
         Scope.READ,
+        checks_grant=True,
         gives=Overview,
         errors=(NotFound,),
     ),
@@ -133,6 +138,7 @@ ENDPOINTS = [
         run_details,
         "Show everything about a run: timeline, error, input and result as they are kept.",
         Scope.READ,
+        checks_grant=True,
         gives=RunDetails,
         errors=(NotFound,),
     ),
@@ -142,6 +148,7 @@ ENDPOINTS = [
         run_input,
         "Read the body of a run's request as it was sent.",
         Scope.READ,
+        checks_grant=True,
         gives="application/octet-stream",
         errors=(NotFound,),
     ),
@@ -151,6 +158,7 @@ ENDPOINTS = [
         run_logs,
         "Show what the functions of a run printed and logged.",
         Scope.READ,
+        checks_grant=True,
         gives=Lines,
         errors=(InvalidSetting,),
     ),

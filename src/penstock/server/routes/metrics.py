@@ -14,12 +14,18 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def metrics(request: Request, parts: Parts) -> Response:
-    """Answer the metrics; a key of one project sees the versions of that project only."""
+    """Answer the metrics; a key sees the versions of its project and of what it is granted."""
     how = parts.settings.metrics
     if how == "off":
         raise NotFound("The server tells no metrics.", hint="See the setting metrics.")
-    project = None if how == "open" else require(request, parts.keys, Scope.READ).project
-    return Response(parts.insight.metrics.text(project), media_type=MEDIA_TYPE)
+    if how == "open":
+        return _answer(parts.insight.metrics.text(None))
+    key = require(request, parts.keys, Scope.READ)
+    return _answer(parts.insight.metrics.text(key.project, key.deployments))
+
+
+def _answer(text: str) -> Response:
+    return Response(text, media_type=MEDIA_TYPE)
 
 
 ENDPOINTS = [

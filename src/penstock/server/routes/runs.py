@@ -16,6 +16,7 @@ from penstock.core.run_records import RunRecord
 from penstock.server.auth import check_grant
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer
 from penstock.server.queries import query_choice, query_number
+from penstock.server.run_grants import check_run
 
 #: Longest wait of one request, in seconds.
 MAX_WAIT_S = 60.0
@@ -28,9 +29,11 @@ _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 async def list_runs(request: Request, parts: Parts) -> Response:
-    """Answer the runs of a project, newest first."""
+    """Answer the runs of a project, newest first: those that the key is granted."""
     project = request.path_params["project"]
-    check_grant(request.state.key, request.query_params.get("deployment"))
+    deployment = request.query_params.get("deployment")
+    if deployment is not None:
+        check_grant(request.state.key, deployment)
     kind = query_choice(request, "kind", ("sync", "async"))
     limit = int(query_number(request, "limit", 1, MAX_PAGE) or PAGE)
     wanted = _filter(request, project)
@@ -57,6 +60,7 @@ def _filter(request: Request, project: str) -> RunFilter:
         min_ms=query_number(request, "min_ms", 0, 1e12),
         max_ms=query_number(request, "max_ms", 0, 1e12),
         code=query_choice(request, "code", tuple(BY_CODE)),
+        only=request.state.key.deployments,
     )
 
 
@@ -64,7 +68,7 @@ async def get_run(request: Request, parts: Parts) -> Response:
     """Answer one run; with `wait`, once it is at its end or that many seconds have passed."""
     project, run_id = request.path_params["project"], request.path_params["run_id"]
     seconds = query_number(request, "wait", 0.0, MAX_WAIT_S) or 0.0
-    await _check_grant(request, parts)
+    await check_run(request, parts)
     try:
         record = await parts.runs.wait(project, run_id, seconds)
     except NotFound:
@@ -83,17 +87,9 @@ def _answer_call(request: Request, call: CallRecord) -> Response:
 async def cancel_run(request: Request, parts: Parts) -> Response:
     """Cancel a run and answer it as it now is: one that was at its end stays as it was."""
     params = request.path_params
-    await _check_grant(request, parts)
+    await check_run(request, parts)
     record = await parts.runs.cancel(params["project"], params["run_id"])
     return await _answer(request, parts, record)
-
-
-async def _check_grant(request: Request, parts: Parts) -> None:
-    """Refuse a key that is not granted the run's deployment."""
-    if request.state.key.deployments is not None:
-        params = request.path_params
-        record = await parts.runs.get(params["project"], params["run_id"])
-        check_grant(request.state.key, record.deployment)
 
 
 async def _answer(request: Request, parts: Parts, record: RunRecord) -> Response:

@@ -1,0 +1,42 @@
+"""What is said of a deploy that failed; used by `deploys`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from penstock.codec.bundle import Manifest
+from penstock.control.events import FailedEvent
+from penstock.core.errors import InternalError, PenstockError
+from penstock.environments.check import model_mismatch
+
+log = logging.getLogger("penstock.versions")
+
+#: How many of the worker's last lines go with a failed deploy.
+LOG_LINES = 50
+
+
+def blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[str, str]) -> None:
+    """Put before the error that a model was saved with other versions than it was loaded with."""
+    models = [stage.packages for stage in manifest.stages]
+    found = model_mismatch(models, packages, error.stage)
+    if found is not None:
+        error.message = f"{found[0]} {error.message}"
+        error.hint = found[1]
+        error.args = (error.message,)
+
+
+def as_ours(error: Exception) -> PenstockError:
+    """Return an error of ours for whatever a deploy failed with; what is not ours is logged."""
+    if isinstance(error, PenstockError):
+        return error
+    log.error("A deploy failed unexpectedly.", exc_info=error)
+    return InternalError(
+        f"The deploy failed: {type(error).__name__}.", hint="The server's log has the details."
+    )
+
+
+def failed_event(error: PenstockError) -> FailedEvent:
+    """Return the last event of a deploy that failed."""
+    logs = [str(line) for line in error.facts.get("logs", ())][-LOG_LINES:]
+    return FailedEvent(error.to_dict(with_traceback=True), logs)
