@@ -93,7 +93,7 @@ def test_a_number_in_a_branch_counts_as_the_flows_stage_and_reads_as_the_place()
         assert place(other) == place(number)
 
 
-@pytest.mark.parametrize("function", [np.asarray, sum, np.argmax, np.exp], ids=str)
+@pytest.mark.parametrize("function", [np.asarray, sum, np.argmax, np.exp], ids=lambda f: f.__name__)
 def test_a_function_that_is_no_python_code_gets_its_required_arguments_only(function):
     assert positional_count(1, "pre", function, PRE_FORMS) == 1
     assert positional_count(1, "post", function, POST_FORMS) == 1
