@@ -42,8 +42,11 @@ class Loaded:
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Loaded]:
     made: list[Loaded] = []
 
-    def load(flow: Flow, _threads: int = 1, *, on_gpu: bool = False) -> Loaded:
+    def load(
+        flow: Flow, _threads: int = 1, *, on_gpu: bool = False, pair_files: bool = False
+    ) -> Loaded:
         assert not on_gpu
+        assert not pair_files
         made.append(Loaded(flow))
         return made[-1]
 
