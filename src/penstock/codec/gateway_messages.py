@@ -60,7 +60,7 @@ class RemovePath(msgspec.Struct, tag="remove_path", frozen=True):
 class Serve(msgspec.Struct, tag="serve", frozen=True):
     """All that is known has been said: accept connections, within these limits."""
 
-    limits: dict[str, float]
+    limits: dict[str, Any]
 
 
 class Sync(msgspec.Struct, tag="sync", frozen=True):

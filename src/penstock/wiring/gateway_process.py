@@ -80,7 +80,10 @@ class ExtraGateway:
         control = socket.socket(fileno=self._ends.control)
         reader, self._writer = await asyncio.open_unix_connection(sock=control)
         listening = asyncio.create_task(self._listen(reader))
-        await self._ended.wait()
+        ended = asyncio.create_task(self._ended.wait())
+        await asyncio.wait({listening, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():
+            listening.result()  # a gateway that does not understand the server must not linger
         listening.cancel()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:
@@ -88,7 +91,7 @@ class ExtraGateway:
             if isinstance(message, Sync):
                 self._tell(Synced(message.number))
             elif isinstance(message, Serve):
-                await self._serve(Limits(**message.limits))  # type: ignore[arg-type]
+                await self._serve(msgspec.convert(message.limits, Limits))
             elif isinstance(message, Drain):
                 self._end(message.seconds)
             else:
