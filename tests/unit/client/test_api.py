@@ -130,6 +130,8 @@ def test_settings_go_with_the_version(server: Any, model: Path) -> None:
         "memory_limit_bytes": 1 << 30,
         "concurrency": 8,
         "auto_rollback": True,
+        "network": "all",
+        "loggers": [],
     }
     assert body["scaling"] == {"min_replicas": 0, "cooldown_s": 5}
     assert body["activate"] is False
