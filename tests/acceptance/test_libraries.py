@@ -114,7 +114,7 @@ def test_pandas_inside_functions(same: Any, iris: Path) -> None:
         frame = pd.DataFrame(data)
         frame["measured"] = pd.to_datetime(frame["measured"])
         latest = frame.sort_values("measured").groupby("plant").last()
-        return latest[["sepal_l", "sepal_w", "petal_l", "petal_w"]]
+        return latest[["sepal_l", "sepal_w", "petal_l", "petal_w"]].to_numpy()
 
     def post(result, input_data):
         import pandas as pd
@@ -176,8 +176,12 @@ def reviews(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         tokenizer = AutoTokenizer.from_pretrained(folder / "model")
 
         class Logits(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.inner = model
+
             def forward(self, input_ids, attention_mask):
-                return model(input_ids=input_ids, attention_mask=attention_mask).logits
+                return self.inner(input_ids=input_ids, attention_mask=attention_mask).logits
 
         names = ["input_ids", "attention_mask"]
         sample = tokenizer(["good", "very bad"], return_tensors="pt", padding=True)

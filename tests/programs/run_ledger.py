@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import math
 import queue
 import sys
 import threading
@@ -50,7 +51,7 @@ class Ledger:
         self.twice: list[int] = []
         self.retried = 0
         self.stop = threading.Event()
-        self.give_up_at = float("inf")
+        self.give_up_at = math.inf
         self.local = threading.local()
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple:
@@ -96,15 +97,18 @@ class Ledger:
         return self.ask("GET", f"/v1/{self.project}/runs/{run_id}?wait={wait:g}")
 
     def follow(self, number: int, run_id: str) -> None:
-        status, body = self.read(run_id, 5.0)
+        behind = self.to_follow.qsize() > FOLLOWERS
+        status, body = self.read(run_id, 0.0 if behind else 5.0)
         if status == 200 and body["finished_at"] is not None:
             with self.lock:
                 self.ends[run_id] = body
+                if self.give_up_at < math.inf:  # it goes on: patience begins anew
+                    self.give_up_at = time.monotonic() + self.patience_s
         elif status == 404 or time.monotonic() > self.give_up_at:
             with self.lock:
                 self.lost.append(run_id)
         else:
-            if status != 200:
+            if status != 200 or behind:
                 time.sleep(0.1)
             self.to_follow.put((number, run_id))
 

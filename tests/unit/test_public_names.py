@@ -86,11 +86,6 @@ def test_importing_the_package_imports_no_library() -> None:
     assert _python(code) == "[]"
 
 
-def test_importing_the_package_takes_under_a_tenth_of_a_second() -> None:
-    code = "import time; t = time.perf_counter(); import penstock; print(time.perf_counter() - t)"
-    assert min(float(_python(code)) for _ in range(3)) < 0.1
-
-
 def test_importing_the_client_imports_no_model_framework_and_no_server() -> None:
     heavy = ["numpy", "torch", "sklearn", "xgboost", "onnxruntime", "starlette", "sqlalchemy"]
     code = (

