@@ -1,5 +1,5 @@
 # The verbs of this project. Everything lives in .venv; nothing outside the checkout is changed.
-.PHONY: help demo test soak fuzz check format serve bench screenshots lock clean
+.PHONY: help demo test soak fuzz check format serve bench screenshots docs lock clean
 
 help:            ## list the verbs
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -46,10 +46,14 @@ screenshots:     ## pictures of all pages of the dashboard into docs/images/
 	@scripts/install test
 	@.venv/bin/python docs/screenshots.py $(ARGS)
 
+docs:            ## build the documents as a site into site/
+	@scripts/install test
+	@.venv/bin/zensical build --strict
+
 lock:            ## resolve requirements/locked.txt anew for every supported Python
 	@.venv/bin/python -m pip install -q uv
 	@.venv/bin/uv pip compile -q --universal --python-version 3.10 --no-emit-package penstock \
 		--no-header --no-annotate requirements/test.in -o requirements/locked.txt
 
-clean:           ## remove .venv and caches
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+clean:           ## remove .venv, the site and caches
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist

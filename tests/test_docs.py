@@ -15,6 +15,7 @@ import typer
 import penstock
 from penstock.cli.main import build
 from penstock.core.errors import BY_CODE
+from penstock.server.load_settings import describe_settings
 from penstock.server.openapi import describe_api
 from penstock.server.routes import ENDPOINTS
 
@@ -92,6 +93,20 @@ def routes() -> list[str]:
 @pytest.mark.parametrize("route", routes())
 def test_every_route_of_the_openapi_document_has_a_section(route: str) -> None:
     assert f"\n## `{route}`\n" in (REFERENCE / "http.md").read_text()
+
+
+def test_every_setting_has_a_row_with_its_option_variable_and_meaning() -> None:
+    page = (REFERENCE / "settings.md").read_text()
+    for setting in describe_settings():
+        option = f"`--{setting.name.replace('_', '-')}`"
+        [row] = [line for line in page.splitlines() if line.startswith(f"| {option} |")]
+        assert f"| `{setting.environment}` |" in row
+        assert len(row.split(" | ")[-1].split()) > 2, row
+
+
+@pytest.mark.parametrize("member", sorted(penstock.model_type.__members__))
+def test_every_model_type_has_a_row(member: str) -> None:
+    assert f"\n| `{member}` | " in (REFERENCE / "model-types.md").read_text()
 
 
 def commands() -> list[str]:

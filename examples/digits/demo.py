@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.append(str(Path(__file__).parents[1]))
 
 import flow as digits
 import train
+from own_server import own_server
 
-from penstock import deploy, start
+from penstock import deploy
 
 FIRST = 6
 MOST_FILES = 200
@@ -34,12 +33,10 @@ def accuracy(endpoint: Any, files: list[Path], labels: list[int]) -> float:
     return right / len(files)
 
 
-def main(folder: Path) -> None:
-    """Run the whole demonstration with its files in `folder`."""
-    os.environ["PENSTOCK_PROFILE"] = str(folder / "profile.json")
-    print("1. Starting a server of its own ...")
-    with start(data=folder / "server", port=0) as server:
-        print(f"   {server.url}\n2. Training on scikit-learn's digits ...")
+def main() -> None:
+    """Run the whole demonstration."""
+    with own_server() as (url, folder):
+        print("2. Training on scikit-learn's digits ...")
         made = train.main(folder / "models")
         files, labels = made["files"], made["labels"]
 
@@ -62,9 +59,8 @@ def main(folder: Path) -> None:
         print(
             f"   accuracy on {len(files)} held-out digits: {accuracy(endpoint, files, labels):.1%}"
         )
-        print(f"5. Dashboard: {server.url}/  (while the server runs; `make serve` keeps one)")
+        print(f"5. Dashboard: {url}/  (while the server runs; `make serve` keeps one)")
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(prefix="penstock-demo-") as made_here:
-        main(Path(made_here))
+    main()

@@ -1,4 +1,4 @@
-"""Runs the documents: every `python` and `sh` block of the README and the how-to pages.
+"""Runs the documents: each `python` and `sh` block of README, tutorial and how-to pages.
 
 The blocks of a page become one program, in their order, in a folder with the files that the pages
 speak of and with a server in the environment.
@@ -26,7 +26,7 @@ import tiny_models
 from penstock import model_type
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/how-to/*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "docs/tutorial.md", *sorted(ROOT.glob("docs/how-to/*.md"))]
 USUAL_SERVER = re.compile(r"(?:127\.0\.0\.1|localhost):8700")
 PROGRAM_S = 120
 

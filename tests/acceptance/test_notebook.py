@@ -126,3 +126,33 @@ def test_functions_of_cells_travel_with_their_imports_and_helpers(
     version, same, changed = json.loads(written(cells[7]))
     assert (version, same) == (2, True)
     assert changed["rows"] == pytest.approx({"a": 2.0, "b": 4.0})
+
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.mark.parametrize("name", ["tabular/wine", "photos/photos"])
+def test_the_notebook_of_an_example_runs_and_is_right(
+    name: str, server: Any, tmp_path: Path
+) -> None:
+    path = EXAMPLES / f"{name}.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.outputs for cell in notebook.cells if cell.cell_type == "code")
+    client = nbclient.NotebookClient(
+        notebook,
+        timeout=120,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+    )
+    client.execute(
+        env={
+            **os.environ,
+            "PENSTOCK_SERVER": server.url,
+            "PENSTOCK_API_KEY": server.keys["deploy"],
+            "PENSTOCK_PROFILE": str(tmp_path / "profile.json"),
+        }
+    )
+    text = "".join(written(cell) for cell in notebook.cells if cell.cell_type == "code")
+    [accuracy] = [line for line in text.splitlines() if line.startswith("accuracy ")]
+    assert float(accuracy.split()[1]) > 0.9
+    assert f"🌍 Endpoint: {server.url}" in text

@@ -1,4 +1,8 @@
-"""The digits example: pictures as binary files, torch features, XGBoost, an argmax, a dict."""
+"""The examples: each runs as its users run it, and says what it promises.
+
+The digits example is looked at more closely: pictures as binary files, torch features, XGBoost, an
+argmax, a dict.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,8 @@ import pytest
 
 from penstock import Endpoint
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "digits"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLE = EXAMPLES / "digits"
 PROGRAM_S = 240
 
 
@@ -75,24 +80,52 @@ def test_pictures_and_names_keep_the_order_they_were_sent_in(made: Any, endpoint
     assert list(moved.values()) == alone[::-1]
 
 
-def test_the_demo_runs_to_its_end_and_shows_endpoint_timing_accuracy_and_dashboard() -> None:
+#: For each example its deployment, what it prints besides, and how often it must be right.
+PROMISES: dict[str, tuple[str, list[str], float | None]] = {
+    "digits": ("digits", [r"Server-Timing: .*s1-pre.*s1-model.*s2-model.*s2-post",
+                          r"as version 2", r"accuracy on 450 held-out digits: ([\d.]+)%"], 95),
+    "tabular": ("wine", [r"function_failed: pre of stage 1 \(pre\(\)\) .* wine 0 lacks alcohol",
+                         r"version 2 serves; back to version 1", r"the same answers: True",
+                         r"accuracy on 72 held-out wines: ([\d.]+)%"], 90),
+    "photos": ("photos", [r"'file': '00-0.jpg', 'label': 'temple'", r"200 \[{'file': '00-0.jpg'",
+                          r"accuracy on 60 held-out pieces: ([\d.]+)%"], 90),
+    "languages": ("languages", [r"accuracy on \d+ unseen sentences: ([\d.]+)%"], 60),
+    "places": ("places", [r"MONEY \$1 billion$", r"CITY London, UTC\+[01]$",
+                          r"CITY Nairobi, UTC\+3$", r"CITY Sao Paulo, UTC-[23]$"], None),
+    "batch": ("progress", [r"12 came, 0 with a wrong signature", r"the runs say the same: True",
+                           r"221 rows in scores.csv; mean absolute error \d\d\.\d$"], None),
+}  # fmt: skip
+
+
+def test_every_folder_with_a_demo_is_run_and_in_the_list_of_examples() -> None:
+    page = (EXAMPLES / "README.md").read_text()
+    found = {demo.parent.name for demo in EXAMPLES.glob("*/demo.py")}
+    assert found == set(PROMISES)
+    assert [name for name in found if f"`{name}/`" not in page] == []
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_the_demo_runs_to_its_end_and_shows_what_it_promises(name: str, tmp_path: Path) -> None:
     clean = {k: v for k, v in os.environ.items() if not k.startswith("PENSTOCK_")}
     done = subprocess.run(
-        [sys.executable, EXAMPLE / "demo.py"],
+        [sys.executable, EXAMPLES / name / "demo.py"],
         capture_output=True,
         text=True,
         timeout=PROGRAM_S,
         check=False,
         env=clean,
+        cwd=tmp_path,
     )
     shown = done.stdout
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, shown + done.stderr
     server = re.search(r"http://127\.0\.0\.1:\d+$", shown, re.MULTILINE)
     assert server is not None, shown
-    assert re.search(rf"^🌍 Endpoint: {server[0]}/v1/default/digits/predict$", shown, re.MULTILINE)
-    assert re.search(r"Server-Timing: .*s1-pre.*s1-model.*s2-model.*s2-post", shown)
-    assert "as version 2" in shown
-    accuracy = re.search(r"accuracy on 450 held-out digits: ([\d.]+)%", shown)
-    assert accuracy is not None, shown
-    assert float(accuracy[1]) > 95
+    deployment, lines, least = PROMISES[name]
+    endpoint = rf"^🌍 Endpoint: {server[0]}/v1/default/{deployment}/predict$"
+    found = [re.search(line, shown, re.MULTILINE) for line in (endpoint, *lines)]
+    assert all(found), shown
+    if least is not None:
+        assert found[-1] is not None
+        assert float(found[-1][1]) > least
     assert f"Dashboard: {server[0]}/" in shown
+    assert list(tmp_path.iterdir()) == []
