@@ -98,9 +98,10 @@ def test_every_route_of_the_openapi_document_has_a_section(route: str) -> None:
 def test_every_setting_has_a_row_with_its_option_variable_and_meaning() -> None:
     page = (REFERENCE / "settings.md").read_text()
     for setting in describe_settings():
+        variable = f" | `{setting.environment}` | "
+        [row] = [line for line in page.splitlines() if variable in line]
         option = f"`--{setting.name.replace('_', '-')}`"
-        [row] = [line for line in page.splitlines() if line.startswith(f"| {option} |")]
-        assert f"| `{setting.environment}` |" in row
+        assert row.split(" | ")[0] in {f"| {option}", "| –"}, row  # keys have no option
         assert len(row.split(" | ")[-1].split()) > 2, row
 
 
