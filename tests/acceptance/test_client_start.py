@@ -132,6 +132,6 @@ def test_login_with_a_wrong_key_saves_nothing(server: Any, new_user: Path) -> No
 
 def test_login_without_a_server_says_how_to_start_one(new_user: Path) -> None:
     done = login("--server", "http://127.0.0.1:9", "--key", "k")
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "penstock serve" in done.stderr
     assert not new_user.exists()
