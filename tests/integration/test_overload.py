@@ -35,7 +35,14 @@ def test_what_cannot_be_answered_in_time_is_refused_with_when_to_come_again(serv
 
 def test_a_queue_is_as_long_as_the_deploy_says(server: Any) -> None:
     endpoint = str(put(server, slow(), "short-queue", max_batch=1, max_queue=5, replicas=1))
-    burst = asyncio.run(drive(endpoint, server.keys["predict"], 1e5, lambda now: now >= 0.001))
+    sent: list[int] = []
+
+    def body(number: int) -> bytes:
+        sent.append(number)
+        return b"[[1.0]]"
+
+    key = server.keys["predict"]
+    burst = asyncio.run(drive(endpoint, key, 1e5, lambda _now: len(sent) >= 50, body))
     assert len(burst.samples) > 20
     assert burst.statuses()[429] >= len(burst.samples) - 15
     assert burst.statuses()[200] >= 5
