@@ -47,6 +47,9 @@ TIMES = 20
 BATCH = 10_000
 LIMIT_MS = 300.0
 
+#: Seconds between two calls that are kept.
+APART_S = 0.05
+
 
 async def main(runs: int, deployments: int, folder: Path) -> bool:
     """Fill a data folder, measure, print; return whether every page stayed under the limit."""
@@ -60,7 +63,7 @@ async def main(runs: int, deployments: int, folder: Path) -> bool:
             _figures(house, deployments)
             print(f"{deployments} deployments; writing {runs} runs ...", flush=True)
             await _keep_runs(house, runs, deployments)
-            return await _measure(house)
+            return await _measure(house, runs)
         finally:
             await house.close(0.0)
 
@@ -122,10 +125,10 @@ async def _keep_runs(house: House, count: int, deployments: int) -> None:
                 new_run_id(),
                 "default",
                 name(),
-                3,
+                2 if at % 5000 == 0 else 3,
                 "bench",
                 RunState.FAILED if (failed := rng.random() < 0.02) else RunState.SUCCEEDED,
-                now - (count - at) * 0.05,
+                now - (count - at) * APART_S,
                 rng.lognormvariate(2, 0.8),
                 "application/json",
                 120,
@@ -152,24 +155,38 @@ async def _keep_runs(house: House, count: int, deployments: int) -> None:
         await house.database.call(store.add, new)
 
 
-async def _measure(house: House) -> bool:
+async def _measure(house: House, runs: int) -> bool:
     issued = await house.parts.keys.issue(Scope.DEPLOY, "default", "bench")
     transport = httpx2.ASGITransport(app=house.app)
     good = True
-    print(f"{'page':26}{'median':>8}{'worst':>8}{'cpu':>8}   ms")
+    print(f"{'page':28}{'median':>8}{'worst':>8}{'cpu':>8}   ms")
     async with httpx2.AsyncClient(transport=transport, base_url="http://here") as client:
         await client.post("/sign-in", data={"key": issued.text})
         headers = {"Authorization": issued.text}
         listed = await client.get("/v1/default/runs?limit=1000", headers=headers)
         middle = listed.json()["next"]
+        early = f"{time.time() - runs * APART_S * 0.95!r}_"
+        one = "/p/default/d/deployment-007/runs"
         for name, path in (
             ("overview", "/p/default"),
             ("overview, what is renewed", "/p/default"),
+            ("overview, last 24 h", "/p/default?range=24h"),
             ("runs", "/p/default/runs"),
             ("runs, failed", "/p/default/runs?state=failed"),
-            ("runs, of one deployment", "/p/default/d/deployment-007/runs"),
+            ("runs, cancelled (none)", "/p/default/runs?state=cancelled"),
+            ("runs, of one deployment", one),
+            ("  failed", f"{one}?state=failed"),
+            ("  of version 3", f"{one}?version=3"),
+            ("  of version 2 (few)", f"{one}?version=2"),
+            ("  of version 1 (none)", f"{one}?version=1"),
+            ("runs, last 15 min", "/p/default/runs?time=15m"),
+            ("runs, last 24 h, failed", "/p/default/runs?time=24h&state=failed"),
             ("runs, over 100 ms", "/p/default/runs?over=100"),
+            ("runs, over 10 s (none)", "/p/default/runs?over=10000"),
+            ("runs, of an error", "/p/default/runs?code=function_failed"),
             ("runs, page 21", f"/p/default/runs?before={middle}"),
+            ("runs, near the end", f"/p/default/runs?before={early}"),
+            ("runs, near the end, slow", f"/p/default/runs?before={early}&over=100"),
             ("deployment", "/p/default/d/deployment-007"),
         ):
             headers = {"HX-Request": "true", "HX-Target": "div#live"} if "renewed" in name else {}
@@ -184,7 +201,7 @@ async def _measure(house: House) -> bool:
             good &= median < LIMIT_MS
             size = len(answer.content) // 1024
             cpu = statistics.median(busy)
-            print(f"{name:26}{median:8.1f}{worst:8.1f}{cpu:8.1f}{size:8} KiB", flush=True)
+            print(f"{name:28}{median:8.1f}{worst:8.1f}{cpu:8.1f}{size:8} KiB", flush=True)
     return good
 
 

@@ -16,6 +16,8 @@ from penstock.environments.pythons import own
 from penstock.environments.shelf import Shelf
 from penstock.environments.sources import Sources, with_pip_config
 from penstock.environments.uv import Uv
+from penstock.server.settings import Settings
+from penstock.wiring.sandbox_parts import import_guard
 
 WANTED = Wanted(own().interpreter.magic, ("numpy", "pandas", "pillow"))
 
@@ -26,7 +28,8 @@ TIMES = 9
 def builder(folder: Path, cache: Path) -> Builder:
     """Return a builder with an empty shelf and a cache of its own or shared."""
     uv = Uv(with_pip_config(Sources()), cache / "uv", 600.0)
-    return Builder(Shelf(folder).prepare(), uv, [own()], cache / "compiled", Ways())
+    shelf, guard = Shelf(folder).prepare(), import_guard(Settings())
+    return Builder(shelf, uv, [own()], cache / "compiled", Ways(), guard)
 
 
 def made(parts: Builder) -> tuple[Lock, float, float]:

@@ -75,6 +75,9 @@ class _Transport:
     def is_closing(self) -> bool:
         return False
 
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 40000) if name == "peername" else None
+
 
 class _Pool:
     """Keeps the calls; `answer` gives each the same answer."""
@@ -178,7 +181,7 @@ def _worker_parts(case: str) -> Times:
     from penstock.flow.service import FlowService
 
     stages, _ = flow_named({"A": "ab", "D": "d"}[case])
-    loaded = assemble_local(Flow.parse(stages), threads=1, max_batch=64)
+    loaded = assemble_local(Flow.parse(stages), threads=1, max_batch=256)
     with tempfile.TemporaryDirectory(prefix="penstock-parts-") as folder:
         service = FlowService(loaded, _no_memory, Path(folder))
         for _ in range(20):
@@ -223,7 +226,7 @@ def _timed_steps(service: Any, calls: list[Any]) -> dict[str, float]:
         text = service.answer(calls)[-1].timing.decode()
         for entry in text.split(", "):
             name, _, value = entry.partition(";dur=")
-            found.setdefault(name, []).append(float(value))
+            found.setdefault(name, []).append(float(value.partition(";")[0]))
     found.pop("queue", None)
     middle = {name: sorted(values)[len(values) // 2] * 1e3 for name, values in found.items()}
     return {k: v / len(calls) if k.endswith("model") else v for k, v in middle.items()}

@@ -1,12 +1,14 @@
 """What the sandbox costs: milliseconds at the start of a replica, requests a second afterwards.
 
-  python benchmarks/sandbox_cost.py            about two minutes
-  python benchmarks/sandbox_cost.py --quick    half a minute
+  python benchmarks/sandbox_cost.py            about three minutes
+  python benchmarks/sandbox_cost.py --quick    one minute
 
-Both tiers run at the same time and are asked in turns, so that the ratio does not depend on what
-else the machine does. Processor time depends on it less than the clock does, and the least of many
-short rounds least of all. The start is measured inside the new process, around what it does to
-confine itself, and from outside: from the order until the replica is ready.
+Three servers run at the same time and are asked in turns, in many short rounds: one guarded, and
+two in the tier process, so that the second one shows how much of a ratio is chance. Every figure is
+a median over rounds, and so is every ratio; what stands in brackets is where that median lies with
+95 % certainty. Processor time depends less than the clock on what else the machine does. The start
+is measured inside the new process, around what it does to confine itself, and from outside: from
+the order until the replica is ready.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from penstock import deploy, model_type
 from penstock.codec.sandbox import GUARDED, Sandbox
 from penstock.engine.sandbox import confine
 
-TIERS = ("process", "guarded")
+TIERS = {"process": "process", "process again": "process", "guarded": "guarded"}
 BODY = json.dumps([[0.5] * 16] * 4)
 
 
@@ -37,12 +39,13 @@ def same(value: Any) -> Any:
 class Server:
     """One server with one deployment, and one connection to it."""
 
-    def __init__(self, tier: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
+        folder = folder / name.replace(" ", "-")
         command = [sys.executable, "-m", "penstock.cli.main", "serve", "--port=0"]
-        environment = {**os.environ, "PENSTOCK_SANDBOX": tier, "PYTHONUNBUFFERED": "1"}
-        environment["PENSTOCK_PROFILE"] = str(folder / f"{tier}.json")
+        environment = {**os.environ, "PENSTOCK_SANDBOX": TIERS[name], "PYTHONUNBUFFERED": "1"}
+        environment["PENSTOCK_PROFILE"] = f"{folder}.json"
         self._process = subprocess.Popen(
-            [*command, f"--data={folder / tier}"],
+            [*command, f"--data={folder}"],
             env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         said = ""
@@ -69,12 +72,14 @@ class Server:
             self.call()
         return (sum(map(cpu_ms, pids)) - before) / calls
 
-    def rate(self, seconds: float) -> float:
-        count, begun = 0, time.perf_counter()
-        while time.perf_counter() - begun < seconds:
+    def rate(self, calls: int) -> float:
+        """Return the calls a second of one caller, by the middle one of so many calls."""
+        took = []
+        for _ in range(calls):
+            begun = time.perf_counter()
             self.call()
-            count += 1
-        return count / (time.perf_counter() - begun)
+            took.append(time.perf_counter() - begun)
+        return 1 / statistics.median(took)
 
     def replica(self) -> Any:
         self._connection.request("GET", "/v1/default/same", headers={"Authorization": self.key})
@@ -108,6 +113,7 @@ def confining_ms(forked: bool) -> float:
         pid = os.fork()
         if not pid:
             wanted = Sandbox(GUARDED, home)
+            confine.look_ahead()
             begun = time.perf_counter()
             confine.confine(wanted, home, [])
             if forked:
@@ -122,51 +128,71 @@ def confining_ms(forked: bool) -> float:
     return took
 
 
+def in_turns(servers: dict[str, Server], rounds: int, measure: Any) -> dict[str, list[float]]:
+    """Return what `measure` says of each server in each round; each round begins with another."""
+    found: dict[str, list[float]] = {name: [] for name in servers}
+    order = list(servers)
+    for number in range(rounds):
+        for name in order[number % 3 :] + order[: number % 3]:
+            found[name].append(measure(servers[name]))
+    return found
+
+
+def middle(values: list[float]) -> tuple[float, float, float]:
+    """Return the median, and between which values it lies with 95 % certainty."""
+    values = sorted(values)
+    away = 0.98 * len(values) ** 0.5
+    low, high = int(len(values) / 2 - away), int(len(values) / 2 + away)
+    return statistics.median(values), values[max(low, 0)], values[min(high, len(values) - 1)]
+
+
+def ratios(found: dict[str, list[float]], name: str) -> list[float]:
+    return [a / b for a, b in zip(found[name], found["process"], strict=True)]
+
+
+def share(found: dict[str, list[float]], name: str) -> str:
+    return "{:+.1%} ({:+.1%} to {:+.1%})".format(*(r - 1 for r in middle(ratios(found, name))))
+
+
+def more(found: dict[str, list[float]], name: str) -> str:
+    pairs = zip(found[name], found["process"], strict=True)
+    return "{:+.2f} ms ({:+.2f} to {:+.2f})".format(*middle([a - b for a, b in pairs]))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true")
     given = parser.parse_args()
-    rounds, seconds, starts = (6, 1.0, 10) if given.quick else (30, 1.5, 40)
+    rounds, starts = (40, 20) if given.quick else (120, 40)
     whole = statistics.median(confining_ms(False) for _ in range(starts))
     forked = statistics.median(confining_ms(True) for _ in range(starts))
     print(
-        f"to confine itself: {whole:.2f} ms a process, {forked:.2f} ms one forked from a template"
+        f"to confine itself: {whole:.2f} ms a process, {forked:.2f} ms one forked from a template",
+        flush=True,
     )
     with tempfile.TemporaryDirectory() as folder:
-        servers = {tier: Server(tier, Path(folder)) for tier in TIERS}
+        servers: dict[str, Server] = {}
         try:
-            for server in servers.values():
-                server.rate(1.0)
-            ratios, rates = [], {tier: [] for tier in TIERS}
-            for number in range(rounds):
-                for tier in TIERS if number % 2 else TIERS[::-1]:
-                    rates[tier].append(servers[tier].rate(seconds))
-                ratios.append(rates["guarded"][-1] / rates["process"][-1])
-            work = {tier: [] for tier in TIERS}
-            for number in range(rounds * 5):
-                for tier in TIERS if number % 2 else TIERS[::-1]:
-                    work[tier].append(servers[tier].work_ms(100))
-            took = {tier: [] for tier in TIERS}
-            for number in range(starts):
-                for tier in TIERS if number % 2 else TIERS[::-1]:
-                    took[tier].append(servers[tier].start_ms())
+            for name in TIERS:
+                servers[name] = Server(name, Path(folder))
+                servers[name].rate(500)
+            rate = in_turns(servers, rounds * 2, lambda server: server.rate(40))
+            work = in_turns(servers, rounds, lambda server: server.work_ms(60))
+            start = in_turns(servers, starts, lambda server: server.start_ms())
         finally:
             for server in servers.values():
                 server.stop()
-    for tier in TIERS:
+    for name in TIERS:
         print(
-            f"{tier:<8} {statistics.median(rates[tier]):7.0f} requests/s one after the other, "
-            f"{min(work[tier]):.3f} ms of processor time each, "
-            f"a replica ready after {statistics.median(took[tier]):.1f} ms"
+            f"{name:<14}{statistics.median(rate[name]):7.0f} requests/s one after the other, "
+            f"{statistics.median(work[name]):.3f} ms of processor time each, "
+            f"a replica ready after {statistics.median(start[name]):.1f} ms"
         )
-    pairs = zip(took["guarded"], took["process"], strict=True)
-    more = statistics.median(guarded - process for guarded, process in pairs)
-    ratio = statistics.median(ratios)
-    busy = min(work["guarded"]) / min(work["process"])
-    print(
-        f"guarded / process: {ratio:.3f} of the requests, {busy:.3f} of the processor time, "
-        f"{more:+.1f} ms a start"
-    )
+    for name in ("process again", "guarded"):
+        print(
+            f"{name} beside process: throughput {share(rate, name)}, "
+            f"processor time {share(work, name)}, a start {more(start, name)}"
+        )
     return 0
 
 

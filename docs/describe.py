@@ -195,24 +195,43 @@ def _content(kind: str, form: dict[str, Any]) -> str:
     return f"`{schema}` as `{kind}`" if schema else f"`{kind}`"
 
 
+COMMANDS_INTRO = """`penstock --help` and `penstock <command> --help` say the same.
+`penstock --install-completion` teaches the shell you use to complete commands and options.
+
+| exit status | meaning |
+|---|---|
+| 0 | done |
+| 1 | the request or the flow was refused, or a question was answered with no |
+| 2 | the command itself is wrong: an unknown option, a missing argument |
+| 3 | there is no server at that address, or no key for it |
+| 4 | the version or the run cannot work: it does not load, or a worker died |"""
+
+
 def command_page() -> str:
     """Every command of `penstock` with its options."""
     group: Any = typer.main.get_command(build())
-    intro = "`penstock --help` and `penstock <command> --help` say the same."
-    parts = [NOTE, "# Command line", intro]
+    parts = [NOTE, "# Command line", COMMANDS_INTRO]
     for name, command in sorted(group.commands.items()):
-        help_text = (command.help or "").partition("Args:")[0].replace("\x0c", "").strip()
-        parts += [f"## `penstock {name}`", help_text]
-        if command.params:
-            rows = ["| option | default | meaning |", "|---|---|---|"]
-            notes = _argument_notes(command.callback)
-            for option in command.params:
-                default = "–" if option.default is None else f"`{option.default}`"
-                meaning = getattr(option, "help", None) or notes.get(option.name, "")
-                flags = ", ".join(f"`{o}`" for o in option.opts)
-                rows.append(f"| {flags} | {default} | {meaning} |")
-            parts.append("\n".join(rows))
+        parts += _command(name, command)
+        for sub, inner in sorted(getattr(command, "commands", {}).items()):
+            parts += _command(f"{name} {sub}", inner)
     return "\n\n".join(parts) + "\n"
+
+
+def _command(name: str, command: Any) -> list[str]:
+    """Return the section of a command."""
+    help_text = (command.help or "").partition("Args:")[0].replace("\x0c", "").strip()
+    parts = [f"## `penstock {name}`", help_text]
+    if command.params:
+        rows = ["| option | default | meaning |", "|---|---|---|"]
+        notes = _argument_notes(command.callback)
+        for option in command.params:
+            default = "–" if option.default is None else f"`{option.default}`"
+            meaning = getattr(option, "help", None) or notes.get(option.name, "")
+            flags = ", ".join(f"`{o}`" for o in option.opts)
+            rows.append(f"| {flags} | {default} | {meaning} |")
+        parts.append("\n".join(rows))
+    return parts
 
 
 def _argument_notes(callback: Any) -> dict[str, str]:

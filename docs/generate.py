@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from describe import NOTE, command_page, http_page, python_page
 
-from penstock.core.errors import ClientError, PenstockError, all_errors
+from penstock.core.errors import ClientError, PenstockError, StoreError, all_errors
 from penstock.server.errors import status_of
 from penstock.server.load_settings import describe_settings
 
@@ -40,7 +40,8 @@ def errors_page() -> str:
     """The table of all error codes, by status."""
     rows = []
     for kind in all_errors():
-        if kind is PenstockError or (kind.__subclasses__() and kind.__name__.endswith("Error")):
+        group = kind.__subclasses__() and kind.__name__.endswith("Error")
+        if kind is PenstockError or (group and kind is not StoreError):  # which is raised itself
             continue
         status = "–" if issubclass(kind, ClientError) else str(status_of(kind))
         rows.append((status, kind.code, kind.__name__, kind.summary))

@@ -18,6 +18,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from postgres_cluster import Cluster, programs
 
 # The same cases in every run, however slow the machine is.
 hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
@@ -138,6 +139,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     live = _launch(tmp_path_factory.mktemp("server") / "data", None, {})
     yield live
     assert live.stop() == 0, live.log
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Cluster]:
+    """A PostgreSQL server for the whole run; tests make databases of their own on it."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("initdb and pg_ctl are not installed (Debian: postgresql)")
+    cluster = Cluster(folder)
+    yield cluster
+    cluster.remove()
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 
 #: Only local runs may bring the flow runtime into the client.
-ONLY_FOR_LOCAL_RUNS = {"client/conduit.py", "client/local.py"}
+ONLY_FOR_LOCAL_RUNS = {"client/conduit.py", "client/local.py", "client/rehearse.py"}
 
 FRAMEWORKS = ("torch", "xgboost", "sklearn", "onnxruntime", "pandas", "numpy", "PIL")
 PICKLERS = ("cloudpickle", "joblib", "dill")
@@ -127,15 +127,10 @@ def test_no_circle_of_modules_at_load_time() -> None:
         visit(name, ())
 
 
-#: One long table each, of one subject: the error tree and the options.
-TABLES = {"core/errors.py", "server/settings.py"}
-
-
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_modules_stay_small_and_say_what_they_hold(path: Path) -> None:
     text = path.read_text()
-    if str(path.relative_to(SOURCE)) not in TABLES:
-        assert len(text.splitlines()) <= 350, f"{path.name}: a second subject hides in it"
+    assert len(text.splitlines()) <= 350, f"{path.name}: a second subject hides in it"
     if text.strip():
         assert ast.get_docstring(ast.parse(text)), f"{path.name} has no opening docstring"
 

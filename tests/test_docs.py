@@ -110,9 +110,14 @@ def test_every_model_type_has_a_row(member: str) -> None:
     assert f"\n| `{member}` | " in (REFERENCE / "model-types.md").read_text()
 
 
-def commands() -> list[str]:
+def commands() -> dict[str, Any]:
+    """Return every command by its words: `list`, `keys create`."""
     group: Any = typer.main.get_command(build())
-    return sorted(group.commands)
+    found = {}
+    for name, command in group.commands.items():
+        found[name] = command
+        found |= {f"{name} {sub}": c for sub, c in getattr(command, "commands", {}).items()}
+    return found
 
 
 @pytest.mark.parametrize("command", commands())
@@ -120,9 +125,24 @@ def test_every_command_has_a_section_with_its_options(command: str) -> None:
     page = (REFERENCE / "cli.md").read_text()
     assert f"\n## `penstock {command}`\n" in page
     section = page.split(f"\n## `penstock {command}`\n")[1].split("\n## ")[0]
-    group: Any = typer.main.get_command(build())
-    for parameter in group.commands[command].params:
+    for parameter in commands()[command].params:
         assert f"`{parameter.opts[0]}`" in section
+
+
+def test_every_picture_is_shown_somewhere() -> None:
+    pages = "".join(page.read_text() for page in PAGES)
+    pictures = (ROOT / "docs" / "images").iterdir()
+    assert [one.name for one in pictures if f"images/{one.name})" not in pages] == []
+
+
+def test_the_tests_that_show_the_promises_about_faults_exist() -> None:
+    page = ROOT / "docs" / "architecture" / "06-faults-and-recovery.md"
+    rows = page.read_text().split("| promise | ")[1].split("\n## ")[0]
+    named_there = re.findall(r"`((?:integration|unit|benchmarks)/[^`]+\.py)`", rows)
+    assert len(named_there) > 20
+    for path in named_there:
+        place = ROOT if path.startswith("benchmarks/") else ROOT / "tests"
+        assert (place / path).exists(), path
 
 
 def test_every_json_block_of_a_page_is_json() -> None:

@@ -63,6 +63,12 @@ def deploy_all(url: str, key: str, made: dict[str, Any]) -> None:
         "iris-classes",
         [(model_type.SKLEARN_CLASSIFIER, made["iris"])],
         example=made["iris_rows"][:2],
+    ).monitor(
+        made["iris_rows"],
+        made["iris_answers"],
+        features=["sepal length", "sepal width", "petal length", "petal width"],
+        targets=["setosa", "versicolor", "virginica"],
+        min_accuracy=0.9,
     )
     put("photo-tags", [(model_type.PYTHON, small.slow_tags)], example=["a", "bb"])
     put(

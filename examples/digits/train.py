@@ -45,6 +45,7 @@ class Features(torch.nn.Module):
 def train_features(x: torch.Tensor, y: torch.Tensor, epochs: int = 20) -> Features:
     """Train the network with a throw-away classification head and return it without the head."""
     torch.manual_seed(SEED)
+    torch.set_num_threads(1)  # threads of so small a network mostly wait for one another
     features, head = Features(), torch.nn.Linear(32, 10)
     optimizer = torch.optim.Adam([*features.parameters(), *head.parameters()], lr=2e-3)
     for _ in range(epochs):

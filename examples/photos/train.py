@@ -62,6 +62,7 @@ def as_input(pictures: list[Image.Image]) -> torch.Tensor:
 def fit(x: torch.Tensor, y: torch.Tensor, steps: int = 150) -> Photos:
     """Train the network on pieces and their labels."""
     torch.manual_seed(SEED)
+    torch.set_num_threads(1)  # threads of so small a network mostly wait for one another
     net = Photos()
     optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(steps):

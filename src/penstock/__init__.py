@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from penstock.core.hardware import Hardware as hardware  # noqa: N813
     from penstock.core.loggers import LoggingPlatform as logging_platform  # noqa: N813
     from penstock.core.model_types import PluginType
+    from penstock.core.text import Text
     from penstock.flow.folders import run_folder
     from penstock.flow.memory import delete, get, memory, save
     from penstock.flow.secrets import get_secret
@@ -34,6 +35,7 @@ __all__ = [
     "Endpoint",
     "PenstockError",
     "PluginType",
+    "Text",
     "__version__",
     "delete",
     "deploy",
@@ -59,6 +61,7 @@ _HOMES: dict[str, tuple[str, str]] = {
     "Endpoint": ("penstock.client.endpoint", "Endpoint"),
     "PenstockError": ("penstock.core.errors", "PenstockError"),
     "PluginType": ("penstock.core.model_types", "PluginType"),
+    "Text": ("penstock.core.text", "Text"),
     "delete": ("penstock.flow.memory", "delete"),
     "deploy": ("penstock.client.api", "deploy"),
     "get": ("penstock.flow.memory", "get"),

@@ -124,7 +124,7 @@ def test_login_checks_the_key_and_saves_it_for_the_user_alone(server: Any, new_u
 
 def test_login_with_a_wrong_key_saves_nothing(server: Any, new_user: Path) -> None:
     done = login("--server", server.url, "--key", "pk_d_00000000_" + "x" * 32)
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert "key" in done.stderr.lower()
     assert "Traceback" not in done.stderr
     assert not new_user.exists()

@@ -24,7 +24,7 @@ PATIENCE = 30_000
 PEOPLE_PAGES = (
     "", "/start", "/runs", "/files", "/webhooks", "/keys", "/secrets", "/settings",
     "/d/{name}", "/d/{name}/runs", "/d/{name}/versions", "/d/{name}/code", "/d/{name}/builds",
-    "/d/{name}/playground", "/d/{name}/settings",
+    "/d/{name}/playground", "/d/{name}/settings", "/d/{name}/monitoring",
 )  # fmt: skip
 
 
@@ -104,6 +104,15 @@ def flow(server: Any, model: Path) -> Put:
         return deploy(stages, name, server.keys["deploy"], server=server.url, quiet=True, **options)
 
     return put
+
+
+def watched(endpoint: Any) -> None:
+    """Watch a deployment, call it, tell the truth about one of two predictions."""
+    endpoint.monitor(["a", "b", "c"] * 4, [3, 7, 1] * 4)
+    files = [(f"{digit}.png", picture(digit)) for digit in (3, 7)]
+    answer = endpoint.call(["a", "b"], files)
+    assert answer.prediction_ids is not None
+    endpoint.feedback({answer.prediction_ids[0]: 3})
 
 
 def test_a_deploy_appears_by_itself_and_its_page_shows_the_traffic(
@@ -187,6 +196,51 @@ def test_a_failed_run_marks_the_line_and_rolling_back_can_be_undone(
     expect(page.locator("tr.on th")).to_have_text("v2", timeout=PATIENCE)
 
 
+def test_later_runs_lead_from_one_failure_to_the_next_however_many_followed(
+    page: Any, server: Any, flow: Put
+) -> None:
+    endpoint = flow("fails-often", failing_pre)
+    ids = []
+    for _ in range(55):
+        with pytest.raises(Exception, match="KeyError") as failed:
+            endpoint.predict(["b"], files=[("b.png", picture(1))])
+        ids.append(failed.value.facts["run_id"])
+    page.goto(f"{server.url}/p/default/runs/{ids[0]}?fresh=1")
+    for following in ids[1:4]:
+        page.keyboard.press("]")
+        page.wait_for_selector(f"h1:has-text('{following}')")
+    page.keyboard.press("[")
+    page.wait_for_selector(f"h1:has-text('{ids[2]}')")
+
+
+def test_the_lines_of_a_build_stand_in_columns(page: Any, server: Any, flow: Put) -> None:
+    flow("built", second_pre)
+    page.goto(f"{server.url}/p/default/d/built/builds")
+    page.wait_for_selector("#build-log")
+    for column in ("n", "level", "msg"):
+        cells = page.locator(f"#build-log td.{column}")
+        assert cells.count() > 2
+        assert len({cells.nth(row).bounding_box()["x"] for row in range(cells.count())}) == 1
+
+
+def test_a_key_is_made_for_some_days_and_one_deployment(page: Any, server: Any, flow: Put) -> None:
+    flow("for-one", first_pre)
+    page.goto(f"{server.url}/p/default/keys")
+    page.fill("#label", "nightly")
+    page.select_option("#scope", "predict")
+    page.fill("#days", "7")
+    page.fill("#deployments", "for-one")
+    page.get_by_role("button", name="Make the key").click()
+    made = page.locator("#made").inner_text()
+    assert made.startswith("pk_p_")
+    row = page.locator("tr", has_text="nightly").inner_text()
+    assert "for-one" in row
+    assert "until" in row
+    page.fill("#days", "soon")
+    page.get_by_role("button", name="Make the key").click()
+    assert "no number of days" in page.locator(".toast").inner_text()
+
+
 def test_deleting_asks_for_the_name_and_starts_on_the_safe_button(
     page: Any, server: Any, flow: Put
 ) -> None:
@@ -222,7 +276,7 @@ def test_the_keyboard_reaches_everything_and_dark_is_remembered(page: Any, serve
 
 @pytest.mark.parametrize("width", [1440, 900, 390])
 def test_no_page_is_wider_than_the_window(page: Any, server: Any, flow: Put, width: int) -> None:
-    flow("fits", first_pre)
+    watched(flow("fits", first_pre))
     page.set_viewport_size({"width": width, "height": 844})
     for path in PEOPLE_PAGES:
         page.goto(server.url + "/p/default" + path.format(name="fits"))
@@ -231,8 +285,7 @@ def test_no_page_is_wider_than_the_window(page: Any, server: Any, flow: Put, wid
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_problem(page: Any, server: Any, flow: Put, scheme: str) -> None:
-    endpoint = flow("axes", second_pre)
-    endpoint.predict(["a"], files=[("a.png", picture(3))])
+    watched(flow("axes", second_pre))
     page.emulate_media(color_scheme=scheme)
     found = []
     for path in PEOPLE_PAGES:

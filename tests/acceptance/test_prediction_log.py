@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable
@@ -14,6 +19,7 @@ import pytest
 
 from penstock import Conduit, Endpoint, deploy, model_type
 from penstock.core.errors import InvalidSetting, NotReady
+from penstock.core.loggers import LoggerSpec
 
 pq = pytest.importorskip("pyarrow.parquet")
 LIMIT_S = 60.0
@@ -127,11 +133,24 @@ def test_what_was_answered_before_the_server_stopped_is_in_the_log(live: Any) ->
     assert writers(live) == []
 
 
-def test_versions_go_on_logging_after_a_restart_and_keys_are_not_shown(
+def call_once_it_is_started(live: Any, name: str) -> None:
+    endpoint = Endpoint(f"{live.url}/v1/default/{name}/predict", live.keys["deploy"])
+    until = time.monotonic() + LIMIT_S
+    while True:
+        try:
+            endpoint.predict([[1]])
+            return
+        except NotReady:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+def test_versions_go_on_logging_after_a_restart_and_keys_are_nowhere(
     start_server: Callable[..., Any], tmp_path: Path
 ) -> None:
-    first = start_server(data=tmp_path / "data")
-    loggers = [{"platform": "parquet", "platform_authentication": {"token": "hush-hush"}}]
+    held = {"PENSTOCK_LOGGER_TOKEN": "hush-hush"}
+    first = start_server(data=tmp_path / "data", environment=held)
+    loggers = [{"platform": "parquet", "platform_authentication": {"token": "$TOKEN"}}]
     key = first.keys["deploy"]
     deploy(FLOW, "again", key, server=first.url, quiet=True, loggers=loggers)
     request = urllib.request.Request(
@@ -140,23 +159,54 @@ def test_versions_go_on_logging_after_a_restart_and_keys_are_not_shown(
     with urllib.request.urlopen(request, timeout=30) as answer:
         shown = answer.read().decode()
     assert '"platform":"parquet"' in shown
-    assert "hush-hush" not in shown
+    assert '"token":"$TOKEN"' in shown
     assert first.stop() == 0
-    second = start_server(data=tmp_path / "data")
-    again = Endpoint(f"{second.url}/v1/default/again/predict", key)
-    until = time.monotonic() + LIMIT_S
-    while True:
-        try:
-            again.predict([[1]])
-            break
-        except NotReady:  # it is being started
-            assert time.monotonic() < until
-            time.sleep(0.05)
+    for path in (tmp_path / "data").rglob("*.db*"):
+        assert b"hush-hush" not in path.read_bytes()
+    second = start_server(data=tmp_path / "data", environment=held)
+    second.keys.update(first.keys)
+    call_once_it_is_started(second, "again")
     assert logged(second, "again", 1)
+
+
+def test_a_key_in_the_records_of_an_earlier_release_is_told_of_and_goes_on_working(
+    start_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    first = start_server(data=data, environment={"PENSTOCK_LOGGER_TOKEN": "any"})
+    loggers = [{"platform": "parquet", "platform_authentication": {"token": "$TOKEN"}}]
+    deploy(FLOW, "early", first.keys["deploy"], server=first.url, quiet=True, loggers=loggers)
+    assert first.stop() == 0
+    with contextlib.closing(sqlite3.connect(data / "records.sqlite")) as records, records:
+        records.execute("UPDATE versions SET settings = replace(settings, '$TOKEN', 'hush-hush')")
+    doctor = [sys.executable, "-m", "penstock.cli.main", "doctor", "--json", f"--data={data}"]
+    done = subprocess.run(doctor, capture_output=True, text=True, timeout=60, check=False)
+    (said,) = [f for f in json.loads(done.stdout)["findings"] if "readable" in f["message"]]
+    assert said["level"] == "warning"
+    assert "default/early version 1 keeps the token of its logger 'parquet'" in said["message"]
+    second = start_server(data=data)
+    second.keys.update(first.keys)
+    call_once_it_is_started(second, "early")
+    assert logged(second, "early", 1)
+    assert "default/early version 1 keeps the token of its logger 'parquet'" in second.log
+    assert "hush-hush" not in second.log + done.stdout
+
+
+def test_a_key_that_a_client_writes_out_is_refused_by_the_server_too(live: Any) -> None:
+    conduit = Conduit("plain-key", live.keys["deploy"], FLOW, server=live.url, quiet=True)
+    conduit.loggers.append(LoggerSpec("parquet", authentication={"token": "hush-hush"}))
+    with pytest.raises(InvalidSetting, match="has its token written out") as caught:
+        conduit.deploy()
+    assert "PENSTOCK_LOGGER_PARQUET_TOKEN" in str(caught.value.hint)
+    assert "hush-hush" not in str(caught.value)
 
 
 def test_a_logger_the_server_lacks_is_refused_before_anything_is_loaded(live: Any) -> None:
     conduit = Conduit("refused", live.keys["deploy"], FLOW, server=live.url, quiet=True)
-    conduit.add_logger("arize", {"api_key": "a", "space_id": "b"})
+    conduit.add_logger("arize", {"api_key": "$A", "space_id": "$B"})
     with pytest.raises(InvalidSetting, match="arize"):
+        conduit.deploy()
+    conduit.loggers.clear()
+    conduit.add_logger("censius", {"api_key": "$NOT_SET"})
+    with pytest.raises(InvalidSetting, match="no logging platform 'censius'"):
         conduit.deploy()

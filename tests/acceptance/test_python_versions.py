@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import textwrap
@@ -23,16 +22,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx2
+import interpreters
 import numpy as np
 import pytest
 import xgboost
+from interpreters import HERE, MINORS
 from sklearn.datasets import load_breast_cancer
 
 import penstock
 from penstock import Endpoint, PenstockError, model_type
 
-MINORS = ("3.10", "3.11", "3.12", "3.13")
-HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 ROOT = Path(penstock.__file__).parents[2]
 
 DEPLOY = """
@@ -110,23 +109,8 @@ class Client(NamedTuple):
         return done.stdout
 
 
-def interpreter(minor: str) -> Path | None:
-    """Return a Python of that version: this one, one on PATH, or one of pyenv's."""
-    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    candidates = [Path(sys.executable)] if minor == HERE else []
-    candidates += sorted(root.glob(f"versions/{minor}.*/bin/python"))
-    found = shutil.which(f"python{minor}")
-    candidates += [Path(found)] if found else []
-    for candidate in candidates:
-        says = "import sys; print('%d.%d' % sys.version_info[:2])"
-        done = subprocess.run([candidate, "-c", says], capture_output=True, text=True, check=False)
-        if done.returncode == 0 and done.stdout.strip() == minor:
-            return candidate
-    return None
-
-
-PYTHONS = {minor: interpreter(minor) for minor in MINORS}
-OTHERS = [minor for minor in MINORS if minor != HERE and PYTHONS[minor]]
+PYTHONS = interpreters.found()
+OTHERS = list(interpreters.others())
 
 
 @pytest.fixture(scope="session")
@@ -138,9 +122,9 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Client | str]
     (package,) = wheel.glob("penstock-*.whl")
 
     def make(minor: str) -> Client | str:
-        python = PYTHONS[minor]
+        python = PYTHONS.get(minor)
         if python is None:
-            return f"there is no Python {minor} on PATH or under a pyenv root"
+            return f"there is no Python {minor} on this machine"
         home = folder / minor
         if minor == HERE:
             venv.create(home, with_pip=False, symlinks=True)
@@ -172,8 +156,7 @@ def everywhere(
     launch_server: Any, package_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Any]:
     """A server with every Python of this machine that can be used."""
-    found = ",".join(str(PYTHONS[minor]) for minor in OTHERS)
-    settings = {"PENSTOCK_PYTHONS": found or "own", "PENSTOCK_PACKAGE_CACHE": str(package_cache)}
+    settings = {"PENSTOCK_PACKAGE_CACHE": str(package_cache)}
     live = launch_server(tmp_path_factory.mktemp("everywhere") / "data", settings)
     yield live
     assert live.stop() == 0, live.log

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from penstock.core.records import ProjectRecord
+from penstock.stores.schema import metadata
 
 PROGRAM = Path(__file__).parent.parent / "programs" / "store_writer.py"
 STORES = types.SimpleNamespace(**runpy.run_path(str(PROGRAM)))
@@ -41,8 +42,28 @@ def _opener(request, tmp_path, kinds):
     opener.close()
 
 
+@pytest.fixture(scope="session")
+def postgres_database(postgres) -> str:
+    """The one database of the contract tests: making a new one takes half a second."""
+    return postgres.new_database()
+
+
+def empty_postgres(postgres, database: str) -> str:
+    """Return the address of the database after deleting every row, as far as there are tables."""
+    [(made,)] = postgres.execute(database, "SELECT to_regclass('projects') IS NOT NULL")
+    if made:
+        postgres.execute(
+            database, *(f"DELETE FROM {t.name}" for t in reversed(metadata.sorted_tables))
+        )
+    return postgres.url(database)
+
+
 @pytest.fixture(params=list(STORES.RECORDS))
 def open_records(request, tmp_path):
+    if request.param == "postgres":
+        names = ("postgres", "postgres_database")
+        url = empty_postgres(*map(request.getfixturevalue, names))
+        (tmp_path / STORES.POSTGRES_URL).write_text(url)
     yield from _opener(request, tmp_path, STORES.RECORDS)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.core.audit_records import AuditEntry
+from penstock.core.audit_records import UNFINISHED, AuditEntry
 from penstock.core.errors import NotFound
 from penstock.core.records import KeyRecord, ProjectRecord, Scope
 from penstock.core.secret_records import StoredSecret
@@ -93,3 +93,14 @@ def test_a_key_keeps_what_it_was_granted_and_when_it_was_used(records, open_reco
     assert records.list_keys("shop") == [key]
     records.mark_keys_used(["k1", "unknown"], 7.0)
     assert records.list_keys("shop")[0].last_used_at == 7.0
+
+
+def test_an_entry_of_the_audit_log_is_finished_once(records, open_records):
+    begun = AuditEntry(1.0, "shop", "k", "pk_d_1", "127.0.0.1", "do", "t", UNFINISHED)
+    first, second = records.audit.add(begun), records.audit.add(begun)
+    assert second > first
+    records.audit.finish(first, 201, {"key": "pk"})
+    records.audit.finish(first, 500, {})
+    records = open_records()
+    found = {e.seq: (e.status, e.details) for e in records.audit.list("shop")}
+    assert found == {first: (201, {"key": "pk"}), second: (UNFINISHED, {})}

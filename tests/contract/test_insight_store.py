@@ -71,6 +71,63 @@ def limits(**changes) -> Limits:
     return usual._replace(**changes)
 
 
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {},
+        {"deployment": "b"},
+        {"only": ("b",)},
+        {"only": ("a", "c")},
+        {"only": ()},
+        {"deployment": "b", "only": ("a",)},
+        {"states": (RunState.FAILED,)},
+        {"states": (RunState.FAILED, RunState.SUCCEEDED), "only": ("b",)},
+        {"states": (RunState.CANCELLED,)},
+        {"code": "function_failed", "deployment": "a"},
+        {"min_ms": 100.0},
+        {"min_ms": 100.5, "max_ms": 150.0, "only": ("a", "b")},
+        {"min_ms": 120.0, "states": (RunState.FAILED,)},
+        {"version": 2, "since": 20.0, "until": 70.0},
+    ],
+)
+def test_pages_of_a_list_have_each_call_that_is_wanted_once_newest_first(store, wanted):
+    made = [
+        call(
+            deployment="abc"[n % 3],
+            version=1 + n % 2,
+            created_at=float(n // 2),
+            run_time_ms=90.0 + n,
+            state=RunState.FAILED if n % 7 == 0 else RunState.SUCCEEDED,
+            code=("function_failed", "timeout")[n % 2] if n % 7 == 0 else None,
+        )
+        for n in range(160)
+    ]
+    store.write(Batch([*made, call(project="other")]))
+    asked = RunFilter("default", **wanted)
+
+    def fits(one: CallRecord) -> bool:
+        return all(
+            (
+                asked.deployment in {None, one.deployment},
+                asked.only is None or one.deployment in asked.only,
+                not asked.states or one.state in asked.states,
+                asked.code in {None, one.code},
+                asked.version in {None, one.version},
+                asked.min_ms is None or one.run_time_ms >= asked.min_ms,
+                asked.max_ms is None or one.run_time_ms <= asked.max_ms,
+                asked.since is None or one.created_at >= asked.since,
+                asked.until is None or one.created_at < asked.until,
+            )
+        )
+
+    expected = sorted(((c.created_at, c.run_id) for c in made if fits(c)), reverse=True)
+    found, place = [], None
+    while page := store.calls(asked, 9, place):
+        found += [(c.created_at, c.run_id) for c in page]
+        place = RunCursor(*found[-1])
+    assert found == expected
+
+
 def test_a_call_is_there_whole_after_a_reopen(store, open_store):
     wrong = call(state=RunState.FAILED, code="function_failed", error='{"code": "x"}')
     good = call(created_at=11.0, input_cut=True)
@@ -194,11 +251,20 @@ def test_a_deployment_that_is_deleted_leaves_nothing(store):
         )
     )
     store.monitor.put("default", "flow", b"m")
-    store.forget("default", "flow")
+    assert store.forget("default", "flow") is False
     assert [c.run_id for c in store.calls(ALL, 9, None)] == [kept.run_id]
     assert not store.lines(LogFilter("default"), 9)
     assert not store.totals("default", "flow")
     assert not store.monitor.all()
+
+
+def test_a_long_history_is_forgotten_in_parts(store):
+    store.write(Batch([call(input=b"") for _ in range(10_500)]))
+    store.write(Batch([call(deployment="other")]))
+    assert store.forget("default", "flow") is True
+    assert len(store.calls(ALL, 20_000, None)) == 501
+    assert store.forget("default", "flow") is False
+    assert [c.deployment for c in store.calls(ALL, 9, None)] == ["other"]
 
 
 def test_truths_are_joined_to_predictions_and_replaced_when_told_again(store):

@@ -252,7 +252,7 @@ def test_increments_from_many_threads_are_all_counted(open_memory, stores):
 
         def count() -> None:
             for _ in range(100):
-                call = database.call(database.memory.increment, HERE, "n", 1, NOW)
+                call = database.call_memory(database.memory.increment, HERE, "n", 1, NOW)
                 asyncio.run_coroutine_threadsafe(call, loop).result(30)
 
         threads = [threading.Thread(target=count) for _ in range(8)]
@@ -260,7 +260,7 @@ def test_increments_from_many_threads_are_all_counted(open_memory, stores):
             thread.start()
         for thread in threads:
             await asyncio.to_thread(thread.join)
-        found = await database.call(database.memory.read, HERE, "n", NOW)
+        found = await database.call_memory(database.memory.read, HERE, "n", NOW)
         await database.close()
         return found.number
 

@@ -50,7 +50,7 @@ def succeeded(run, body: bytes = b"[1]") -> Outcome:
 
 
 def deliveries(records) -> list:
-    with records._transaction() as connection:
+    with records.transaction() as connection:
         query = "SELECT run_id, url, state, attempt, next_attempt_at, id FROM webhook_deliveries"
         return connection.exec_driver_sql(query).all()
 
@@ -162,6 +162,21 @@ def test_only_expired_leases_are_taken_back_unless_the_holder_cannot_live(runs):
     assert list(runs.renew([(run.run_id, 1)], 90.0)) == [(run.run_id, 1)]
 
 
+def test_claims_that_their_owner_does_not_know_of_are_queued_again(runs):
+    known, unknown, other = add(runs), add(runs), add(runs)
+    (first,) = runs.claim("me", {NAME: 1}, 20.0, 30.0).runs
+    (second,) = runs.claim("me", {NAME: 1}, 20.0, 30.0).runs
+    claim_one(runs, owner="you")
+    assert (first.run_id, second.run_id) == (known, unknown)
+    assert runs.release("me", [(known, 1)]) == {NAME}
+    assert runs.release("me", [(known, 1)]) == set()
+    states = [runs.get(run_id).state for run_id in (known, unknown, other)]
+    assert states == [RunState.RUNNING, RunState.QUEUED, RunState.RUNNING]
+    again = claim_one(runs)
+    assert (again.run_id, again.attempt, again.crashes) == (unknown, 2, 0)
+    assert runs.finish([succeeded(second), succeeded(again)]) == [False, True]
+
+
 def test_a_run_that_lost_too_many_attempts_has_failed(records, runs):
     add(runs, webhook_url="https://a.example/x")
     for _ in range(2):
@@ -250,6 +265,8 @@ def test_runs_are_found_by_all_that_lists_filter_by(runs):
     waiting = add(runs, created_at=13.0, deployment="another")
     for wanted, ids in (
         ({"deployment": "another"}, [waiting]),
+        ({"only": ("another",)}, [waiting]),
+        ({"only": ()}, []),
         ({"states": (RunState.FAILED, RunState.SUCCEEDED)}, [wrong, slow]),
         ({"version": 2}, [slow]),
         ({"since": 12.0}, [waiting, wrong]),

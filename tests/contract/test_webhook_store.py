@@ -49,6 +49,13 @@ def test_due_deliveries_come_longest_due_first_and_only_in_time(records) -> None
     assert store.get("default", later).next_attempt_at == 9.0
 
 
+def test_the_log_may_be_of_some_deployments_only(records) -> None:
+    ids = [add_delivery(records, float(at)) for at in (1, 2)]
+    listed = records.webhooks.list("default", only=("flow", "other"), limit=9)
+    assert [d.id for d in listed] == ids[::-1]
+    assert not records.webhooks.list("default", only=("other",), limit=9)
+
+
 def test_receivers_are_left_out_by_their_origin_exactly(records) -> None:
     urls = ["http://a_b.example/x", "http://axb.example/x", "http://a_b.example:81/x"]
     ids = [add_delivery(records, float(n), url) for n, url in enumerate(urls)]

@@ -1,7 +1,9 @@
-"""Good inputs to begin with, made by our own writers, and those that once broke something."""
+"""Good inputs to begin with, made by our own writers, those that fuzzing found worth keeping, and
+those that once broke something."""
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from penstock.codec import frames
+from penstock.codec.arrow import write_arrow
 from penstock.codec.memory import Increment, Publish, Read, Write
 from penstock.codec.npy import write_npy
 
@@ -66,13 +69,23 @@ _SEEDS: dict[str, list[bytes]] = {
         b"GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nUpgrade: h2c",
     ],
     "chunks": [b"3\r\nabc\r\n0\r\nA: b\r\n\r\n", b"3;x=y\r\nabc\r\n0\r\n\r\n"],
+    "requirements": [b"pandas[excel]>=2 ; python_version > '3.9'", b"x @ https://a.example/x.whl"],
+    "lock_text": [b"numpy==2.1.0 \\\n    --hash=sha256:ab\nx @ https://a.example/x.whl\n"],
+    "arrow_body": [write_arrow({"a": [1, 2], "b": ["x", None]}) or b"", b"\xff\xff\xff\xff"],
     "host": [b"[::1]:8700", b"models.example.org:443"],
 }  # fmt: skip
+
+
+def packed(target: str) -> Path:
+    """Return the file with what fuzzing found worth keeping: one input a line, in base64."""
+    return KEPT / f"{target}.lines"
 
 
 def seeds(target: str) -> Iterator[bytes]:
     """Yield the inputs to begin with."""
     yield from _SEEDS[target]
+    if packed(target).exists():
+        yield from map(base64.b64decode, packed(target).read_text().splitlines())
     folder = KEPT / target
     if folder.is_dir():
         for path in sorted(folder.iterdir()):

@@ -21,6 +21,8 @@ from penstock.control.key_text import key_in
 from penstock.control.webhook_urls import check_url
 from penstock.core.errors import PenstockError
 from penstock.core.names import check_deployment_name, check_project_name, is_sha256
+from penstock.environments.lock import packages_of
+from penstock.environments.requirements import check as check_requirements
 from penstock.server.gateway.chunked import ChunkedEnd
 from penstock.server.gateway.head import HeadReader
 from penstock.server.gateway.limits import Limits
@@ -59,6 +61,20 @@ def npy_body(data: bytes) -> None:
 
 def arrow_body(data: bytes) -> None:
     decode("application/vnd.apache.arrow.stream", data)
+
+
+def requirements(data: bytes) -> None:
+    for line in check_requirements([data.decode("utf-8", "surrogateescape")]):
+        assert not line.startswith("-")
+        assert len(line.splitlines()) == 1
+        assert "file:" not in line[:5]
+
+
+def lock_text(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    for name in packages_of(text):
+        assert "/" not in name
+        assert not name.startswith(".")
 
 
 def infer_body(data: bytes) -> None:
@@ -154,7 +170,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     for target in (
         json_body, multipart_body, multipart_header, npy_body, infer_body, webhook_field,
         call_frames, reply_frames, messages, manifest, module_path, names, keys, webhook_url,
-        request_head, chunks, host,
+        request_head, chunks, host, arrow_body, requirements, lock_text,
     )
 }  # fmt: skip
 

@@ -17,7 +17,13 @@ from run_faults import put
 from versioned import same_model
 
 from penstock import Endpoint
-from penstock.core.errors import Conflict, DeadlineExceeded, FunctionFailed, WorkerDied
+from penstock.core.errors import (
+    Conflict,
+    DeadlineExceeded,
+    FunctionFailed,
+    InvalidCall,
+    WorkerDied,
+)
 
 Start = Callable[..., Any]
 
@@ -167,6 +173,29 @@ def test_many_are_submitted_and_given_back_in_order(server: Any, plain: Endpoint
     runs = plain.submit_many([[[float(n)]] for n in range(40)])
     assert [run.facts["result"] for run in runs] == [[[float(n)]] for n in range(40)]
     assert runs.results(5) == [[[float(n)]] for n in range(40)]
+
+
+def test_each_of_many_has_its_own_files(server: Any, model: Path, tmp_path: Path) -> None:
+    def pre(data: Any, files: Any) -> Any:
+        return [[float(len(file.read()))] for file in files]
+
+    endpoint = put(server, model, "runs-files", pre=pre)
+    paths = [tmp_path / f"{size}.bin" for size in (3, 100_000)]  # the second is kept as a file
+    for path in paths:
+        path.write_bytes(b"x" * int(path.stem))
+    runs = endpoint.submit_many([[], []], files=[[path] for path in paths])
+    assert runs.results(30) == [[[3.0]], [[100_000.0]]]
+    with pytest.raises(InvalidCall, match="1 runs and 2 lists of files"):
+        endpoint.submit_many([[]], files=[[], []])
+
+
+@pytest.mark.parametrize("wish", ["maybe", "2", "True;"])
+def test_a_wish_that_is_neither_yes_nor_no_is_refused(
+    server: Any, plain: Endpoint, wish: str
+) -> None:
+    answer = post(str(plain), server.keys["predict"], params={"async": wish}, json=[[1.0]])
+    assert answer.status_code == 422
+    assert f"async={wish.lower()!r}" in answer.json()["error"]["message"]
 
 
 def test_a_long_poll_answers_at_the_end_of_the_run(server: Any, gated: tuple) -> None:
@@ -356,3 +385,46 @@ def test_a_run_is_accepted_while_its_deployment_is_starting(
     path = f"{second.url}{answer.headers['location']}?wait=30"
     found = httpx2.get(path, headers={"Authorization": keys["predict"]}, timeout=40)
     assert json.loads(found.content)["result"] == [[1.0]]
+
+
+@pytest.mark.parametrize("gateways", [1, 2])
+def test_a_webhook_in_the_body_alone_is_enough_while_a_deployment_is_starting(
+    start_server: Start, model: Path, tmp_path: Path, gateways: int
+) -> None:
+    gate = tmp_path / "gate"
+    gate.touch()
+
+    def setup() -> dict[str, Any]:
+        import time
+
+        give_up = time.monotonic() + 60
+        while not gate.exists() and time.monotonic() < give_up:
+            time.sleep(0.005)
+        return {}
+
+    first = start_server()
+    put(first, model, "flow", setup=setup)
+    first.kill()
+    gate.unlink()
+    second = start_server(first.data, gateways=gateways)
+    url, key = f"{second.url}/v1/default/flow/predict", first.keys["predict"]
+    hook = "https://hooks.invalid/end"
+    envelope = json.dumps({"data": [[1.0]], "webhook_endpoint": hook}).encode()
+    as_json = {"Content-Type": "application/json"}
+    accepted = [
+        post(url, key, content=envelope, headers=as_json),
+        post(url, key, content=iter([envelope[:9], envelope[9:]]), headers=as_json),  # chunked
+        post(url, key, data={"data": "[[1.0]]", "webhook_endpoint": hook}, files={"f": b""}),
+    ]
+    assert [answer.status_code for answer in accepted] == [202, 202, 202], accepted
+    for sent in ([[1.0]], {"data": [["webhook_endpoint"]]}):
+        for content in (json.dumps(sent).encode(), iter([json.dumps(sent).encode()])):
+            refused = post(url, key, content=content, headers=as_json)
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+            assert refused.json()["error"]["code"] == "not_ready"
+    assert post(url, key, json=[[1.0]], headers={"Authorization": "x"}).status_code == 401
+    gate.touch()
+    for answer in accepted[:2]:
+        path = f"{second.url}{answer.headers['location']}?wait=30"
+        found = httpx2.get(path, headers={"Authorization": key}, timeout=40).json()
+        assert (found["state"], found["result"]) == ("succeeded", [[1.0]])

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import select
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +133,145 @@ def test_scale_and_top_show_replicas(penstock: Any, deployed: str) -> None:
     assert "deployments" in penstock("top", "--json")
 
 
+class OnTerminal:
+    """A command of `penstock` on a terminal of its own."""
+
+    def __init__(self, *words: str) -> None:
+        self.terminal, inner = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAIN, *words],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"},
+        )
+        os.close(inner)
+
+    def __enter__(self) -> OnTerminal:
+        return self
+
+    def __exit__(self, *_unused: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.terminal)
+
+    def read_until(self, text: str) -> None:
+        seen, until = "", time.monotonic() + 60
+        while text not in seen and time.monotonic() < until:
+            if select.select([self.terminal], [], [], 1)[0]:
+                seen += os.read(self.terminal, 1 << 16).decode(errors="replace")
+        assert text in seen
+
+    def press_q(self) -> None:
+        os.write(self.terminal, b"q")
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [OnTerminal.press_q, OnTerminal.interrupt])
+def test_top_draws_again_and_again_until_q_or_ctrl_c(
+    penstock: Any, deployed: str, end: Callable[[OnTerminal], None]
+) -> None:
+    with OnTerminal("top", "--every", "0.2") as top:
+        for _ in range(3):
+            top.read_until(deployed)
+        end(top)
+        top.read_until("\x1b[?1049l")  # back to the screen that was there before
+        assert top.process.wait(60) == 0
+
+
+def test_top_keeps_its_figures_while_the_server_is_away(
+    penstock: Any, start_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = start_server()
+    monkeypatch.setenv("PENSTOCK_SERVER", first.url)
+    monkeypatch.setenv("PENSTOCK_API_KEY", first.keys["deploy"])
+    with OnTerminal("top", "--every", "0.2") as top:
+        top.read_until(f"default on {first.url}")
+        assert first.stop() == 0
+        top.read_until("No connection")
+        start_server(data=first.data, port=first.url.rpartition(":")[2])
+        top.read_until(f"default on {first.url}")
+        top.press_q()
+        top.read_until("\x1b[?1049l")
+        assert top.process.wait(60) == 0
+
+
 def test_delete_asks_first(penstock: Any, server: Any, model: Path) -> None:
     put(server, numbered(model, 1), "unwanted")
     penstock("delete", "unwanted", input="n\n", status=1)
     assert "unwanted" in penstock("list")
     assert "Deleted" in penstock("delete", "unwanted", "--yes")
     assert "unwanted" not in penstock("list")
+
+
+def test_files_are_listed_fetched_and_deleted(
+    penstock: Any, server: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstock import upload
+
+    def post(result: Any) -> Any:
+        with open("report.txt", "w") as file:
+            file.write("so many rows")
+        return [upload("report.txt")]
+
+    from penstock import model_type
+
+    flow = [(model_type.SKLEARN_PREPROCESSOR, model, {"post": post})]
+    endpoint = put(server, flow, "hands-out")
+    endpoint.predict([[1.0]])
+    (found,) = [
+        f for f in penstock("files", "list", "--json")["files"] if f["name"] == "report.txt"
+    ]
+    assert "report.txt" in penstock("files", "list")
+    monkeypatch.chdir(tmp_path)
+    assert "Wrote report.txt" in penstock("files", "get", found["file_id"])
+    assert (tmp_path / "report.txt").read_text() == "so many rows"
+    other = tmp_path / "other.txt"
+    told = penstock("files", "get", found["file_id"], "--to", str(other), "--json")
+    assert (told["size"], other.read_text()) == (12, "so many rows")
+    penstock("files", "delete", found["file_id"], status=1, input="n\n")
+    assert "Deleted report.txt" in penstock("files", "delete", found["file_id"], "--yes")
+    listed = penstock("files", "list", "--json")["files"]
+    assert found["file_id"] not in {f["file_id"] for f in listed}
+
+
+def test_webhooks_are_listed_shown_and_sent_again(penstock: Any, server: Any, model: Path) -> None:
+    endpoint = put(server, numbered(model, 1), "tells")
+    run = endpoint.submit([[1.0]], webhook="https://receiver.invalid/end").wait(30)
+    found: list[dict[str, Any]] = []
+    give_up = time.monotonic() + 30
+    while not (found and found[0]["attempt"]) and time.monotonic() < give_up:
+        found = penstock("webhooks", "list", "tells", "--run", run.run_id, "--json")["deliveries"]
+    delivery = found[0]["id"]
+    assert delivery in penstock("webhooks", "list", "--state", "pending")
+    shown = penstock("webhooks", "show", delivery)
+    assert f"{delivery} is pending; run {run.run_id}" in shown
+    assert "receiver.invalid" in shown
+    assert f"Sending {delivery} to https://receiver.invalid" in penstock(
+        "webhooks", "redeliver", delivery
+    )
+    penstock("webhooks", "secret", "--rotate", status=1, input="n\n")
+    first = penstock("webhooks", "secret", "--rotate", "--yes", "--json")["secret"]
+    assert penstock("webhooks", "secret", "--rotate", "--yes").strip() != first
+
+
+def test_every_command_that_answers_can_answer_in_json() -> None:
+    import typer
+
+    quiet = {"serve"}
+    main = typer.main.get_command(build())
+    commands = dict(main.commands)
+    for group in ("keys", "secrets", "files", "webhooks"):
+        for name, command in commands.pop(group).commands.items():
+            commands[f"{group} {name}"] = command
+    without = {
+        name
+        for name, command in commands.items()
+        if not any("--json" in p.opts for p in command.params)
+    }
+    assert without <= quiet
 
 
 def test_config_never_shows_a_whole_key(penstock: Any, server: Any) -> None:
@@ -160,6 +298,54 @@ def test_the_exit_status_says_what_kind_of_mistake_it_was(
     assert ended.returncode == status, ended.stderr
     assert says in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_with_json_an_error_is_an_object_with_a_code(penstock: Any, server: Any) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", MAIN, "show", "nowhere", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["error"]["code"] == "not_found"
+    assert ended.stderr == ""
+
+
+def test_a_key_that_the_server_does_not_know_is_status_3(
+    penstock: Any, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_API_KEY", "pk_d_00000000_" + "x" * 32)
+    ended = subprocess.run(
+        [sys.executable, "-c", MAIN, "list"], capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 3
+    assert "key" in ended.stderr
+
+
+def test_login_says_in_json_who_the_key_is(penstock: Any, server: Any) -> None:
+    key = server.keys["predict"]
+    told = penstock("login", "--server", server.url, "--key", key, "--json")
+    assert (told["server"], told["scope"]) == (server.url, "predict")
+    assert key not in json.dumps(told)
+
+
+def test_a_deployment_that_never_became_ready_says_why(
+    penstock: Any, server: Any, tmp_path: Path
+) -> None:
+    from penstock import PenstockError, deploy, model_type
+
+    (tmp_path / "broken.joblib").write_bytes(b"no model")
+    with pytest.raises(PenstockError):
+        deploy(
+            [(model_type.SKLEARN, tmp_path / "broken.joblib")],
+            "never",
+            server.keys["deploy"],
+            server=server.url,
+            quiet=True,
+        )
+    assert "never ready" in penstock("list")
+    assert "cannot be loaded" in penstock("show", "never")
 
 
 def test_without_a_server_the_status_is_3(penstock: Any, monkeypatch: pytest.MonkeyPatch) -> None:

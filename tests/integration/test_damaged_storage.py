@@ -177,6 +177,33 @@ def examined(data: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("damage", ["overwritten", "cut", "no database"])
+def test_a_damaged_history_is_set_aside_and_serving_goes_on(
+    start_server: Start, damage: str
+) -> None:
+    first = start_server()
+    put(first, answering(1), "history")
+    assert first.stop() == 0
+    path = first.data / "insight.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(
+        {
+            "overwritten": whole[:100] + b"\xff" * (len(whole) - 100),
+            "cut": whole[: len(whole) // 2],
+            "no database": b"something else",
+        }[damage]
+    )
+    second = start_server(first.data)
+    second.keys = first.keys
+    give_up = time.monotonic() + 60
+    while (answer := call(second, "history")).status_code == 503:
+        assert time.monotonic() < give_up
+    assert answer.json()["result"] == [1]
+    assert path.with_name("insight.sqlite.damaged").exists()
+    assert second.stop() == 0
+    assert "insight.sqlite.damaged, and what it held begins anew" in second.log
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MiB of its own."""

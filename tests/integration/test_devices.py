@@ -88,6 +88,14 @@ def test_each_replica_is_on_a_gpu_of_its_own_and_there_are_no_more_than_gpus(
     assert found["scaling"]["template"] == {}  # nothing is forked from a process with a GPU
 
 
+def test_a_model_in_a_branch_gets_a_gpu_too(machine: Any, net: Path) -> None:
+    branches = penstock.parallel({"a": (penstock.model_type.TORCH, net)}, "mean")
+    penstock.deploy(
+        [branches], "branch", machine.keys["deploy"], server=machine.url, quiet=True
+    ).predict([[1]])
+    assert shown(machine, "branch")["scaling"]["hardware"] == "GPU"
+
+
 def test_a_replica_may_have_several_gpus(machine: Any, net: Path) -> None:
     endpoint = deploy(machine, net, "both", gpu=2, hardware="AMPERE_A100")
     [replica] = ready(machine, "both", 1)["replicas"]

@@ -27,8 +27,9 @@ def doctor(*arguments: str, **environment: str) -> tuple[int, list[dict[str, str
         env={**os.environ, **environment},
     )
     assert "Traceback" not in done.stderr, done.stderr
-    findings = json.loads(done.stdout)["findings"] if done.stdout else []
-    return done.returncode, findings
+    said = json.loads(done.stdout)
+    assert ("error" in said) is (done.returncode == 2)
+    return done.returncode, said.get("findings", [])
 
 
 def problems(findings: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -49,7 +50,7 @@ def test_a_folder_that_is_well_has_no_problem(start_server: Start) -> None:
     status, findings = doctor(f"--data={live.data}")
     assert (status, problems(findings)) == (0, [])
     subjects = {f["subject"] for f in findings}
-    assert {"records", "memory", "versions", "files", "permissions", "disk"} <= subjects
+    assert {"history", "records", "memory", "versions", "files", "permissions", "disk"} <= subjects
     assert {"sqlite", "kernel", "python", "libraries"} <= subjects
 
 
@@ -71,6 +72,42 @@ def test_each_thing_that_is_wrong_is_named_with_what_to_do(start_server: Start) 
     assert f"{second.name} is missing" in text
     assert "default/unwell version 1" in text
     assert "memory.sqlite can be used by others" in text
+
+
+def test_lost_files_of_runs_and_uploads_are_named_with_what_to_do(start_server: Start) -> None:
+    live = start_server()
+
+    def hand_out(data: Any) -> Any:
+        from penstock import upload
+
+        with open("picture.png", "wb") as file:
+            file.write(b"not really")
+        return [upload("picture.png"), data]
+
+    endpoint = put(live, [(model_type.PYTHON, hand_out)], "lost")
+    run = endpoint.submit(["x" * 100_000]).wait(30)  # too large for the row: kept as files
+    assert run.state == "succeeded"
+    assert live.stop() == 0
+    before = "\n".join(f["message"] for f in doctor(f"--data={live.data}")[1])
+    assert "are used by nothing" not in before
+    for path in [*(live.data / "blobs").glob("??/*"), *(live.data / "files").glob("??/*")]:
+        path.unlink()
+    status, findings = doctor(f"--data={live.data}")
+    said = {f["message"].partition("; it is ")[2]: f["advice"] for f in problems(findings)}
+    assert status == 1
+    whose = f"run {run.run_id} of default/lost."
+    assert said[f"the input of {whose}"] == "Submit the run again. Check the disk."
+    assert said[f"the result of {whose}"] == "Submit the run again. Check the disk."
+    assert "Make the call" in said["picture.png of default/lost."]
+
+
+def test_a_damaged_history_is_a_problem_that_loses_only_the_past(start_server: Start) -> None:
+    live = start_server()
+    assert live.stop() == 0
+    (live.data / "insight.sqlite").write_bytes(b"something else")
+    said = problems(doctor(f"--data={live.data}")[1])
+    assert [f["subject"] for f in said] == ["history"]
+    assert "sets it aside at its next start" in said[0]["advice"]
 
 
 def test_a_damaged_database_is_a_problem(start_server: Start) -> None:

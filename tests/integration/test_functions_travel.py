@@ -6,6 +6,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import interpreters
 import pytest
 
 import penstock.core
@@ -275,19 +276,7 @@ def test_the_public_memory_functions_travel_by_name(desk):
     assert max(p.stat().st_size for p in desk.bundle.iterdir()) < 4096
 
 
-def other_pythons():
-    """Return the other Python versions of this machine, by minor version."""
-    found = {}
-    for root in sorted((Path.home() / ".pyenv" / "versions").glob("3.1[0-9].*")):
-        minor = ".".join(root.name.split(".")[:2])
-        program = root / "bin" / "python"
-        if minor in {"3.10", "3.11", "3.12", "3.13"} and program.exists():
-            found[minor] = program
-    found.pop(f"{sys.version_info.major}.{sys.version_info.minor}", None)
-    return found
-
-
-OTHERS = other_pythons()
+OTHERS = interpreters.others()
 
 
 @pytest.fixture(scope="session")

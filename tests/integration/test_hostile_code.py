@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from open_loop import Background
 from versioned import put
 
-from penstock import model_type
+from penstock import deploy, model_type
 from penstock.core.errors import PenstockError
 
 
@@ -147,3 +148,37 @@ def test_leaving_at_import_is_a_failed_deploy_with_the_reason(server: Any, tmp_p
     assert caught.value.code == "load_failed"
     assert "last words" in str(caught.value)
     assert os.getpid()  # this very process is still there: the module was harmless here
+
+
+class Liar:
+    """Has the process that loads it name a process of somebody else's as the one it forked."""
+
+    def __init__(self, victim: int) -> None:
+        self.victim = victim
+
+    def __reduce__(self) -> Any:
+        lie = (
+            "from penstock.engine.local import template_process as own\n"
+            f"own._branch = lambda message, work: own.Branched({self.victim})"
+        )
+        return exec, (lie,)
+
+
+def test_a_process_that_a_version_names_as_its_own_is_not_believed(start_server: Any) -> None:
+    server = start_server()
+    with subprocess.Popen(["/bin/sh", "-c", "read _"], stdin=subprocess.PIPE) as victim:
+        lie = Liar(victim.pid)
+
+        def pre(data: Any, _lie: Any = lie) -> Any:
+            return data
+
+        flow = [(model_type.PYTHON, plain, {"pre": pre})]
+        endpoint = deploy(flow, "lies", server.keys["deploy"], server=server.url, quiet=True)
+        assert endpoint.predict([5]) == [5]
+        endpoint.delete()
+        server.stop()
+        assert victim.poll() is None
+
+
+def plain(value: Any) -> Any:
+    return value

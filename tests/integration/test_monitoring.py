@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import queue
+import re
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -65,9 +67,9 @@ def watched(server: Any, name: str = "iris") -> Any:
     return answer.json()
 
 
-def put(server: Any, model: Any, **options: Any) -> Any:
+def put(server: Any, model: Any, name: str = "iris", **options: Any) -> Any:
     stage = (model_type.SKLEARN_CLASSIFIER, model, {"post": labels})
-    return deploy([stage], "iris", server.keys["deploy"], server=server.url, **options)
+    return deploy([stage], name, server.keys["deploy"], server=server.url, **options)
 
 
 def test_values_that_move_away_from_the_reference_are_shown_and_told(start_server, model, alerts):
@@ -124,7 +126,7 @@ def test_truths_give_accuracy_by_version_and_survive_a_restart(start_server, mod
 
 
 def test_a_reference_that_is_of_no_use_is_refused(server, model):
-    endpoint = put(server, model)
+    endpoint = put(server, model, "not-watched")
     with pytest.raises(InvalidSetting, match="3 rows"):
         endpoint.monitor(IRIS.data[:3])
     with pytest.raises(InvalidSetting, match="needs inputs"):
@@ -134,3 +136,71 @@ def test_a_reference_that_is_of_no_use_is_refused(server, model):
         headers={"Authorization": server.keys["deploy"]},
     )
     assert answer.status_code == 404
+
+
+def test_a_deployment_that_takes_the_name_of_a_deleted_one_inherits_nothing(server, model):
+    def get(path: str) -> httpx2.Response:
+        headers = {"Authorization": server.keys["deploy"]}
+        return httpx2.get(f"{server.url}/v1/default{path}", headers=headers, timeout=30)
+
+    endpoint = put(server, model, "iris-anew", reference=IRIS.data)
+    answer = endpoint.call(IRIS.data[:50])
+    endpoint.feedback(dict.fromkeys(answer.prediction_ids, 1))
+    assert watched(server, "iris-anew")["window_quality"]
+    deadline = time.monotonic() + 30
+    while (
+        get(f"/runs/{answer.run_id}").status_code == 404
+        or not get("/iris-anew/traffic").json()["total"]["calls"]
+    ):
+        assert time.monotonic() < deadline
+        get("/iris-anew/logs?wait=1")
+    old = {switch["version"] for switch in get("/iris-anew/traffic?range=24h").json()["switches"]}
+    assert old
+    gone = httpx2.delete(
+        f"{server.url}/v1/default/iris-anew", headers={"Authorization": server.keys["deploy"]}
+    )
+    assert gone.status_code == 204, gone.text
+    put(server, model, "iris-anew")
+    assert get("/iris-anew/monitoring").status_code == 404
+    assert get(f"/runs/{answer.run_id}").status_code == 404
+    traffic = get("/iris-anew/traffic?range=24h").json()
+    assert not traffic["total"]["calls"]
+    assert not old & {switch["version"] for switch in traffic["switches"]}
+    assert not any(version["calls"] for version in traffic["versions"])
+    assert get("/runs?deployment=iris-anew").json()["runs"] == []
+    unknown = endpoint.feedback(dict.fromkeys(answer.prediction_ids, 1))
+    assert len(unknown) == 50
+
+
+def test_the_pages_show_drift_and_accuracy_and_take_the_truth(server, model):
+    endpoint = put(server, model, "iris-pages")
+    with httpx2.Client(base_url=server.url, follow_redirects=True, timeout=30) as web:
+        web.post("/sign-in", data={"key": server.keys["deploy"]})
+        assert "are not watched yet" in web.get("/p/default/d/iris-pages/monitoring").text
+        moved = IRIS.data.copy()
+        moved[:, 2] += 6.0
+        endpoint.monitor(IRIS.data, features=FEATURES, targets=["species"], min_rows=100)
+        answer = endpoint.call(moved)
+        shown = web.get("/p/default/d/iris-pages/monitoring").text
+        row = re.search(r"<tr><td>.*?petal length.*?</tr>", shown, re.DOTALL)
+        assert row is not None
+        assert re.findall(r'class="word">(\w+)<', row[0])[-1] == "Changed"
+        assert "No truth was told yet" in shown
+        page = f"/p/default/runs/{answer.run_id}"
+        asked = web.get(f"{page}?fresh=1").text
+        word = re.search(r'<meta name="csrf" content="(\w+)"', asked)
+        assert word is not None
+        first, second = answer.prediction_ids[:2]
+        assert f'name="truth-{first}"' in asked
+        right, wrong = json.dumps(answer.result[0]), "17"
+        told = web.post(
+            f"{page}/truths",
+            data={"csrf": word[1], f"truth-{first}": right, f"truth-{second}": wrong},
+        ).text
+        assert "the truth about 2 of its predictions" in told
+        assert f'value="{right}"' in told
+        assert re.findall(r"<td>(?:<b class=\"bad\">)?(yes|no)\b", told) == ["yes", "no"]
+        shown = web.get("/p/default/d/iris-pages/monitoring").text
+        assert ">50.00<" in shown
+        assert 'data-label="accuracy %">50.00<' in shown
+        assert "Accuracy by hour" not in shown  # one hour makes no line

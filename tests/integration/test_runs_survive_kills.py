@@ -6,11 +6,13 @@ import os
 import random
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_cluster import Cluster
 from run_faults import Killer, Ledger, free_port, put
 from versioned import same_model
 
@@ -48,13 +50,14 @@ def kill_and_judge(
     shortest_s: float,
     longest_s: float,
     say: Callable[[str], None] = lambda _: None,
+    crash_database: Callable[[], None] | None = None,
 ) -> None:
     seed = random.randrange(1 << 30)
     print(f"seed {seed}")
     port = free_port()
     live = start_server(port=port)
     put(live, same_model(folder))
-    killer = Killer(start_server, live, port, seed)
+    killer = Killer(start_server, live, port, seed, crash_database)
     ledger = keep(Ledger(live, RATE, 24 * 3600))
     begun = time.monotonic()
     for number in range(kills):
@@ -74,15 +77,54 @@ def test_no_run_is_lost_and_none_ends_twice_in_twenty_kills(
     kill_and_judge(start_server, keep, tmp_path, 20, 0.2, 0.9)
 
 
+@pytest.fixture
+def postgres_server(start_server: Start, postgres: Cluster) -> Start:
+    """Like `start_server`, with a database in PostgreSQL for each data folder."""
+    urls: defaultdict[Path | None, str] = defaultdict(lambda: postgres.url(postgres.new_database()))
+
+    def start(
+        data: Path | None = None, environment: dict[str, str] | None = None, **options: Any
+    ) -> Any:
+        asked = {"PENSTOCK_DATABASE": urls[data], **(environment or {})}
+        live = start_server(data, asked, **options)
+        urls[live.data] = urls[data]
+        return live
+
+    return start
+
+
+@pytest.fixture(params=["start_server", "postgres_server"], ids=["sqlite", "postgresql"])
+def start_either(request: pytest.FixtureRequest) -> Start:
+    """Start servers whose records are in either database."""
+    start: Start = request.getfixturevalue(request.param)
+    return start
+
+
+def test_no_run_is_lost_and_none_ends_twice_on_postgresql_when_it_is_killed_too(
+    postgres_server: Start, postgres: Cluster, keep: Any, tmp_path: Path
+) -> None:
+    kill_and_judge(postgres_server, keep, tmp_path, 12, 0.2, 0.9, crash_database=postgres.crash)
+
+
+def progress(text: str) -> None:
+    print(f"\r{text}", end="", flush=True)
+
+
+SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
+
+
 @pytest.mark.soak
 def test_no_run_is_lost_and_none_ends_twice_in_a_thousand_kills(
     start_server: Start, keep: Any, tmp_path: Path
 ) -> None:
-    def say(text: str) -> None:
-        print(f"\r{text}", end="", flush=True)
+    kill_and_judge(start_server, keep, tmp_path, SOAK_KILLS, 0.5, 3.0, progress)
 
-    kills = int(os.environ.get("SOAK_KILLS", "1000"))
-    kill_and_judge(start_server, keep, tmp_path, kills, 0.5, 3.0, say)
+
+@pytest.mark.soak
+def test_no_run_is_lost_and_none_ends_twice_in_a_thousand_kills_on_postgresql(
+    postgres_server: Start, postgres: Cluster, keep: Any, tmp_path: Path
+) -> None:
+    kill_and_judge(postgres_server, keep, tmp_path, SOAK_KILLS, 0.5, 3.0, progress, postgres.crash)
 
 
 POINTS = (
@@ -116,12 +158,12 @@ def test_a_kill_at_each_interesting_line_loses_nothing(
 
 
 def test_a_server_that_does_not_wait_for_the_commit_is_found_out(
-    start_server: Start, keep: Any, tmp_path: Path
+    start_either: Start, keep: Any, tmp_path: Path
 ) -> None:
     port = free_port()
-    live = start_server(port=port)
+    live = start_either(port=port)
     put(live, same_model(tmp_path))
-    killer = Killer(start_server, live, port, 0)
+    killer = Killer(start_either, live, port, 0)
     killer.restart({"PENSTOCK_FAULTS": "run.commit-wait=skip,run.adding=sleep:0.2"})
     ledger = keep(Ledger(killer.live, RATE, 2.0, patience_s=20.0))
     killer.pause(1.5, 1.5)
@@ -130,8 +172,39 @@ def test_a_server_that_does_not_wait_for_the_commit_is_found_out(
     assert verdict["lost"], verdict
 
 
+@pytest.fixture
+def idle_log(postgres: Cluster) -> Iterator[Cluster]:
+    """A PostgreSQL that writes its log to the disk when a commit asks for it, else much later."""
+    postgres.execute(
+        "postgres", "ALTER SYSTEM SET wal_writer_delay = '10s'", "SELECT pg_reload_conf()"
+    )
+    yield postgres
+    postgres.execute("postgres", "ALTER SYSTEM RESET wal_writer_delay", "SELECT pg_reload_conf()")
+
+
+def test_commits_that_are_not_on_the_disk_are_found_out(
+    postgres_server: Start, idle_log: Cluster, keep: Any, tmp_path: Path
+) -> None:
+    lost = {}
+    for build, skips in (("sound", ""), ("broken", "records.sync=skip")):
+        port = free_port()
+        live = postgres_server(tmp_path / build, port=port)
+        put(live, same_model(tmp_path))
+        killer = Killer(postgres_server, live, port, 0)
+        killer.restart({"PENSTOCK_FAULTS": skips})
+        ledger = keep(Ledger(killer.live, RATE, 2.0, patience_s=20.0))
+        killer.pause(1.5, 1.5)
+        idle_log.crash()
+        verdict = ledger.verdict()
+        assert verdict["accepted"] > 0
+        lost[build] = [*verdict["lost"], *verdict["changed"]]
+        killer.live.kill()
+    assert lost["sound"] == []
+    assert lost["broken"], "the ledger does not notice commits that were lost"
+
+
 def test_a_server_that_does_not_check_the_attempt_is_found_out(
-    start_server: Start, keep: Any, tmp_path: Path
+    start_either: Start, keep: Any, tmp_path: Path
 ) -> None:
     verdicts = {}
     for build, skips in (("sound", ""), ("broken", ",run.attempt-check=skip")):
@@ -141,7 +214,7 @@ def test_a_server_that_does_not_check_the_attempt_is_found_out(
             "PENSTOCK_RUN_LEASE_S": "0.6",
             "PENSTOCK_RUN_ATTEMPTS": "2",
         }
-        live = start_server(tmp_path / build, environment)
+        live = start_either(tmp_path / build, environment)
 
         def pre(data: Any) -> Any:
             import time

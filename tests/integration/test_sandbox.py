@@ -37,6 +37,9 @@ ALONE = {"PENSTOCK_SANDBOX_WRITE": ""}
 #: What a guarded worker may still do, because the deployment's network is "all".
 NETWORK = {"connect by TCP", "send by UDP"}
 
+#: What harms nobody where the user is the project's alone.
+OWN = {"slow all of its user down", "use memory of its user"}
+
 #: What needs a newer Landlock than some kernels have, besides.
 SIGNALS = {"connect to an abstract socket", "signal the server"}
 
@@ -63,6 +66,9 @@ class Listeners:
             sock = stack.enter_context(socket.socket(socket.AF_UNIX))
             sock.bind(address)
             sock.listen()
+        datagrams = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+        self.datagrams = str(folder / "datagrams.sock")
+        datagrams.bind(self.datagrams)
         tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
         udp.bind(("127.0.0.1", 0))
@@ -92,6 +98,7 @@ def targets(server: Any, listeners: Listeners) -> dict[str, Any]:
         "packages": hostile.packages(),
         "unix": listeners.unix,
         "abstract": listeners.abstract,
+        "datagrams": listeners.datagrams,
         "tcp": listeners.tcp,
         "udp": listeners.udp,
         "server": server.pid,
@@ -154,6 +161,9 @@ def test_in_the_tier_process_the_attempts_succeed(start_server: Any, listeners: 
     assert {"read the records", "read another project's file", "connect by TCP"} <= still_open(seen)
     assert {"connect to a unix socket", "send by UDP", "write to /tmp"} <= still_open(seen)
     assert {"signal the server", "read the server's environment"} <= still_open(seen)
+    assert {"limit the server", "slow the server down", "use memory of its user"} <= still_open(
+        seen
+    )
 
 
 @pytest.mark.parametrize("network", ["all", "none"])
@@ -193,8 +203,20 @@ def open_python() -> str:
 
 
 @pytest.mark.skipif(not open_python(), reason="needs root and a Python that everybody can run")
+@pytest.mark.parametrize(
+    "tier",
+    [
+        "guarded",
+        pytest.param(
+            "isolated",
+            marks=pytest.mark.skipif(
+                bool(bubblewrap.obstacle()), reason=bubblewrap.obstacle() or "-"
+            ),
+        ),
+    ],
+)
 def test_projects_have_users_of_their_own_where_the_server_is_root(
-    listeners: Listeners, tmp_path: Path, start_server: Any, monkeypatch: pytest.MonkeyPatch
+    listeners: Listeners, start_server: Any, monkeypatch: pytest.MonkeyPatch, tier: str
 ) -> None:
     shared = Path("/tmp") / f"penstock-test-{os.getpid()}"
     shared.mkdir(mode=0o755)
@@ -203,13 +225,17 @@ def test_projects_have_users_of_their_own_where_the_server_is_root(
     ]
     libraries.insert(0, str(Path(places.__file__).parents[3]))
     monkeypatch.setattr(sys, "executable", open_python())
-    environment = {"SECRET": SECRET, "PYTHONPATH": ":".join(libraries), **ALONE}
+    environment = {
+        "SECRET": SECRET, "PYTHONPATH": ":".join(libraries), "PENSTOCK_SANDBOX": tier, **ALONE
+    }  # fmt: skip
     try:
         server = start_server(data=shared / "data", environment=environment)
         seen, sandbox = attack(server, listeners, "all")
         show(f"tier {sandbox['tier']}, network all, user {sandbox['user']}", seen)
-        assert sandbox["user"] >= 200_000
-        assert still_open(seen) <= NETWORK
+        assert sandbox["tier"] == tier
+        # There is only one user in a namespace of users.
+        assert sandbox["user"] >= 200_000 if tier == "guarded" else sandbox["user"] == 0
+        assert still_open(seen) <= NETWORK | (OWN if tier == "guarded" else set())
         assert (server.data / "records.sqlite").stat().st_mode & 0o077 == 0
         assert server.stop() == 0
     finally:

@@ -281,13 +281,13 @@ def test_the_command_line_handles_secrets_and_keys(guarded: Any, tmp_path: Path)
 
     assert "Set CLI_TOKEN" in run("secrets", "set", "CLI_TOKEN", given="typed-value\n")
     assert "CLI_TOKEN" in run("secrets", "list")
-    assert "Deleted" in run("secrets", "delete", "CLI_TOKEN")
+    assert "Deleted" in run("secrets", "delete", "CLI_TOKEN", "--yes")
     made = run("keys", "create", "read", "--label", "laptop", "--expires-days", "1")
     key, key_id = made.split()[0], made.split()[2].rstrip(";")
     listed = run("keys", "list")
     assert "laptop; expires" in listed
     assert key not in listed
-    assert "Revoked" in run("keys", "revoke", key_id)
+    assert "Revoked" in run("keys", "revoke", key_id, "--yes")
     log = run("audit", "--limit", "5")
     assert [line.split()[2] for line in log.splitlines()] == [
         "revoke_key", "add_key", "delete_secret", "set_secret", *log.splitlines()[4].split()[2:3],

@@ -34,7 +34,9 @@ class Receiver:
                     import gzip
 
                     body = gzip.decompress(body)
-                sent = ExportTraceServiceRequest.FromString(body)
+                sent = ExportTraceServiceRequest()
+                if self.path == "/v1/traces":
+                    sent.ParseFromString(body)
                 for resource in sent.resource_spans:
                     for scope in resource.scope_spans:
                         for span in scope.spans:
@@ -171,6 +173,37 @@ def test_traces_come_through_more_gateways_too(start_server, receiver, tmp_path)
     seen = set()
     while not set(wanted) <= seen:
         seen.add(receiver.spans.get(timeout=20).trace_id.hex())
+
+
+@pytest.mark.parametrize("gateways", [1, 2])
+def test_an_asynchronous_run_belongs_to_the_trace_of_the_request_that_submitted_it(
+    start_server, receiver, tmp_path, gateways
+):
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
+        "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1",
+    }
+    server = start_server(gateways=gateways, environment=environment)
+    endpoint = two_stages(server, tmp_path)
+    asked = {
+        "1a" * 16: ("?async=true", [[1.0]]),
+        "1b" * 16: ("", {"data": [[1.0]], "webhook_endpoint": f"{receiver.url}/told"}),
+    }
+    for trace, (query, body) in asked.items():
+        headers = {
+            "Authorization": server.keys["deploy"],
+            "traceparent": f"00-{trace}-{PARENT}-01",
+        }
+        answer = httpx2.post(f"{endpoint}{query}", json=body, headers=headers, timeout=30)
+        assert answer.status_code == 202, answer.text
+        spans = receiver.trace(trace, "run traced")
+        root = spans["run traced"]
+        facts = {a.key: a.value.string_value for a in root.attributes}
+        assert facts["penstock.run_id"] == answer.json()["run_id"]
+        assert root.parent_span_id.hex() == PARENT
+        assert spans["pre"].parent_span_id == spans["stage 1"].span_id
+        assert spans["stage 2"].parent_span_id == root.span_id
 
 
 def test_log_lines_are_json_when_asked_for(start_server):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import signal
@@ -335,3 +336,67 @@ def test_no_request_is_smuggled_through_nginx(
     found = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
     assert len(found) == 1, answer
     assert 400 <= int(found[0]) < 600, answer
+
+
+def ambiguous() -> dict[str, bytes]:
+    """Return every request of the corpus that the server itself refuses."""
+    place = Path(__file__).parent / "http" / "corpus.py"
+    spec = importlib.util.spec_from_file_location("smuggling_corpus", place)
+    assert spec is not None
+    assert spec.loader is not None
+    corpus = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(corpus)
+    return {**corpus.MALFORMED, **corpus.MALFORMED_CHUNKS}
+
+
+@pytest.mark.skipif(not NGINX, reason="nginx is not installed")
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_no_ambiguous_request_through_nginx_changes_the_answer_of_another_client(
+    proxied: tuple[Any, str], tmp_path: Path
+) -> None:
+    server, url = proxied
+    deploy(FLOW, "echo", server.keys["deploy"], server=server.url, quiet=True)
+    host, _, port = url.removeprefix("https://").partition(":")
+    headers = {"Authorization": server.keys["predict"]}
+    requests = ambiguous()
+    assert len(requests) >= 50
+    with httpx2.Client(verify=trusting(tmp_path), headers=headers) as client:
+        for number, (name, request) in enumerate(requests.items()):
+            with (
+                socket.create_connection((host, int(port)), timeout=2) as raw,
+                trusting(tmp_path).wrap_socket(raw, server_hostname="127.0.0.1") as sock,
+            ):
+                sock.sendall(request)
+                answer = b""
+                try:
+                    while piece := sock.recv(65536):
+                        answer += piece
+                except TimeoutError:  # nginx waits for more of it
+                    pass
+            found = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
+            assert len(found) <= 2, (name, answer)
+            # The connection that nginx holds to the server is used by the next client.
+            for attempt in range(3):
+                sent = [number, attempt]
+                told = client.post(f"{url}/v1/default/echo/predict", json=sent)
+                assert (told.status_code, told.json().get("result")) == (200, sent), name
+
+
+def test_a_session_that_was_signed_out_of_stays_ended_over_a_restart(start_server, tmp_path):
+    server = start_server(data=tmp_path / "d")
+    cookies = {}
+    for name in ("left", "stays"):
+        form = {"key": server.keys["deploy"]}
+        cookies[name] = httpx2.post(f"{server.url}/sign-in", data=form).cookies["penstock_session"]
+
+    def page(of: str) -> str:
+        headers = {"Cookie": f"penstock_session={cookies[of]}"}
+        return httpx2.get(f"{server.url}/p/default", headers=headers).text
+
+    assert "Sign out" in page("left")
+    httpx2.post(f"{server.url}/sign-out", headers={"Cookie": f"penstock_session={cookies['left']}"})
+    assert "Sign out" not in page("left")
+    server.stop()
+    server = start_server(data=tmp_path / "d")
+    assert "Sign out" in page("stays")
+    assert "Sign out" not in page("left")

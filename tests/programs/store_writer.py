@@ -19,6 +19,8 @@ from penstock.core.records import ProjectRecord, VersionSettings
 from penstock.stores.base import MemoryQuota, MemoryWrite
 from penstock.stores.files import FileBlobs
 from penstock.stores.memory_cache import MemoryCache
+from penstock.stores.postgres_records import PostgresRecords
+from penstock.stores.postgres_url import read_url
 from penstock.stores.sqlite_memory import SqliteMemory
 from penstock.stores.sqlite_records import SqliteRecords
 
@@ -33,7 +35,18 @@ def cached_memory(folder: Path, quota: MemoryQuota | None = None) -> MemoryCache
     return MemoryCache(sqlite_memory(folder, quota))
 
 
-RECORDS = {"sqlite": lambda folder: SqliteRecords(folder / "records.sqlite")}
+#: File in the folder of a test that has the address of its database.
+POSTGRES_URL = "postgres.url"
+
+
+def postgres_records(folder: Path) -> PostgresRecords:
+    return PostgresRecords(read_url((folder / POSTGRES_URL).read_text()))
+
+
+RECORDS = {
+    "sqlite": lambda folder: SqliteRecords(folder / "records.sqlite"),
+    "postgres": postgres_records,
+}
 BLOBS = {"files": lambda folder: FileBlobs(folder / "blobs")}
 MEMORY = {"sqlite": sqlite_memory, "sqlite-cached": cached_memory}
 

@@ -20,10 +20,12 @@ import numpy as np
 import pytest
 import sklearn.base
 import tiny_models
+import xgboost
 from PIL import Image
 from sklearn.datasets import load_diabetes, load_sample_image
 from sklearn.linear_model import LinearRegression
 
+import penstock
 from penstock import Endpoint, deploy, model_type
 from penstock.core.errors import InvalidCall, MissingModelFile
 
@@ -184,6 +186,17 @@ def test_t4_a_body_without_data_reaches_the_first_function_and_result_is_at_the_
     assert shown.strip() == "['the penstock carries water to the turbine']"
 
 
+def test_t4_a_text_by_itself_is_cut_at_the_stop_words(programs: Any, put: Any) -> None:
+    def answer(data):
+        from penstock import Text
+
+        return Text(data["prompt"] + " water.\nQuestion: and then?")
+
+    endpoint = put([(model_type.PYTHON, answer)], "llm-text")
+    shown = programs.run("llm_wrapper", endpoint, "what?", "\nQuestion:", "never")
+    assert shown == "Question: what?\nAnswer: water.\n"
+
+
 def test_t4_a_failure_of_the_flow_is_500_with_a_body_to_read(programs: Any, put: Any) -> None:
     def answer(data):
         raise RuntimeError("the model is out of words")
@@ -212,6 +225,65 @@ def test_the_agent_plugin_retries_what_fails_and_does_without_a_result(
 
     shown = programs.run("agent_plugin", put([(model_type.PYTHON, never)], "agent-never"), "hello")
     assert (line(shown, "result"), line(shown, "tries")) == ("None", "4")
+
+
+@contextmanager
+def guarded_registry(model: bytes) -> Iterator[dict[str, str]]:
+    """Serve a model to whoever has the key; what it takes to fetch it, by name of the secret."""
+    known = {"REGISTRY_PROJECT": "power-market", "REGISTRY_API_KEY": "k-" + "7" * 20}
+
+    class Registry(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            project = f"project={known['REGISTRY_PROJECT']}"
+            allowed = self.headers["Authorization"] == f"ApiKey {known['REGISTRY_API_KEY']}"
+            self.send_response(200 if allowed and self.path.endswith(project) else 403)
+            self.end_headers()
+            self.wfile.write(model if allowed else b"")
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry) as made:
+        thread = threading.Thread(target=made.serve_forever, daemon=True)
+        thread.start()
+        yield {**known, "REGISTRY_URL": f"http://127.0.0.1:{made.server_port}"}
+        made.shutdown()
+        thread.join()
+
+
+def price_model() -> tuple[bytes, float]:
+    """Return a model of the next hour's price as a file, and what it says of `yesterday()`."""
+    hours = np.arange(24 * 90)
+    noise = np.random.default_rng(3).normal(0, 2, len(hours))
+    prices = 60 + 20 * np.sin(hours * np.pi / 12) + noise
+    windows = np.lib.stride_tricks.sliding_window_view(prices, 25)
+    model = xgboost.XGBRegressor(n_estimators=20, n_jobs=1).fit(windows[:, :24], windows[:, 24])
+    yesterday = 40.0 + 1.5 * np.arange(24)
+    return model.get_booster().save_raw("ubj"), float(model.predict(yesterday[None])[0])
+
+
+def test_the_price_predictor_fetches_its_model_with_three_secrets_here_and_served(
+    programs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, expected = price_model()
+    with guarded_registry(model) as secrets:
+        here = programs.run("price_predictor", "local", **secrets)
+        assert float(line(here, "local")) == expected
+        absent = programs.run("price_predictor", "local", status=1)
+        assert "Secret not found for key 'REGISTRY_" in absent
+        missing = programs.run("price_predictor", "deploy", status=1)
+        assert "penstock secrets set REGISTRY_" in missing
+        told = {"api_key": programs.server.keys["admin"], "server": programs.server.url}
+        for name, value in secrets.items():
+            penstock.secrets.set(name, value, **told)
+        try:
+            url = line(programs.run("price_predictor", "deploy"), "endpoint")
+            served = programs.run("price_predictor", "ask", url)
+            assert float(line(served, "served")) == expected
+            Endpoint(url, programs.server.keys["deploy"]).delete()
+        finally:
+            for name in secrets:
+                penstock.secrets.delete(name, **told)
 
 
 def test_the_chat_service_finds_the_address_in_endpoint_and_the_list_under_result(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import glob
 import os
+import resource
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +36,7 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
         "write to /tmp": lambda: write("/tmp/penstock-hostile"),
         "write to /dev/shm": lambda: write("/dev/shm/penstock-hostile"),
         "write to its site-packages": lambda: write(f"{targets['packages']}/hostile.py"),
+        "change the mode of the records": lambda: change_mode(targets["records"]),
         "remove the records": lambda: os.rename(targets["records"], targets["outside"] + ".db"),
         "connect to a unix socket": lambda: connect_unix(targets["unix"]),
         "connect to an abstract socket": lambda: connect_unix("\0" + targets["abstract"]),
@@ -43,6 +46,13 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
         "read the server's environment": lambda: find_secret(targets["secret"]),
         "read the server's memory": lambda: read(f"/proc/{targets['server']}/mem"),
         "read the server's descriptors": lambda: follow(f"/proc/{targets['server']}/fd"),
+        "limit the server": lambda: limit(targets["server"]),
+        "slow the server down": lambda: os.setpriority(os.PRIO_PROCESS, targets["server"], 19),
+        "slow all of its user down": lambda: slow_user(),
+        "pin the server to a processor": lambda: os.sched_setaffinity(targets["server"], {0}),
+        "give the records' rights away": lambda: give_rights(targets["records"]),
+        "use memory of its user": lambda: shared_memory(),
+        "send a datagram to a unix socket": lambda: send_unix(targets["datagrams"]),
         "become root": lambda: os.setuid(0) if os.getuid() else os.chown("/usr", 1, 1),
         "start a program that reads": lambda: run_cat(targets["records"]),
     }
@@ -71,6 +81,14 @@ def write(path: str) -> None:
         file.write(b"hostile")
 
 
+def change_mode(path: str) -> None:
+    """Change a mode to another as safe; the call may say that it did and do nothing."""
+    wanted = 0o700 if os.stat(path).st_mode & 0o777 == 0o600 else 0o600
+    os.chmod(path, wanted)
+    if os.stat(path).st_mode & 0o777 != wanted:
+        raise PermissionError(1, "it stays as it is")
+
+
 def follow(folder: str) -> list[str]:
     return [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
 
@@ -79,6 +97,40 @@ def connect_unix(address: str) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(2)
         sock.connect(address)
+
+
+def send_unix(address: str) -> None:
+    """Point one of a pair of sockets, which everybody may make, at somebody else's."""
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        one.sendto(b"hostile", address)
+
+
+def limit(process: int) -> None:
+    """Give a process its own limit of open files once more: nothing changes if it is let."""
+    resource.prlimit(
+        process, resource.RLIMIT_NOFILE, resource.prlimit(process, resource.RLIMIT_NOFILE)
+    )
+
+
+def slow_user() -> None:
+    os.setpriority(os.PRIO_USER, 0, os.getpriority(os.PRIO_USER, 0))
+
+
+def give_rights(path: str) -> None:
+    """Write the list of rights that the file has already: owner, group and others."""
+    mode = os.stat(path).st_mode
+    entries = ((1, mode >> 6 & 7), (4, mode >> 3 & 7), (32, mode & 7))
+    rights = b"".join(struct.pack("<HHI", tag, bits, 0xFFFFFFFF) for tag, bits in entries)
+    os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + rights)
+
+
+def shared_memory() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    found = libc.shmget(0, ctypes.c_size_t(4096), 0o1600)  # 0: a new one
+    if found < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    libc.shmctl(found, 0, None)  # 0: remove it
 
 
 def send_udp(address: tuple[str, int]) -> None:

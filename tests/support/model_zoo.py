@@ -35,7 +35,10 @@ class Specimen:
         rows: Real rows, as many as there are to ask with.
         own: The library's own answer for rows.
         live: The object itself, where it may stand in place of the path.
-        runs_code: Whether loading it can run code.
+        runs_code: Whether loading it can run code; None where the model is code itself.
+        combine: How two parallel branches with it are combined to its own answer.
+        joins: Whether calls that wait are joined.
+        wrong: Data that it cannot take; where empty, narrower rows and words.
     """
 
     type: Any
@@ -44,7 +47,10 @@ class Specimen:
     rows: np.ndarray
     own: Callable[[np.ndarray], Any]
     live: Any = None
-    runs_code: bool = False
+    runs_code: bool | None = False
+    combine: Any = "mean"
+    wrong: tuple[Any, ...] = ()
+    joins: bool = True
 
     @property
     def title(self) -> str:
@@ -75,7 +81,8 @@ def make(folder: Path) -> list[Specimen]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # frameworks speak of their own futures
         made = [*boosted(folder), *estimators(folder), *nets(folder), *onnx(folder)]
-        return [*made, *keras_models(folder), *mlflow_models(folder)]
+        made += [*keras_models(folder), *mlflow_models(folder)]
+        return [*made, *language_models(folder), *own_code()]
 
 
 def boosted(folder: Path) -> list[Specimen]:
@@ -273,6 +280,65 @@ def mlflow_models(folder: Path) -> list[Specimen]:
 
     stage = (M.MLFLOW, folder / "mlflow")
     return [Specimen(M.MLFLOW, "scikit-learn, columns", stage, DIABETES, own, runs_code=True)]
+
+
+def language_models(folder: Path) -> list[Specimen]:
+    """A spaCy pipeline and a transformers one, which take texts."""
+    import json
+
+    import spacy
+    import tiny_models
+    from transformers import pipeline
+
+    names = tiny_models.spacy_pipeline(folder / "names")
+    nlp = spacy.load(names)
+    judge = tiny_models.text_classifier(folder / "judge")
+    classify = pipeline("text-classification", model=str(judge), device=-1)
+    words = ["good", "bad", "quiet", "loud", "fast", "slow"]
+    texts = [f"Ada saw a {words[n % 6]} machine at gate {n} of the Hoover Dam" for n in range(160)]
+    rows = np.array(texts, dtype=object)
+
+    def documents(given: np.ndarray) -> Any:
+        return [with_words(doc.to_json()) for doc in nlp.pipe(given.tolist())]
+
+    def verdicts(given: np.ndarray) -> Any:
+        return json.loads(json.dumps(classify(given.tolist())))
+
+    stage = (M.HUGGINGFACE_PIPELINE, {"task": "text-classification", "model": judge})
+    odd = ([[1]], {"no such": 1}, 3)
+    return [
+        Specimen(M.SPACY, "folder", (M.SPACY, names), rows, documents, combine=first, wrong=odd),
+        Specimen(M.HUGGINGFACE_PIPELINE, "text classification", stage, rows, verdicts,
+                 combine=first, wrong=odd[1:], joins=False),
+    ]  # fmt: skip
+
+
+def own_code() -> list[Specimen]:
+    """A function and a class as models."""
+    from own_models import Shares, lengths
+
+    def shares(rows: np.ndarray) -> Any:
+        return 100.0 * rows / rows.sum(axis=1, keepdims=True)
+
+    wrong = ([["a word"] * 3],)
+    return [
+        Specimen(M.PYTHON, "function", (M.PYTHON, lengths), WINE,
+                 lambda rows: np.sqrt((rows**2).sum(axis=1)), runs_code=None, wrong=wrong,
+                 joins=False),
+        Specimen(M.PYTHON, "class", (M.PYTHON, Shares), WINE, shares, runs_code=None, wrong=wrong,
+                 joins=False),
+    ]  # fmt: skip
+
+
+def with_words(told: dict[str, Any]) -> dict[str, Any]:
+    """Return spaCy's own JSON of a document with the words of its parts written out."""
+    for piece in (*told["tokens"], *told.get("ents", ())):
+        piece["text"] = told["text"][piece["start"] : piece["end"]]
+    return told
+
+
+def first(results: Any) -> Any:
+    return results[0]
 
 
 def dump(model: Any, path: Path) -> None:

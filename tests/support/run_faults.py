@@ -77,20 +77,35 @@ class Killer:
         start: Starts a server; `start(data, environment, port=…)`.
         live: The server as it runs now.
         seed: Of the choices.
+        crash_database: Ends a database server without warning and starts it again.
     """
 
-    def __init__(self, start: Callable[..., Any], live: Any, port: int, seed: int) -> None:
+    def __init__(
+        self,
+        start: Callable[..., Any],
+        live: Any,
+        port: int,
+        seed: int,
+        crash_database: Callable[[], None] | None = None,
+    ) -> None:
         self.live = live
         self.kills: dict[str, int] = {"server": 0, "zygote": 0, "worker": 0}
+        self._kinds = ["server", "worker", "worker", "zygote"]
+        self._crash_database = crash_database
+        if crash_database is not None:
+            self.kills["database"] = 0
+            self._kinds.append("database")
         self._start = start
         self._port = port
         self._random = random.Random(seed)
 
     def kill_one(self) -> None:
         """Kill one process without warning."""
-        kind = self._random.choice(["server", "worker", "worker", "zygote"])
+        kind = self._random.choice(self._kinds)
         if kind == "server":
             self.restart()
+        elif kind == "database" and self._crash_database is not None:
+            self._crash_database()
         else:
             self._kill_some(self._workers if kind == "worker" else self._zygotes)
         self.kills[kind] += 1

@@ -16,6 +16,7 @@ PROMISED = {
     "Endpoint",
     "PenstockError",
     "PluginType",
+    "Text",
     "__version__",
     "delete",
     "deploy",

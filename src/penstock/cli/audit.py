@@ -28,6 +28,7 @@ def audit(
             continue
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry["at"]))
         how = "" if entry["status"] < 400 else f"  refused ({entry['status']})"
+        how = how if entry["status"] else "  unfinished: the server ended meanwhile"
         details = " ".join(f"{k}={v}" for k, v in entry["details"].items() if v)
         who = f"{entry['actor']} {entry['address']}".strip()
         say(f"{when}  {entry['action']:<18} {entry['target']}  by {who}{how}  {details}".rstrip())

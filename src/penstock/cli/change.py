@@ -80,8 +80,9 @@ def delete(
     yes: YesOption = False,
     project: ProjectOption = None,
     server: ServerOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Delete a deployment with its versions and saved values, or one version."""
+    """Delete a deployment with its versions, saved values and history, or one version."""
     where = place(project, server)
     what = f"{name} with all its versions" if version is None else f"version {version} of {name}"
     if not yes:
@@ -90,4 +91,7 @@ def delete(
         where.endpoint(name).delete()
     else:
         where.session.delete(f"/v1/{where.project}/{name}/versions/{version}")
-    say(f"Deleted {what}.")
+    if as_json:
+        print_json({"name": name, "deleted": version or "all"})
+    else:
+        say(f"Deleted {what}.")

@@ -19,17 +19,7 @@ from penstock.cli.output import fail, say, warn
 from penstock.client.conduit import Conduit
 from penstock.client.endpoint import Endpoint
 from penstock.client.flow_file import find_flow
-from penstock.core.errors import (
-    EngineError,
-    InvalidCall,
-    NoKey,
-    PenstockError,
-    ServerUnreachable,
-    UnexpectedAnswer,
-)
-
-#: Exit statuses.
-REFUSED, NO_SERVER, CANNOT_SERVE = 1, 3, 4
+from penstock.core.errors import InvalidCall, PenstockError
 
 
 def deploy(
@@ -95,7 +85,7 @@ def deploy(
             for platform in log or ():
                 conduit.add_logger(platform)
             done = conduit.deploy(dry_run)
-            told = _tried(conduit, options) if dry_run else _deployed(done, quiet and not as_json)
+            told = _tried(conduit) if dry_run else _deployed(done, quiet and not as_json)
     except PenstockError as error:
         raise typer.Exit(_failed(error, as_json)) from None
     if as_json:
@@ -134,10 +124,9 @@ def _example(given: str) -> Any:
         raise InvalidCall(f"{where} is no JSON: {error}.") from None
 
 
-def _tried(conduit: Conduit, options: dict[str, Any]) -> dict[str, Any]:
-    if "example" not in options and not options.get("example_files"):
-        return {}
-    return {"result": conduit.run(options.get("example"), options.get("example_files", ()))}
+def _tried(conduit: Conduit) -> dict[str, Any]:
+    found = conduit.example_result
+    return {} if found is None else {"result": found}
 
 
 def _deployed(endpoint: Any, alone: bool) -> dict[str, Any]:
@@ -148,12 +137,8 @@ def _deployed(endpoint: Any, alone: bool) -> dict[str, Any]:
 
 
 def _failed(error: PenstockError, as_json: bool) -> int:
-    if as_json:
-        say(json.dumps({"error": error.to_dict(with_traceback=True)}, indent=2, default=str))
-    else:
-        fail(error)
+    status = fail(error, as_json)
+    if not as_json:
         for line in error.facts.get("logs", ())[-20:]:
             warn(f"  | {line}")
-    if isinstance(error, (NoKey, ServerUnreachable, UnexpectedAnswer)):
-        return NO_SERVER
-    return CANNOT_SERVE if isinstance(error, EngineError) else REFUSED
+    return status

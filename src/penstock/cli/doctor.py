@@ -23,6 +23,7 @@ from penstock.wiring.data_folder import default_folder
 from penstock.wiring.environment_checks import examine_environments
 from penstock.wiring.folder_checks import examine_folder
 from penstock.wiring.machine_checks import examine_machine
+from penstock.wiring.record_store import named_database
 
 _SIGNS = {Level.OK: "✓", Level.WARNING: "!", Level.PROBLEM: "✗"}
 
@@ -42,13 +43,18 @@ def doctor(
             if not as_json:
                 _show(finding)
     except PenstockError as error:
-        fail(error)
+        fail(error, as_json)
         raise typer.Exit(2) from None
     if as_json:
         say(json.dumps(as_plain(shown), indent=2))
-    elif is_well(shown):
-        say("No problems.")
+    else:
+        say(_summary(shown))
     raise typer.Exit(0 if is_well(shown) else 1)
+
+
+def _summary(shown: list[Finding]) -> str:
+    count = sum(finding.level is Level.PROBLEM for finding in shown)
+    return {0: "No problems.", 1: "1 problem."}.get(count, f"{count} problems.")
 
 
 def _examine(data: Path | None, server: str | None) -> Iterator[Finding]:
@@ -57,7 +63,8 @@ def _examine(data: Path | None, server: str | None) -> Iterator[Finding]:
         found = examine_server(check_server(server))
     else:
         folder = (data or default_folder()).expanduser().absolute()
-        found = itertools.chain(examine_folder(folder, _progress), examine_environments(folder))
+        records = examine_folder(folder, _progress, named_database())
+        found = itertools.chain(records, examine_environments(folder))
     return itertools.chain(found, examine_machine())
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from penstock.cli.options import JsonOption, YesOption
 from penstock.cli.output import say
+from penstock.cli.tables import print_json
 from penstock.client import keys as client
 from penstock.core.records import Scope
 
@@ -30,6 +32,7 @@ def create(
     rate: Annotated[float | None, typer.Option(help="Requests a second it may make.")] = None,
     project: Project = None,
     server: Server = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown this once."""
     made = client.create(
@@ -41,14 +44,21 @@ def create(
         project=project,
         server=server,
     )
+    if as_json:
+        print_json(made)
+        return
     say(str(made["key"]))
     say(f"  id {made['key_id']}; it is shown this once.")
 
 
 @app.command("list")
-def list_keys(project: Project = None, server: Server = None) -> None:
+def list_keys(project: Project = None, server: Server = None, as_json: JsonOption = False) -> None:
     """List keys: prefix, scope, what it is for, last use."""
-    for key in client.list_keys(project=project, server=server):
+    found = client.list_keys(project=project, server=server)
+    if as_json:
+        print_json(found)
+        return
+    for key in found:
         say(f"{key['key_id']}  {key['prefix']:<20} {key['scope']:<8} {_state(key)}")
 
 
@@ -75,9 +85,16 @@ def _when(at: float) -> str:
 @app.command("revoke")
 def revoke(
     key_id: Annotated[str, typer.Argument(help="Id of the key, as `penstock keys list` shows it.")],
+    yes: YesOption = False,
     project: Project = None,
     server: Server = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Revoke a key. It is refused at once, by every gateway."""
+    if not yes:
+        typer.confirm(f"Revoke the key {key_id}? This cannot be undone.", abort=True)
     gone = client.revoke(key_id, project=project, server=server)
-    say(f"Revoked {gone['prefix']}.")
+    if as_json:
+        print_json(gone)
+    else:
+        say(f"Revoked {gone['prefix']}.")

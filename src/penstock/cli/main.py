@@ -16,10 +16,16 @@ from penstock.cli.output import fail
 from penstock.core.errors import PenstockError
 
 #: Commands in the order of `penstock --help`: name, module, and what that module needs installed.
-#: A command is the function of its module that has the command's name (`list_` for `list`).
+#: A command is the function of its module that has the command's name (`list_` for `list`, and
+#: `move_records` for `move-records`).
 COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
     ("serve", "penstock.cli.serve", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
     ("doctor", "penstock.cli.doctor", ("starlette", "uvicorn", "sqlalchemy", "httptools")),
+    (
+        "move-records",
+        "penstock.cli.move_records",
+        ("starlette", "uvicorn", "sqlalchemy", "httptools", "psycopg"),
+    ),
     ("login", "penstock.cli.login", ()),
     ("deploy", "penstock.cli.deploy", ()),
     ("config", "penstock.cli.config", ()),
@@ -42,6 +48,8 @@ COMMANDS: list[tuple[str, str, tuple[str, ...]]] = [
 GROUPS: list[tuple[str, str]] = [
     ("keys", "penstock.cli.keys"),
     ("secrets", "penstock.cli.secrets"),
+    ("files", "penstock.cli.files"),
+    ("webhooks", "penstock.cli.webhooks"),
 ]
 
 
@@ -67,7 +75,8 @@ def build(only: str | None = None) -> typer.Typer:
             continue
         if all(importlib.util.find_spec(library) is not None for library in needs):
             found = importlib.import_module(module)
-            app.command(name)(getattr(found, f"{name}_", None) or getattr(found, name))
+            function = name.replace("-", "_")
+            app.command(name)(getattr(found, f"{function}_", None) or getattr(found, function))
     for name, module in GROUPS:
         if only not in {None, name}:
             continue
@@ -82,11 +91,11 @@ def _named() -> str | None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is printed as a sentence, without a traceback."""
+    """Run the command line; an error of ours is a sentence, or an object where JSON is asked."""
     try:
         build(_named())()
     except PenstockError as error:
-        raise SystemExit(fail(error)) from None
+        raise SystemExit(fail(error, "--json" in sys.argv[1:])) from None
 
 
 if __name__ == "__main__":

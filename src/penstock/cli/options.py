@@ -47,6 +47,11 @@ def place(project: str | None, server: str | None) -> Place:
     return Place(session, str(found))
 
 
+def state_of(deployment: dict[str, Any]) -> str:
+    """Return the state of a deployment for people: `unknown` has a version that never served."""
+    return "never ready" if deployment["state"] == "unknown" else str(deployment["state"])
+
+
 def when(at: float | None) -> str:
     """Return a time for people, in the local zone."""
     return "–" if at is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

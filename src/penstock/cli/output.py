@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 
 from penstock.core.errors import (
@@ -9,6 +10,7 @@ from penstock.core.errors import (
     NoKey,
     PenstockError,
     ServerUnreachable,
+    Unauthorized,
     UnexpectedAnswer,
 )
 
@@ -27,8 +29,16 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def fail(error: PenstockError) -> int:
-    """Print an error with what to do about it; return the exit status for it."""
+def fail(error: PenstockError, as_json: bool = False) -> int:
+    """Print an error with what to do about it; return the exit status for it.
+
+    Args:
+        error: What went wrong.
+        as_json: Print `{"error": …}` on standard output, in place of the sentences.
+    """
+    if as_json:
+        say(json.dumps({"error": error.to_dict(with_traceback=True)}, indent=2, default=str))
+        return exit_status(error)
     warn(f"penstock: {error.message}")
     if error.hint:
         warn(f"  {error.hint}")
@@ -37,6 +47,6 @@ def fail(error: PenstockError) -> int:
 
 def exit_status(error: PenstockError) -> int:
     """Return the exit status of a command that ends with `error`."""
-    if isinstance(error, (NoKey, ServerUnreachable, UnexpectedAnswer)):
+    if isinstance(error, (NoKey, ServerUnreachable, Unauthorized, UnexpectedAnswer)):
         return NO_SERVER
     return CANNOT_SERVE if isinstance(error, EngineError) else REFUSED

@@ -5,11 +5,14 @@ from __future__ import annotations
 import getpass
 import sys
 import time
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
+from penstock.cli.options import JsonOption, YesOption
 from penstock.cli.output import say
+from penstock.cli.tables import print_json
 from penstock.client import secrets as client
 
 Project = Annotated[str | None, typer.Option(help="Project; the key's own by default.")]
@@ -23,9 +26,13 @@ def set_secret(
     name: Annotated[str, typer.Argument(help="Name, for example PAYMENTS_TOKEN.")],
     project: Project = None,
     server: Server = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set a secret. Its value is asked for without showing it, or read from a pipe."""
     created = client.set(name, _value(name), project=project, server=server)
+    if as_json:
+        print_json({"name": name, "created": created})
+        return
     say(f"{'Set' if created else 'Changed'} {name}. Workers that declare it see it in seconds.")
 
 
@@ -37,9 +44,14 @@ def _value(name: str) -> str:
 
 
 @app.command("list")
-def list_secrets(project: Project = None, server: Server = None) -> None:
+def list_secrets(
+    project: Project = None, server: Server = None, as_json: JsonOption = False
+) -> None:
     """List the names; values are never shown."""
     found = client.list(project=project, server=server)
+    if as_json:
+        print_json([asdict(secret) for secret in found])
+        return
     for secret in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(secret.updated_at))
         say(f"{secret.name:<32} set {when} by {secret.updated_by}")
@@ -50,15 +62,26 @@ def list_secrets(project: Project = None, server: Server = None) -> None:
 @app.command("delete")
 def delete_secret(
     name: Annotated[str, typer.Argument(help="Name.")],
+    yes: YesOption = False,
     project: Project = None,
     server: Server = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Delete a secret."""
+    if not yes:
+        typer.confirm(f"Delete the secret {name}? Functions that read it fail then.", abort=True)
     client.delete(name, project=project, server=server)
-    say(f"Deleted {name}.")
+    if as_json:
+        print_json({"deleted": name})
+    else:
+        say(f"Deleted {name}.")
 
 
 @app.command("rotate")
-def rotate(server: Server = None) -> None:
+def rotate(server: Server = None, as_json: JsonOption = False) -> None:
     """Encrypt every secret of the server with a new key. Needs an admin key."""
-    say(f"{client.rotate(server=server)} values are encrypted with a new key.")
+    count = client.rotate(server=server)
+    if as_json:
+        print_json({"values": count})
+    else:
+        say(f"{count} values are encrypted with a new key.")

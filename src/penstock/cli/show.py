@@ -11,6 +11,7 @@ from penstock.cli.options import (
     ServerOption,
     milliseconds,
     place,
+    state_of,
     when,
 )
 from penstock.cli.output import say
@@ -36,7 +37,7 @@ def list_(
 def _row(deployment: dict[str, Any]) -> list[str]:
     return [
         deployment["name"],
-        deployment["state"],
+        state_of(deployment),
         str(deployment["active"] or "–"),
         str(len(deployment["replicas"])),
         str(deployment["calls"] or 0),
@@ -59,11 +60,11 @@ def show(
         print_json({**found, "traffic": figures["total"]})
         return
     total, scaling = figures["total"], found["scaling"] or {}
-    problem = found["problem"] or found["quarantine"] or {}
+    problem = found["problem"] or found["quarantine"] or _never_ready(found) or {}
     print_facts(
         [
             ("endpoint", found["endpoint"]),
-            ("state", found["state"]),
+            ("state", state_of(found)),
             ("version", str(found["active"] or "none serves")),
             ("replicas", f"{len(found['replicas'])}  {scaling.get('why') or ''}".strip()),
             ("last hour", f"{total['calls']} calls, {total['errors']} errors"),
@@ -75,6 +76,12 @@ def show(
     for number, stage in enumerate((active or {}).get("stages", []), 1):
         functions = ", ".join(role for role in ("pre", "post") if stage.get(role))
         say(f"stage {number}    {stage['model_type']} {stage['model']} {functions}".rstrip())
+
+
+def _never_ready(found: dict[str, Any]) -> dict[str, Any] | None:
+    """Return why the newest version failed, where none serves."""
+    newest = max(found["versions"], key=lambda version: int(version["number"]), default=None)
+    return newest["failure"] if newest and not found["active"] else None
 
 
 def versions(

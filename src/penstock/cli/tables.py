@@ -25,12 +25,21 @@ def console() -> Console:
     return made
 
 
+#: Columns whose texts people copy.
+_IDS = frozenset({"id", "run"})
+
+
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table; a column whose name begins with `#` holds numbers."""
+    """Return a table; a column whose name begins with `#` holds numbers, an id is never cut."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for name in columns:
-        made.add_column(name.lstrip("#"), justify="right" if name.startswith("#") else "left")
-    for row in rows:
+    found = list(rows)
+    for place, name in enumerate(columns):
+        made.add_column(
+            name.lstrip("#"),
+            justify="right" if name.startswith("#") else "left",
+            min_width=max((len(row[place]) for row in found), default=0) if name in _IDS else None,
+        )
+    for row in found:
         made.add_row(*(Text(cell) for cell in row))
     return made
 

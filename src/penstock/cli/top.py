@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -16,8 +20,10 @@ from penstock.cli.options import (
     ServerOption,
     milliseconds,
     place,
+    state_of,
 )
 from penstock.cli.tables import console, print_json, table
+from penstock.core.errors import ServerUnreachable
 
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -29,21 +35,62 @@ def top(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Watch calls, errors, times and replicas of every deployment, live. Ctrl-C ends it."""
+    """Watch calls, errors, times and replicas of every deployment, live. q or Ctrl-C ends it."""
     where = place(project, server)
     if as_json:
         print_json(where.get("/traffic"))
         return
-    if once:
+    if once or not console().is_terminal:
         console().print(_look(where))
         return
     try:
-        with Live(_look(where), console=console(), screen=True, auto_refresh=False) as live:
-            while True:
-                time.sleep(every)
-                live.update(_look(where), refresh=True)
+        _watch(where, every)
     except KeyboardInterrupt:
         return
+
+
+def _watch(where: Place, every: float) -> None:
+    """Look again and again; while the server is away the last figures stay, and say so."""
+    shown, at = _look(where), time.strftime("%H:%M:%S")
+    with _quit_key() as asked_to_quit, Live(shown, console=console(), screen=True) as live:
+        while not asked_to_quit(every):
+            try:
+                shown, at = _look(where), time.strftime("%H:%M:%S")
+            except ServerUnreachable:
+                shown.title = f"No connection to {where.session.server}, these are from {at}"
+            live.update(shown, refresh=True)
+
+
+@contextmanager
+def _quit_key() -> Iterator[Callable[[float], bool]]:
+    """Yield a function that waits so many seconds and tells whether `q` was pressed meanwhile."""
+    if sys.platform == "win32" or not sys.stdin.isatty():
+        yield _only_wait
+        return
+    import select
+    import termios
+    import tty
+
+    terminal = sys.stdin.fileno()
+    before = termios.tcgetattr(terminal)
+
+    def pressed(seconds: float) -> bool:
+        over = time.monotonic() + seconds
+        while (left := over - time.monotonic()) > 0:
+            if select.select([terminal], [], [], left)[0] and os.read(terminal, 1) in b"qQ":
+                return True
+        return False
+
+    tty.setcbreak(terminal)
+    try:
+        yield pressed
+    finally:
+        termios.tcsetattr(terminal, termios.TCSADRAIN, before)
+
+
+def _only_wait(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def _look(where: Place) -> Table:
@@ -60,7 +107,7 @@ def _row(found: dict[str, Any], seen: dict[str, Any] | None) -> list[str]:
     now = (seen or {}).get("now") or {}
     return [
         found["name"],
-        found["state"],
+        state_of(found),
         f"{now.get('calls_per_s') or 0:,.1f}",
         str(now.get("errors") or 0),
         milliseconds(now.get("p50_ms")),

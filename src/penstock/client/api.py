@@ -99,7 +99,8 @@ def deploy(
         server: Address of the server.
         example: Data of a request that the new version must answer before it may serve.
         example_files: Files of that request.
-        dry_run: Load the flow here instead, send nothing, and return a `Conduit` to run it.
+        dry_run: Say what would be sent, load the flow and try the example here instead, send
+            nothing, and return a `Conduit` to run it.
         requirements: Packages as pip writes them, or paths of wheels of your own. With any, the
             version runs in an environment of its own: these, and what its functions and models
             use besides, in the versions of this machine where the requirements leave a choice.

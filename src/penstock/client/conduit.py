@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 from penstock.client.config_file import read_config, write_config
 from penstock.client.endpoint import Endpoint
+from penstock.client.given_flow import moved, stages_of
 from penstock.client.local import load_here
-from penstock.client.options import Options
+from penstock.client.options import options_of
 from penstock.client.publish import publish
-from penstock.core.branches import Parallel, Switch
+from penstock.client.rehearse import rehearse
 from penstock.core.errors import InvalidCall, InvalidFlow, MissingModelFile
-from penstock.core.flow import Flow, is_one_stage
+from penstock.core.flow import Flow
 from penstock.core.loggers import LoggerSpec, LoggingPlatform, logger_spec
 from penstock.core.model_types import AnyType
 from penstock.core.names import check_deployment_name
-from penstock.core.pipelines import COMPONENTS
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -48,6 +48,7 @@ class Conduit:
         flow: The stages, as given.
         loggers: Where predictions are logged; see `add_logger`.
         endpoint: The endpoint after `deploy`, None before.
+        example_result: What the example gave in the last dry run, None before.
 
     Raises:
         InvalidName: The name is not legal.
@@ -74,11 +75,12 @@ class Conduit:
             options = cast("Given", {**saved.options, **options})
         self.loggers: list[LoggerSpec] = loggers
         self.name = check_deployment_name(name)
-        self.flow: list[Any] = _stages(flow)
+        self.flow: list[Any] = stages_of(flow)
         self.endpoint: Endpoint | None = None
+        self.example_result: Any = None
         self._api_key = api_key
         self._server = server
-        self._options = _options(options)
+        self._options = options_of(options)
         self._loaded: LocalFlow | None = None
         self._check_early()
 
@@ -128,15 +130,16 @@ class Conduit:
         Args:
             platform: `"parquet"`, files in the server's data folder; `"arize"`; or a platform that
                 a package on the server adds.
-            platform_authentication: What the platform asks for, such as `{"api_key": …}`. A value
-                `"$NAME"` stands for the server's environment variable `PENSTOCK_LOGGER_NAME`.
+            platform_authentication: What the platform asks for, such as `{"api_key": "$KEY"}`. Each
+                value is `"$NAME"`, the server's environment variable `PENSTOCK_LOGGER_NAME`: keys
+                are in no program and no record.
             features: Names of a data point's values, in their order.
             targets: Names of a result's values, in their order.
             platform_args: Further arguments of the platform.
             log_ms: Give a platform that takes times as numbers milliseconds instead of seconds.
 
         Raises:
-            InvalidSetting: An argument is of the wrong kind.
+            InvalidSetting: An argument is of the wrong kind, or a key is written out.
         """
         spec = logger_spec(
             platform, platform_authentication, features, targets, platform_args, log_ms
@@ -147,9 +150,11 @@ class Conduit:
         """Write the conduit to a JSON file, for `Conduit(from_json=…)`, and return its path.
 
         The file has name, flow, the functions by value with their source text, loggers and options;
-        never the key. Paths of models are relative to the file where they lie beside it.
+        never the key. Paths of models are relative to the file where they lie beside it; models
+        that are objects are saved beside it, in `<name of the file>-models`.
 
         Raises:
+            InvalidStage: An object cannot be saved.
             InvalidSetting: An option has no JSON form.
             CaptureNotPicklable: A function uses a value that cannot travel.
         """
@@ -174,7 +179,7 @@ class Conduit:
         """
         stages = self.flow
         if directory is not None and not direct_from_flow:
-            stages = [_moved(stage, Path(directory)) for stage in stages]
+            stages = [moved(stage, Path(directory)) for stage in stages]
         self._loaded = load_here(
             _parsed(stages),
             self._options.model_threads,
@@ -215,11 +220,14 @@ class Conduit:
         """Deploy the flow and return its `Endpoint`; `penstock.deploy` says what may be raised.
 
         Args:
-            dry_run: Load the models here instead, send nothing, and return the conduit.
+            dry_run: Say what would be sent, load the models and try the example here instead,
+                send nothing, and return the conduit.
         """
-        if dry_run:
-            return self.load()
         flow = _parsed(self.flow)
+        if dry_run:
+            rehearsed = rehearse(flow, self.name, self._options)
+            self._loaded, self.example_result = rehearsed.flow, rehearsed.result
+            return self
         options = dataclasses.replace(self._options, loggers=tuple(self.loggers))
         self.endpoint = publish(flow, self.name, self._api_key, self._server, options)
         return self.endpoint
@@ -264,68 +272,9 @@ def check_order(form: str, name: object, api_key: object, flow: object) -> None:
         )
 
 
-def _options(given: Given) -> Options:
-    known = Options.__dataclass_fields__
-    for name in given:
-        if name not in known:
-            raise InvalidCall(
-                f"There is no argument {name!r}.", hint=f"The options are {', '.join(known)}."
-            )
-    options = Options(**given)
-    options.check()
-    return options
-
-
-def _stages(flow: Sequence[Any] | None) -> list[Any]:
-    if flow is None:
-        return []
-    if isinstance(flow, (Parallel, Switch)) or (isinstance(flow, tuple) and is_one_stage(flow)):
-        return [flow]
-    if not isinstance(flow, (list, tuple)):
-        Flow.parse(flow)
-    return list(flow)
-
-
 def _parsed(stages: Sequence[Any]) -> Flow:
     if not stages:
         raise InvalidFlow(
             "The flow is empty.", hint="Give it stages, or call add_model(model_type, path)."
         )
     return Flow.parse(list(stages))
-
-
-def _moved(stage: Any, directory: Path) -> Any:
-    """Return a stage with its model file, or those of its branches, below `directory`."""
-    if isinstance(stage, (Parallel, Switch)):
-        return _with_moved_branches(stage, directory)
-    kind, *rest = stage
-    if isinstance(kind, (Parallel, Switch)):
-        return (_with_moved_branches(kind, directory), *rest)
-    path, *functions = rest
-    if isinstance(path, Mapping):  # the arguments of a pipeline
-        return (kind, _moved_folders(path, directory), *functions)
-    if not isinstance(path, (str, os.PathLike)):
-        return stage
-    return (kind, directory / Path(path).name, *functions)
-
-
-def _moved_folders(arguments: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    moved = dict(arguments)
-    for name in COMPONENTS.intersection(arguments):
-        if isinstance(arguments[name], (str, os.PathLike)):
-            folder = directory / Path(arguments[name]).name
-            moved[name] = folder if folder.is_dir() else arguments[name]
-    return moved
-
-
-def _with_moved_branches(given: Parallel | Switch, directory: Path) -> Parallel | Switch:
-    flows: Any = given.flows
-    if isinstance(flows, Mapping):
-        moved: Any = {name: _moved_flow(flow, directory) for name, flow in flows.items()}
-    else:
-        moved = [_moved_flow(flow, directory) for flow in flows]
-    return dataclasses.replace(given, flows=moved)
-
-
-def _moved_flow(flow: Any, directory: Path) -> list[Any]:
-    return [_moved(stage, directory) for stage in _stages(flow)]

@@ -21,13 +21,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from penstock.client.live import saved_in
 from penstock.codec.bundle import Blob, FunctionEntry, Interpreter, check_module_path
 from penstock.codec.functions import pack_function, unpack_function
 from penstock.core.branches import PARALLEL, SWITCH, BranchStage, parallel, switch
-from penstock.core.errors import InvalidFlow, InvalidSetting
-from penstock.core.flow import Flow, ModelType, Stage
-from penstock.core.loggers import REFERENCE, LoggerSpec
+from penstock.core.errors import InvalidSetting
+from penstock.core.flow import Flow, Stage
+from penstock.core.loggers import LoggerSpec, is_reference
+from penstock.core.model_types import AnyType, PluginType, built_in
 from penstock.core.numbers import InBranch
+from penstock.core.pipelines import PipelineSource
 from penstock.environments.imports import Scanner
 
 FORMAT = 1
@@ -56,14 +59,18 @@ def write_config(
         name: Name of the deployment.
         flow: Its stages.
         options: Options by name; those without a JSON form are refused.
-        loggers: Its loggers; of their authentication only references are written.
+        loggers: Its loggers.
+
+    Models that are objects are saved beside the file, in a folder `<name of the file>-models`.
 
     Raises:
+        InvalidStage: An object cannot be saved; `stage` says which.
         InvalidSetting: An option has no JSON form.
         CaptureNotPicklable, UndefinedName: A function cannot travel.
     """
     folder = path.resolve().parent
     writer = _Writer(folder)
+    flow = saved_in(flow, folder / f"{path.stem}-models")
     found = {
         "format": FORMAT,
         "name": name,
@@ -95,7 +102,7 @@ def _path(value: Any) -> Any:
 
 
 def _logger(spec: LoggerSpec) -> dict[str, Any]:
-    kept = {n: v for n, v in spec.authentication.items() if v.startswith(REFERENCE)}
+    kept = {n: v for n, v in spec.authentication.items() if is_reference(v)}
     return {**asdict(spec), "authentication": kept}
 
 
@@ -123,19 +130,19 @@ class _Writer:
             return {**self._branches(number, stage), "functions": functions}
         source: Any = stage.source
         kind = stage.model_type.value
+        told: dict[str, Any] = {"model_type": kind, "functions": functions}
+        if isinstance(stage.model_type, PluginType):
+            told["suffixes"] = stage.model_type.suffixes
+            told["is_folder"] = stage.model_type.is_folder
         if isinstance(source, Path):
-            return {"model_type": kind, "path": self._relative(source), "functions": functions}
-        if isinstance(source, Mapping):
-            arguments = _plain(f"source of stage {number}", source)
-            return {"model_type": kind, "arguments": arguments, "functions": functions}
-        if not callable(source) or stage.model_type is not ModelType.PYTHON:
-            raise InvalidFlow(
-                f"The model of stage {number} is a {type(source).__name__} in memory.",
-                stage=number,
-                hint="Save it to a file, and give the stage the file's path.",
-            )
-        functions["model"] = self._function(number, "model", source, 1)
-        return {"model_type": kind, "functions": functions}
+            told["path"] = self._relative(source)
+        elif isinstance(source, PipelineSource):
+            told["arguments"] = dict(source.arguments)
+            told["folders"] = {n: self._relative(path) for n, path in source.folders.items()}
+        made = stage.build if isinstance(source, Path) else source
+        if callable(made):
+            functions["model"] = self._function(number, "model", made, stage.arguments("model"))
+        return told
 
     def _branches(self, number: int, stage: BranchStage) -> dict[str, Any]:
         return {
@@ -237,11 +244,13 @@ class _Reader:
         }
         if "branches" in found:
             return (self._branches(found, functions), functions)
-        kind = _model_type(found["model_type"])
+        kind = _model_type(found)
         if "path" in found:
             return (kind, self._folder / found["path"], functions)
-        source = found["arguments"] if "arguments" in found else functions.pop("model")
-        return (kind, source, functions)
+        if "arguments" in found:
+            folders = {name: self._folder / path for name, path in found["folders"].items()}
+            return (kind, {**found["arguments"], **folders}, functions)
+        return (kind, functions.pop("model"), functions)
 
     def _branches(self, found: Mapping[str, Any], functions: dict[str, Any]) -> Any:
         flows = {name: self.stages(inner) for name, inner in found["branches"].items()}
@@ -259,5 +268,9 @@ class _Reader:
         return unpack_function(raw, entry, self._made_by, stage=number, role=role)
 
 
-def _model_type(text: str) -> Any:
-    return ModelType(text)
+def _model_type(found: Mapping[str, Any]) -> AnyType:
+    text = str(found["model_type"])
+    known = built_in(text)
+    if known is not None:
+        return known
+    return PluginType(text, tuple(found["suffixes"]), bool(found["is_folder"]))

@@ -7,30 +7,18 @@ for its own calls only: no text form and no pickle holds it.
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from penstock.client.answers import Answer, Version, read_server_timing
 from penstock.client.config import Target, resolve
 from penstock.client.monitoring import reference_rows, truths_of
-from penstock.client.progress import counting
+from penstock.client.responses import error_of, json_of
 from penstock.client.run import Run, Runs
-from penstock.client.session import (
-    ANSWER_S,
-    MARGIN_S,
-    Session,
-    error_of,
-    json_of,
-    patiently,
-    session_for,
-)
+from penstock.client.session import MARGIN_S, Session, session_for
+from penstock.client.submit import Files, submit_each, submit_one
 from penstock.codec.request import encode_request
 from penstock.core.errors import Conflict, InvalidCall, UnexpectedAnswer
-
-#: Requests at the same time of `submit_many`.
-SUBMITTERS = 8
 
 _URL = re.compile(r"(https?://.+?)/v1/([a-z0-9-]+)/([a-z0-9-]+)/predict/?")
 
@@ -205,23 +193,12 @@ class Endpoint(str):
             PenstockError: The server did not accept it, or cannot be reached.
         """
         body = encode_request(data, parameters, files, webhook)
-        settings = {"async": "true", "priority": str(priority) if priority else None}
-        settings["timeout_s"] = None if timeout_s is None else f"{timeout_s:g}"
-        query = "&".join(f"{name}={value}" for name, value in settings.items() if value)
-        url = f"{self._base()}/predict?{query}"
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        session = self._session()
-        response = patiently(lambda: session.call(url, body, ANSWER_S, headers))
-        if response.status_code >= 300:
-            raise error_of(response)
-        fields = json_of(response)
-        if not isinstance(fields, dict) or "run_id" not in fields:
-            raise UnexpectedAnswer(f"The answer of {self.url} to a submit has no run.")
-        return Run(self._session, self._parts[1], fields["run_id"], fields["state"])
+        return submit_one(self._session, self._parts, body, priority, idempotency_key, timeout_s)
 
     def submit_many(
         self,
         many: Iterable[Any],
+        files: Iterable[Files] | None = None,
         *,
         parameters: dict[str, Any] | None = None,
         webhook: str | None = None,
@@ -230,21 +207,27 @@ class Endpoint(str):
     ) -> Runs:
         """Submit each of `many` as the data of a run of its own; return the runs in that order.
 
-        The other arguments and errors are those of `submit`, and hold for each run.
-        """
-        items = list(many)
+        While the server takes no more runs, it waits.
 
-        def submit(data: Any) -> Run:
+        Args:
+            many: The data of each run.
+            files: The list of files of each run, in the same order; None for runs without files.
+            parameters: As for `submit`, for each run; so are the arguments that follow.
+            webhook: As for `submit`.
+            priority: As for `submit`.
+            timeout_s: As for `submit`.
+
+        Raises:
+            InvalidCall: `many` and `files` differ in length; nothing was submitted.
+            PenstockError: As for `submit`.
+        """
+
+        def submit(data: Any, its_files: Files) -> Run:
             return self.submit(
-                data, None, parameters, webhook=webhook, priority=priority, timeout_s=timeout_s
+                data, its_files, parameters, webhook=webhook, priority=priority, timeout_s=timeout_s
             )
 
-        with ThreadPoolExecutor(SUBMITTERS) as threads, counting("submitted", len(items)) as step:
-            runs = []
-            for run in threads.map(submit, items):
-                runs.append(run)
-                step(1)
-        return Runs(runs)
+        return submit_each(submit, many, files)
 
     def versions(self) -> list[Version]:
         """Return the versions, newest first; those deleted are left out."""

@@ -46,6 +46,18 @@ def saved(flow: Flow, modules: Collection[str] | None = None) -> Iterator[Flow]:
         yield replace(flow, stages=_saved_stages(flow.stages, int, Path(folder), modules))
 
 
+def saved_in(flow: Flow, folder: Path) -> Flow:
+    """Return `flow` with every object saved in `folder`, which is made if there is one to save.
+
+    Raises:
+        InvalidStage: An object cannot be saved; `stage` says which.
+    """
+    if not any(stage.is_live for _, stage in flow.models()):
+        return flow
+    folder.mkdir(parents=True, exist_ok=True)
+    return replace(flow, stages=_saved_stages(flow.stages, int, folder, None))
+
+
 def _saved_stages(
     stages: Sequence[Stage | BranchStage],
     number_of: Callable[[int], int],
@@ -67,9 +79,12 @@ def _saved_stages(
             )
             made.append(replace(stage, branches=branches))
             continue
+        if not stage.is_live:
+            made.append(stage)
+            continue
         home = folder / place(number)
-        home.mkdir()
-        made.append(_saved_stage(number, stage, home, modules) if stage.is_live else stage)
+        home.mkdir(exist_ok=True)
+        made.append(_saved_stage(number, stage, home, modules))
     return tuple(made)
 
 
@@ -210,6 +225,11 @@ def _keras(model: Any, path: Path) -> Path:
     return path
 
 
+def _spacy(model: Any, path: Path) -> Path:
+    model.to_disk(path)
+    return path
+
+
 _SAVERS: dict[ModelType, Save] = {
     ModelType.TORCH: _module,
     ModelType.XGBOOST_CLASSIFIER: _xgboost,
@@ -220,4 +240,5 @@ _SAVERS: dict[ModelType, Save] = {
     ModelType.ONNX: _onnx,
     ModelType.KERAS: _keras,
     ModelType.SAFETENSORS: _weights,
+    ModelType.SPACY: _spacy,
 }

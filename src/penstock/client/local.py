@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.client.live import saved
-from penstock.core.errors import FlowError, MissingFramework, SecretMissing
+from penstock.client.options import Options
+from penstock.core.errors import MissingFramework, PenstockError, SecretMissing
 from penstock.core.flow import Flow, ModelType
 from penstock.core.model_types import AnyType
 
@@ -40,6 +40,9 @@ _NEEDS: dict[ModelType, tuple[str, str]] = {
     ModelType.MLFLOW: ("mlflow", "mlflow"),
     ModelType.PYTHON: ("sys", ""),
 }
+
+#: What was raised where a library or a secret is missing.
+_MISSING = frozenset({"ImportError", "ModuleNotFoundError", "SecretMissing"})
 
 #: How far two numbers may be apart to count as the same: relative to the larger, and at least.
 RELATIVE, ABSOLUTE = 1e-4, 1e-6
@@ -87,18 +90,11 @@ def needs(kind: AnyType) -> tuple[str, str]:
     return _NEEDS[kind] if isinstance(kind, ModelType) else ("sys", "")
 
 
-def expected_answer(
-    flow: Flow, example: Any, files: Sequence[Any], threads: int, required: bool
-) -> tuple[bool, Any]:
+def expected_answer(flow: Flow, options: Options) -> tuple[bool, Any]:
     """Run the example here.
 
-    Args:
-        flow: The flow.
-        example: The request's data.
-        files: The request's files.
-        threads: Threads a model call may use.
-        required: Whether a function's import or secret that is missing here is an error; when
-            False the example is left to the server then.
+    With `check_locally` a function's import or secret that is missing here is an error; otherwise
+    the example is left to the server then.
 
     Returns:
         Whether there is an answer, and the answer as JSON values.
@@ -107,15 +103,17 @@ def expected_answer(
         PenstockError: The flow fails on its example here.
     """
     try:
-        return True, load_here(flow, threads).run(example, files)
-    except SecretMissing:
-        if required:
+        loaded = load_here(flow, options.model_threads, pair_files=options.pair_files)
+        return True, loaded.run(options.example, options.example_files)
+    except PenstockError as error:
+        if options.check_locally or not may_be_there(error):
             raise
         return False, None
-    except FlowError as error:
-        if required or error.type not in {"ImportError", "ModuleNotFoundError"}:
-            raise
-        return False, None
+
+
+def may_be_there(error: PenstockError) -> bool:
+    """Whether a flow failed here, in a run or in a `setup`, for want of what a server may have."""
+    return isinstance(error, SecretMissing) or error.type in _MISSING
 
 
 def difference(here: Any, there: Any, path: str = "result") -> str | None:
@@ -130,7 +128,7 @@ def difference(here: Any, there: Any, path: str = "result") -> str | None:
     elif _same(here, there):
         return None
     else:
-        return f"{path}: {_short(here)} here, {_short(there)} on the server"
+        return f"{path}: {short(here)} here, {short(there)} on the server"
     found = (difference(a, b, where) for where, a, b in pairs)
     return next((text for text in found if text is not None), None)
 
@@ -144,6 +142,7 @@ def _same(here: Any, there: Any) -> bool:
     return type(here) is type(there) and bool(here == there)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """Return a value's text, cut to what a line holds."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

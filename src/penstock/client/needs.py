@@ -13,10 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from penstock.client.local import needs
 from penstock.client.models import ModelFile, hash_file
 from penstock.codec.bundle import Blob, Interpreter
-from penstock.core.errors import InterpreterMismatch, InvalidRequirement
+from penstock.core.errors import InterpreterMismatch, InvalidRequirement, MissingImports
 from penstock.core.flow import Flow, Stage
+from penstock.core.model_types import AnyType, PluginType
 from penstock.core.numbers import place
 from penstock.environments import requirements as lines
 from penstock.environments.choice import choose
@@ -131,3 +133,22 @@ def _bytecode(
         if model is not None and model.carries_code:
             text = f"The model of stage {number} ({model.path.name}) holds Python code"
             yield number, None, text
+
+
+def check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
+    """Refuse a model type that the server cannot load, before its files are sent."""
+    if isinstance(kind, PluginType):
+        if kind.value in info.model_types:
+            return
+        what, hint = "a package that adds it", "Install the package that defines it"
+    else:
+        module, extra = needs(kind)
+        if module in info.modules:
+            return
+        what, hint = f"the module {module!r}", f'Run: pip install "penstock[{extra}]"'
+    raise MissingImports(
+        f"Stage {number} has the model type {kind.name}, which needs {what}; the server does not "
+        "have it.",
+        stage=number,
+        hint=f"{hint} in the server's environment, or add it to requirements.",
+    )

@@ -10,13 +10,17 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
-from penstock.core.errors import InvalidSetting
+from penstock.core.errors import InvalidCall, InvalidSetting
 from penstock.core.flow import Flow
 from penstock.core.hardware import Hardware, hardware_name, wants_gpu
 from penstock.core.loggers import LoggerSpec
 from penstock.core.secret_records import check_secret_name
+
+#: Arguments of the hosted original that have another name here.
+RENAMED = {"num_gpus": "gpu"}
 
 #: Runs at once in one worker, for a flow with `async` functions when no number is given.
 ASYNC_CONCURRENCY = 64
@@ -157,3 +161,24 @@ class Options:
             "cooldown_s": self.cooldown,
         }
         return {name: value for name, value in limits.items() if value is not None}
+
+
+def options_of(given: Given) -> Options:
+    """Return checked options.
+
+    Raises:
+        InvalidCall: There is no such argument.
+        InvalidSetting: A value cannot be right.
+    """
+    known = Options.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            usual = RENAMED.get(name) or next(iter(get_close_matches(name, known, 1)), "")
+            meant = f"Did you mean {usual!r}? " if usual else ""
+            raise InvalidCall(
+                f"There is no argument {name!r}.",
+                hint=f"{meant}The options are {', '.join(known)}.",
+            )
+    options = Options(**given)
+    options.check()
+    return options

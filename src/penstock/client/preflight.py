@@ -16,9 +16,8 @@ from typing import Any
 import msgspec
 
 from penstock.client import advice
-from penstock.client.local import needs
 from penstock.client.models import ModelFile, read_model
-from penstock.client.needs import Asked, asked, own_python
+from penstock.client.needs import Asked, asked, check_type, own_python
 from penstock.codec.bundle import (
     BranchEntry,
     BranchesEntry,
@@ -34,9 +33,7 @@ from penstock.codec.functions import make_blob, pack_function
 from penstock.codec.model_code import runs_code
 from penstock.codec.request import encode_request
 from penstock.core.branches import BranchStage
-from penstock.core.errors import MissingImports
 from penstock.core.flow import Flow, Stage
-from penstock.core.model_types import AnyType, PluginType
 from penstock.core.numbers import InBranch, place
 from penstock.core.pipelines import PipelineSource
 from penstock.environments.check import Need, as_saved, check, version_warnings
@@ -150,7 +147,7 @@ class _Preflight:
             if model is not None and model.code and info.models_with_code == "refuse":
                 raise runs_code(number, stage.title, model.code)
             if not self._wish.requirements:
-                _check_type(number, stage.model_type, info)
+                check_type(number, stage.model_type, info)
 
     def _stages(
         self,
@@ -275,25 +272,6 @@ class _Preflight:
             return  # what its environment has is known when it is built
         check([*self._needs, *self._model_needs], self._environment, travelling=travelling)
         self._warnings += version_warnings([*self._model_needs, *self._needs], self._environment)
-
-
-def _check_type(number: int, kind: AnyType, info: EnvironmentInfo) -> None:
-    """Refuse a model type that the server cannot load, before its files are sent."""
-    if isinstance(kind, PluginType):
-        if kind.value in info.model_types:
-            return
-        what, hint = "a package that adds it", "Install the package that defines it"
-    else:
-        module, extra = needs(kind)
-        if module in info.modules:
-            return
-        what, hint = f"the module {module!r}", f'Run: pip install "penstock[{extra}]"'
-    raise MissingImports(
-        f"Stage {number} has the model type {kind.name}, which needs {what}; the server does not "
-        "have it.",
-        stage=number,
-        hint=f"{hint} in the server's environment, or add it to requirements.",
-    )
 
 
 def _needs(number: int, role: str | None, libraries: Iterable[Library]) -> list[Need]:

@@ -76,10 +76,7 @@ def _publish(
         environment,
         pair_files=options.pair_files,
     )
-    _report_capture(prepared, reporter)
-    declared = dict.fromkeys([*options.secrets, *prepared.secrets])
-    if declared:
-        reporter.step(f"Secrets: {', '.join(declared)}")
+    report_bundle(prepared, options, reporter)
     checked, expected = _answer_here(flow, options, reporter, bool(wish.requirements))
     _upload(session, project, prepared, reporter)
     body = {
@@ -103,7 +100,8 @@ def _publish(
     return endpoint
 
 
-def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
+def report_bundle(prepared: Prepared, options: Options, reporter: Reporter) -> None:
+    """Show the models, what the functions take along, and the secrets that they may read."""
     for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
         code = ", runs code on load" if stage.runs_code else ""
@@ -112,6 +110,9 @@ def _report_capture(prepared: Prepared, reporter: Reporter) -> None:
         reporter.detail(line)
     for warning in prepared.warnings:
         reporter.warn(warning)
+    declared = dict.fromkeys([*options.secrets, *prepared.secrets])
+    if declared:
+        reporter.step(f"Secrets: {', '.join(declared)}")
 
 
 def _environment(session: Session) -> EnvironmentInfo:
@@ -195,9 +196,7 @@ def _answer_here(
         return False, None
     if wanted is False or not options.has_example or not (wanted or frameworks_in_use(flow)):
         return False, None
-    answer = expected_answer(
-        flow, options.example, options.example_files, options.model_threads, required=bool(wanted)
-    )
+    answer = expected_answer(flow, options)
     if answer[0]:
         reporter.step("The example was answered here")
     return answer

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import httpx2
 
 from penstock.client.config import Target, check_key, check_server
-from penstock.client.session import error_of, session_for
+from penstock.client.responses import error_of
+from penstock.client.session import session_for
 from penstock.codec.request import encode_request
 
 

@@ -18,17 +18,23 @@ from penstock.core.errors import (
     Conflict,
     DeadlineExceeded,
     PenstockError,
+    RateLimited,
     ServerUnreachable,
+    StoreUnavailable,
     from_dict,
 )
 from penstock.core.states import TERMINAL_RUN_STATES, RunState
 
-#: Seconds of one long-poll, and how long a server may be gone before a wait gives up.
+#: Seconds of one long-poll, and how long a server or its database may be gone before a wait gives
+#: up.
 POLL_S = 30.0
 GONE_S = 60.0
 
 #: Runs waited for at the same time.
 WAITERS = 32
+
+#: What a wait bears for so long.
+_PASSING = (ServerUnreachable, StoreUnavailable, RateLimited)
 
 _TERMINAL = frozenset(state.value for state in TERMINAL_RUN_STATES)
 
@@ -82,6 +88,7 @@ class Run:
         Raises:
             DeadlineExceeded: It is not at its end by then; it goes on.
             ServerUnreachable: The server was gone for a minute.
+            StoreUnavailable: Its database was.
         """
         limit = None if timeout_s is None else time.monotonic() + timeout_s
         gone_since: float | None = None
@@ -91,7 +98,7 @@ class Run:
                 path = f"{self._path}?wait={max(0.0, left):.3f}"
                 self.facts = self._session().get(path)
                 gone_since = None
-            except ServerUnreachable:
+            except _PASSING:
                 gone_since = gone_since or time.monotonic()
                 if time.monotonic() - gone_since > GONE_S:
                     raise

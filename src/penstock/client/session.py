@@ -7,6 +7,7 @@ once. The key travels in a header only: it is in no message and no text form.
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import ssl
@@ -18,14 +19,9 @@ from typing import Any, TypeVar
 import httpx2
 
 from penstock.client.config import Target, check_key, is_loopback
+from penstock.client.responses import error_of, events_of, json_of
 from penstock.codec.request import EncodedRequest
-from penstock.core.errors import (
-    DeadlineExceeded,
-    PenstockError,
-    ServerUnreachable,
-    UnexpectedAnswer,
-    from_dict,
-)
+from penstock.core.errors import DeadlineExceeded, ServerUnreachable
 
 #: Seconds to wait for a connection, and for one answer of the control API.
 CONNECT_S = 5.0
@@ -108,6 +104,20 @@ class Session:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         patiently(lambda: self._plain("PUT", path, content(), headers))
 
+    def fetch(self, path: str, write: Callable[[bytes], object]) -> None:
+        """GET bytes and give them to `write` in pieces; tried once only."""
+        request = self._client.build_request("GET", self._url(path), timeout=_timeout(ANSWER_S))
+        with _as_our_errors(self.server, ANSWER_S):
+            response = self._client.send(request, stream=True)
+            try:
+                if response.status_code >= 300:
+                    response.read()
+                    raise error_of(response)
+                for piece in response.iter_bytes():
+                    write(piece)
+            finally:
+                response.close()
+
     def call(
         self,
         url: str,
@@ -158,7 +168,7 @@ class Session:
                 if response.status_code >= 300:
                     response.read()
                     raise error_of(response)
-                yield _events(response)
+                yield events_of(response)
             finally:
                 response.close()
 
@@ -204,6 +214,17 @@ def session_for(target: Target) -> Session:
     return found
 
 
+@atexit.register
+def _close_sessions() -> None:
+    """Close what this process opened, so that no socket is left for the interpreter to find.
+
+    The connections that a forked child inherits are its parent's and stay as they are.
+    """
+    for (pid, _), session in list(_sessions.items()):
+        if pid == os.getpid():
+            session.close()
+
+
 def patiently(attempt: Callable[[], T]) -> T:
     """Return what `attempt` returns; when the connection breaks, try up to twice more."""
     for pause in PAUSES_S:
@@ -211,71 +232,6 @@ def patiently(attempt: Callable[[], T]) -> T:
             return attempt()
         time.sleep(pause)
     return attempt()
-
-
-def json_of(response: httpx2.Response) -> Any:
-    """Return the body as JSON.
-
-    Raises:
-        UnexpectedAnswer: It is none.
-    """
-    try:
-        return json.loads(response.content)
-    except ValueError:
-        raise _unexpected(response) from None
-
-
-def error_of(response: httpx2.Response) -> PenstockError:
-    """Return the error that an answer describes, with run id and status among its facts."""
-    try:
-        body = json.loads(response.content)
-        error = from_dict(body["error"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return _unexpected(response)
-    error.facts.setdefault("status", response.status_code)
-    for name, value in (
-        ("run_id", body.get("run_id")),
-        ("retry_after_s", response.headers.get("Retry-After")),
-    ):
-        if value is not None:
-            error.facts.setdefault(name, value)
-    return error
-
-
-def _unexpected(response: httpx2.Response) -> UnexpectedAnswer:
-    where = f"{response.request.method} {response.request.url}"
-    moved = response.headers.get("Location")
-    if response.is_redirect and moved:
-        return UnexpectedAnswer(
-            f"{where} was redirected to {moved}.", hint="Give the final address as server=."
-        )
-    start = response.content[:200].decode("utf-8", "replace").strip()
-    return UnexpectedAnswer(
-        f"{where} answered {response.status_code} with a body that is not Penstock's: {start!r}.",
-        hint="Is there a Penstock server at this address, and a proxy in between?",
-        status=response.status_code,
-    )
-
-
-def _events(response: httpx2.Response) -> Iterator[dict[str, Any]]:
-    for line in _lines(response):
-        try:
-            event = json.loads(line)
-        except ValueError:
-            event = None
-        if not isinstance(event, dict):
-            raise UnexpectedAnswer(f"The server sent an event that is not JSON: {line[:200]!r}.")
-        yield event
-
-
-def _lines(response: httpx2.Response) -> Iterator[bytes]:
-    """Split at line feeds only: a line separator inside a JSON string is no end of line."""
-    rest = b""
-    for piece in response.iter_bytes():
-        *whole, rest = (rest + piece).split(b"\n")
-        yield from filter(bytes.strip, whole)
-    if rest.strip():
-        yield rest
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

@@ -41,9 +41,12 @@ def read_arrow(body: bytes | memoryview) -> Any:
         with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
             table = stream.read_all()
             table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
+            # Names and values are decoded here: they may be no text, or dates that Python lacks.
+            columns = {name: _column(table.column(i)) for i, name in enumerate(table.column_names)}
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise MalformedBody(f"The body is not an Arrow stream: {error}.") from None
-    columns = {name: _column(table.column(i)) for i, name in enumerate(table.column_names)}
+    if len(columns) < table.num_columns:
+        raise MalformedBody("The Arrow stream has two columns of one name.")
     kinds = {getattr(column, "dtype", None) for column in columns.values()}
     if len(kinds) == 1 and None not in kinds and not any(c.null_count for c in table.columns):
         return numpy.column_stack(list(columns.values()))

@@ -259,7 +259,7 @@ def read_manifest(raw: bytes) -> Manifest:
             raise InvalidManifest(f"{sha256!r} ({blob.name!r}) is not a SHA-256 with a size.")
     for module in manifest.modules:
         check_module_path(module.path)
-    for stage in manifest.stages:
+    for _number, stage in manifest.walk():
         _check_folder(stage)
     for wheel in manifest.wheels:
         if not _WHEEL.fullmatch(wheel.name):

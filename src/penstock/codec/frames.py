@@ -263,10 +263,9 @@ class Load(msgspec.Struct, tag="load", frozen=True):
         blobs: SHA-256 to a path the worker may read.
         scratch: A folder of its own to write.
         sandbox: How it confines itself before it loads anything; None: not at all.
-        secrets: The secrets that the version declares.
-        devices: What `CUDA_VISIBLE_DEVICES` is set to; empty for no GPU.
+        secrets, devices: The secrets it declares; what `CUDA_VISIBLE_DEVICES` is set to.
         memory_limit_bytes: Memory that the worker may take; 0 for no limit.
-        max_parts: Most parts of a multipart body.
+        max_parts, max_nesting: Most parts of a multipart body, most levels of JSON.
     """
 
     project: str
@@ -284,6 +283,7 @@ class Load(msgspec.Struct, tag="load", frozen=True):
     devices: str = ""
     memory_limit_bytes: int = 0
     max_parts: int = 10_000
+    max_nesting: int = 200
 
     def __repr__(self) -> str:
         return f"Load({self.project}/{self.deployment} version {self.version})"

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from penstock.codec.headers import split_parameters
+from penstock.codec.nesting import check_nesting
 from penstock.codec.oip_types import as_tensor, from_bytes, from_list, to_bytes, to_list
 from penstock.codec.payload import OIP, Request, count_points
 from penstock.core.errors import InputMismatch, MalformedBody, UnsupportedMedia
@@ -94,6 +95,7 @@ def read_infer(media: str, body: bytes | memoryview) -> Request:
             f"The body is not an infer request: {error}.",
             hint='Send {"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}.',
         ) from None
+    check_nesting(view[:header])
     if not infer.inputs:
         raise MalformedBody("The infer request has no inputs.")
     tensors = _tensors(infer.inputs, view[header:])

@@ -15,6 +15,7 @@ from penstock.codec.arrow import ARROW, read_arrow
 from penstock.codec.files import RequestFile, base_name
 from penstock.codec.headers import split_parameters
 from penstock.codec.multipart import Part, parse_multipart
+from penstock.codec.nesting import check_nesting
 from penstock.codec.npy import read_npy
 from penstock.core.errors import MalformedBody, UnsupportedMedia
 
@@ -128,6 +129,7 @@ def _from_json(body: bytes | memoryview) -> Request:
         data = _decode_json(body)
     except _UNREADABLE:
         data = _parse(body, "The body")
+    check_nesting(body)
     if type(data) is list:
         return Request(data, {}, [], len(data))
     if type(data) is dict and "data" in data and data.keys() <= ENVELOPE:
@@ -209,11 +211,13 @@ def _from_fields(fields: dict[str, memoryview], files: list[RequestFile]) -> Req
 
 def _parse(body: bytes | memoryview, what: str) -> Any:
     try:
-        return _decode_json(body)
+        data = _decode_json(body)
     except _UNREADABLE as error:
         if bytes(body[:3]) == _BOM:
             return _parse(body[3:], what)
         raise _malformed(bytes(body), what, error) from None
+    check_nesting(body, what)
+    return data
 
 
 def _malformed(raw: bytes, what: str, error: Exception) -> MalformedBody:

@@ -15,6 +15,7 @@ import msgspec
 
 from penstock.codec.plain import Conversion, is_plain
 from penstock.core.errors import PenstockError, ResultNotSerialisable
+from penstock.core.text import Text
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -35,8 +36,8 @@ _SHORT_NS = 1000 * len(_SHORT_TIMES)
 def encode_json(value: Any) -> bytes:
     """Return a flow's result as JSON bytes.
 
-    A scalar or text at the top is wrapped in a one-element list. `penstock.codec.plain` says what
-    becomes of each type.
+    A scalar or text at the top is wrapped in a one-element list, a `Text` is not.
+    `penstock.codec.plain` says what becomes of each type.
 
     Raises:
         ResultNotSerialisable: Something in it has no JSON form; the message names its path
@@ -139,6 +140,8 @@ def _id_pattern(count: int) -> bytes:
 
 
 def _encode_other(value: Any) -> bytes:
+    if type(value) is Text:
+        return encode_plain(str(value), "result", ResultNotSerialisable)
     plain = Conversion("result", ResultNotSerialisable).run(value)
     if type(plain) is not dict and type(plain) is not list:
         plain = [plain]

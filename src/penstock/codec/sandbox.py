@@ -32,6 +32,7 @@ class Sandbox(msgspec.Struct, frozen=True):
         user: User and group id to take on; 0 to keep the server's.
         open_files: Descriptors the process may have open.
         file_bytes: Largest file it may write.
+        processes: Processes and threads that its user may have; 0 to leave that as it is.
     """
 
     tier: str
@@ -43,6 +44,7 @@ class Sandbox(msgspec.Struct, frozen=True):
     user: int = 0
     open_files: int = 4096
     file_bytes: int = 16 << 30
+    processes: int = 0
 
 
 #: Set in the environment of a confined process: its tier, and what it may reach.

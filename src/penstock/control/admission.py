@@ -16,7 +16,7 @@ from penstock.core.records import VersionSettings
 from penstock.core.secret_records import MAX_DECLARED
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
-from penstock.stores.loggers import check_logger
+from penstock.stores.loggers import check_logger, check_platform
 
 #: Smallest and largest value of each version setting.
 RANGES: dict[str, tuple[float, float]] = {
@@ -51,8 +51,10 @@ def check_settings(settings: VersionSettings) -> None:
 
 
 def check_loggers(settings: VersionSettings, environ: Mapping[str, str]) -> None:
-    """Raise `InvalidSetting` if this server cannot log to one of a version's loggers."""
+    """Raise `InvalidSetting` if a logger has a key written out or is not possible here."""
     for spec in settings.loggers:
+        check_platform(spec.platform)
+        spec.check_references()
         check_logger(spec.resolved(environ))
 
 
@@ -113,7 +115,7 @@ def functions_of(manifest: Manifest) -> Iterator[tuple[int, str, FunctionEntry]]
 
 def model_modules(manifest: Manifest, by_model_type: Mapping[str, Sequence[str]]) -> list[str]:
     """Return the top-level modules that load the models of the stages, each once."""
-    wanted = [name for s in manifest.stages for name in by_model_type.get(s.model_type, ())]
+    wanted = [n for _number, s in manifest.walk() for n in by_model_type.get(s.model_type, ())]
     return list(dict.fromkeys(wanted))
 
 

@@ -15,6 +15,7 @@ import msgspec
 from penstock.codec.bundle import Blob, Captured, FunctionEntry, Imported, Manifest, read_manifest
 from penstock.control.database import Database
 from penstock.core.errors import BlobCorrupt, BlobMissing, NotFound
+from penstock.core.numbers import timing_name
 from penstock.core.records import VersionRecord
 from penstock.core.states import VersionState
 from penstock.stores.base import BlobStore
@@ -34,9 +35,10 @@ class CodePart(NamedTuple):
     """One text of a version.
 
     Attributes:
-        key: The same in every version of the deployment: `s1-pre`, `s1-pre/helper`, `settings`.
+        key: The same in every version of the deployment: `s1-pre`, `s1-pre/helper`,
+            `s1-forest-s2-post` for a stage in a branch, `settings`.
         title: Name of the function, or what it is.
-        role: `pre`, `model`, `post`, `helper`, `module` or `other`.
+        role: That of a function, such as `pre` or `choose`; or `helper`, `module`, `other`.
         stage: Number of the stage, 0 for what belongs to none.
         pieces: The text. Empty when the client could not find the source.
         file: Name of the file it was written in, if known.
@@ -112,11 +114,9 @@ class Code:
 
     def _functions(self, manifest: Manifest) -> Iterator[CodePart]:
         modules = {m.path.rpartition("/")[2]: m.blob for m in manifest.modules}
-        for number, stage in enumerate(manifest.stages, 1):
-            for role in ("pre", "model", "post"):
-                entry = stage.functions().get(role)
-                if entry is not None:
-                    yield from self._function(number, role, entry, modules)
+        for number, stage in manifest.walk():
+            for role, entry in stage.functions().items():
+                yield from self._function(number, role, entry, modules)
 
     def _function(
         self, stage: int, role: str, entry: FunctionEntry, modules: Mapping[str, Blob]
@@ -127,7 +127,7 @@ class Code:
         module = self._piece(1, modules.get(entry.file or ""))
         if module and own and own[0].text in module[0].text:
             pieces = module
-        key = f"s{stage}-{role}"
+        key = f"{timing_name(stage)}-{role}"
         yield CodePart(
             key=key,
             title=entry.name,
@@ -200,7 +200,7 @@ def _around(record: VersionRecord, manifest: Manifest) -> Iterator[CodePart]:
     settings = msgspec.to_builtins(record.settings)
     models = [
         f"{s.model_type}  {s.title}  {s.model.size} bytes  {s.model.sha256[:12]}"
-        for s in manifest.stages
+        for _number, s in manifest.walk()
     ]
     yield _other("requirements", [f"python: {python}", *requirements])
     yield _other("settings", [f"{name} = {value}" for name, value in settings.items()])

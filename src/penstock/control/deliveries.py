@@ -16,11 +16,12 @@ LIST_LIMIT = 500
 
 @dataclass(frozen=True)
 class DeliveryFilter:
-    """Which deliveries to list; None means any."""
+    """Which deliveries to list; None means any. `only` names deployments, what a key is granted."""
 
     state: DeliveryState | None = None
     deployment: str | None = None
     run_id: str | None = None
+    only: tuple[str, ...] | None = None
 
 
 class Deliveries:
@@ -64,6 +65,7 @@ class Deliveries:
             state=wanted.state,
             deployment=wanted.deployment,
             run_id=wanted.run_id,
+            only=wanted.only,
             before=mark,
             limit=max(1, min(limit, LIST_LIMIT)),
         )

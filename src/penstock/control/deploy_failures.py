@@ -18,7 +18,7 @@ LOG_LINES = 50
 
 def blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[str, str]) -> None:
     """Put before the error that a model was saved with other versions than it was loaded with."""
-    models = [stage.packages for stage in manifest.stages]
+    models = [(number, stage.packages) for number, stage in manifest.walk()]
     found = model_mismatch(models, packages, error.stage)
     if found is not None:
         error.message = f"{found[0]} {error.message}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from penstock.control.builds import Builds
@@ -31,6 +31,10 @@ class Deployments:
         endpoint: URL of a deployment's predict call, by project and name.
         builds: The logs of deploys, forgotten with their deployment.
         starts_at_once: Versions started at the same time by `restore`.
+
+    Attributes:
+        on_delete: Called with a project, a deployment that was just deleted and its latest version,
+            before its name can be used again.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Deployments:
         self._builds = builds
         self._slots = asyncio.Semaphore(starts_at_once)
         self._restarts: set[asyncio.Task[None]] = set()
+        self.on_delete: list[Callable[[str, str, int], Awaitable[None]]] = []
 
     async def list(self, project: str | None = None) -> list[DeploymentView]:
         """Return the deployments of a project (None: of all), by name."""
@@ -101,7 +106,7 @@ class Deployments:
             return self._view(await self._find(project, name))
 
     async def delete(self, project: str, name: str) -> None:
-        """Delete a deployment with its versions and memory; calls in hand are answered.
+        """Delete a deployment with its versions, memory and history; calls in hand are answered.
 
         Raises:
             NotFound: There is no such deployment.
@@ -111,8 +116,11 @@ class Deployments:
             record = await self._find(project, name)
             serving.withdraw(project, name, [v.number for v in record.versions])
             await database.call(database.records.delete_deployment, project, name)
-            await database.call(database.memory.clear, (project, name))
+            await database.call_memory(database.memory.clear, (project, name))
             await self._builds.forget(project, name)
+            last = max((version.number for version in record.versions), default=0)
+            for tell in self.on_delete:
+                await tell(project, name, last)
 
     async def restore(self) -> None:
         """Bring back what served before the server stopped; returns before all of it serves.

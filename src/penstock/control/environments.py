@@ -198,7 +198,7 @@ class Environments:
             for number, role, entry in reversed(list(admission.functions_of(manifest)))
             for module in entry.uses
         }
-        for number, stage in enumerate(manifest.stages, 1):
+        for number, stage in manifest.walk():
             for module in self._rules.preload.get(stage.model_type, ()):
                 users.setdefault(module, (number, None))
         modules = tuple(sorted(users))

@@ -35,7 +35,7 @@ from penstock.engine.local.frame_socket import FrameSocket
 #: Different combinations of key, path and media type remembered.
 _ADDRESSES = 1024
 
-MakeRun = Callable[[Route, KeyRecord, bytes, Body], Awaitable[Answer]]
+MakeRun = Callable[[Route, KeyRecord, bytes, Body, bytes], Awaitable[Answer]]
 
 _encode_error = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -113,13 +113,15 @@ class ForwardedCalls(FrameSocket):
         digest, path, media_type = told
         try:
             record = self._key_of(digest)
-            route = self._predictor.route_for(path, record)
+            starting = bool(frame.flags & AS_RUN)
+            route = self._predictor.route_for(path, record, starting=starting)
         except PenstockError as error:
             _drop(body)
             self._reply(call_id, Answer(error.code, error=error))
             return
         if frame.flags & AS_RUN:
-            work = self._take_run(call_id, route, record, media_type, body)
+            ours = trace.encode("latin-1")
+            work = self._take_run(call_id, route, record, media_type, body, ours)
             task = self._loop.create_task(work)
             self._runs.add(task)
             task.add_done_callback(self._runs.discard)
@@ -150,11 +152,17 @@ class ForwardedCalls(FrameSocket):
         return told
 
     async def _take_run(
-        self, call_id: int, route: Route, record: KeyRecord, media_type: bytes, body: Body
+        self,
+        call_id: int,
+        route: Route,
+        record: KeyRecord,
+        media_type: bytes,
+        body: Body,
+        trace: bytes,
     ) -> None:
         """Let a run be made; also when the gateway dies meanwhile."""
         assert self._make_run is not None
-        self._reply(call_id, await self._make_run(route, record, media_type, body))
+        self._reply(call_id, await self._make_run(route, record, media_type, body, trace))
 
     def _body(self, frame: CallFrame) -> Body:
         if frame.flags & HAS_FD:

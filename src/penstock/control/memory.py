@@ -74,7 +74,7 @@ class Memory:
         namespace, now = _namespace(key, request.scope), self._now()
         item = self._store.peek(namespace, request.name, now)
         if item is None:
-            item = await self._database.call(self._store.read, namespace, request.name, now)
+            item = await self._database.call_memory(self._store.read, namespace, request.name, now)
         if item is None:
             return Missing()
         return Unchanged() if item.stamp == request.known_stamp else _value(item)
@@ -88,11 +88,11 @@ class Memory:
         if not groups:
             return Done()
         publish = self._store.publish_all
-        return Done(await self._database.call(publish, list(groups.items()), now))
+        return Done(await self._database.call_memory(publish, list(groups.items()), now))
 
     async def _increment(self, key: VersionKey, request: Increment) -> MemoryAnswer:
         namespace, now = _namespace(key, request.scope), self._now()
-        item = await self._database.call(
+        item = await self._database.call_memory(
             self._store.increment,
             namespace,
             request.name,
@@ -104,7 +104,7 @@ class Memory:
 
     async def _swap(self, key: VersionKey, request: Swap) -> MemoryAnswer:
         namespace, now = _namespace(key, request.scope), self._now()
-        stamp = await self._database.call(
+        stamp = await self._database.call_memory(
             self._store.swap,
             namespace,
             request.name,
@@ -117,11 +117,11 @@ class Memory:
 
     async def forget(self, project: str, deployment: str) -> None:
         """Forget the memory of a deployment; the project's own memory stays."""
-        await self._database.call(self._store.clear, (project, deployment))
+        await self._database.call_memory(self._store.clear, (project, deployment))
 
     async def purge(self) -> int:
         """Delete what has expired; return how many names. Wiring calls it now and then."""
-        return await self._database.call(self._store.purge, self._now())
+        return await self._database.call_memory(self._store.purge, self._now())
 
 
 def _namespace(key: VersionKey, scope: str) -> Namespace:

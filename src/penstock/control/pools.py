@@ -169,7 +169,7 @@ class Pools:
             find_secrets=self._secrets.provider(key_of(record), settings.secrets),
             hardware=settings.hardware,
             gpu=settings.gpu,
-            can_use_gpu=any(stage.model_type in self._gpu_types for stage in manifest.stages),
+            can_use_gpu=any(s.model_type in self._gpu_types for _number, s in manifest.walk()),
         )
 
     def _forget_start(self, key: VersionKey, task: asyncio.Task[Pool]) -> None:

@@ -56,21 +56,24 @@ class PredictCall(Call):
     Attributes:
         pool: Where it was handed to.
         route: Where it came in.
-        key_id: Who calls; empty for an asynchronous run.
-        sees_traceback: Whether the caller may see a traceback of user code.
+        record: The key of who calls; None for an asynchronous run.
         trace: The caller's `traceparent`, maybe empty.
         then: Called with the call and its answer, exactly once, unless it is cancelled.
     """
 
-    __slots__ = ("key_id", "pool", "route", "sees_traceback", "tally", "then", "trace")
+    __slots__ = ("pool", "record", "route", "tally", "then", "trace")
 
     pool: Pool
-    key_id: str
-    sees_traceback: bool
+    record: KeyRecord | None
     trace: bytes
     route: Route
     tally: Tally
     then: Callable[[Call, Answer], None]
+
+    @property
+    def sees_traceback(self) -> bool:
+        """Whether who asks may see a traceback of user code; a run is asked for by its reader."""
+        return self.record is None or self.record.scope in _MAY_SEE_TRACEBACKS
 
 
 def _finished(call: Call, answer: Answer) -> None:
@@ -78,7 +81,11 @@ def _finished(call: Call, answer: Answer) -> None:
     tally = counted.tally
     took = _CLOCK() - call.arrived_ns
     tally.took_ns.append(took)
-    tally.timings.append(answer.timing)
+    if tally.skip:  # of many calls a second an even sample says where time goes
+        tally.skip -= 1
+    else:
+        tally.skip = tally.stride - 1
+        tally.timings.append(answer.timing)
     if not answer.code and tally.on_answer is not None:
         tally.on_answer(counted, answer)
     if answer.code or tally.wanted > 0:
@@ -167,10 +174,18 @@ class Predictor:
 
     # --- the call ---
 
-    def admit(self, path: bytes, authorization: bytes) -> tuple[Route, KeyRecord]:
+    def admit(
+        self, path: bytes, authorization: bytes, *, starting: bool = False
+    ) -> tuple[Route, KeyRecord]:
         """Return the route of a request path and the caller's key.
 
         The key is checked first: a stranger cannot find out which names exist.
+
+        Args:
+            path: The request's path.
+            authorization: The value of its `Authorization`, maybe empty.
+            starting: Whether the request may be one for a run, which can wait for a deployment
+                that is starting: the route's pool may be None then.
 
         Raises:
             Unauthorized: No key, or an unknown one.
@@ -179,10 +194,10 @@ class Predictor:
             NotReady: The deployment is starting.
         """
         record = self.check_key(authorization)
-        return self.route_for(path, record), record
+        return self.route_for(path, record, starting=starting), record
 
-    def route_for(self, path: bytes, record: KeyRecord) -> Route:
-        """Return the route of a request path for a key that was checked.
+    def route_for(self, path: bytes, record: KeyRecord, *, starting: bool = False) -> Route:
+        """Return the route of a request path for a key that was checked; see `admit`.
 
         Raises:
             Forbidden: The key may not predict in the project that the path names.
@@ -196,12 +211,8 @@ class Predictor:
             if not record.allows(Scope.PREDICT, route.project, route.deployment):
                 raise _forbidden(record, route.project, route.deployment)
             route.admitted.add(record.key_id)
-        if route.pool is None:
-            raise NotReady(
-                f"Deployment {route.deployment!r} in project {route.project!r} is starting.",
-                hint="Try again in a moment.",
-                retry_after_s=STARTING_RETRY_S,
-            )
+        if route.pool is None and not starting:
+            raise not_ready(route)
         return route
 
     def start(
@@ -240,9 +251,8 @@ class Predictor:
         # The worker always tells the traceback: it is kept with the run, whoever called.
         flags |= SHOW_TRACEBACK
         call = PredictCall(run_id, media_type, body, now, now + route.timeout_ns, _finished, flags)
-        call.key_id = record.key_id
+        call.record = record
         call.trace = trace
-        call.sees_traceback = record.scope in _MAY_SEE_TRACEBACKS
         call.pool = pool
         call.route = route
         call.tally = tally = route.tally
@@ -259,6 +269,7 @@ class Predictor:
         body: Body,
         on_done: Callable[[Call, Answer], None],
         timeout_s: float | None,
+        trace: bytes = b"",
     ) -> PredictCall:
         """Like `start`, for an asynchronous run: `timeout_s` None means the version's limit."""
         pool, now = route.pool, _CLOCK()
@@ -267,9 +278,8 @@ class Predictor:
         call = PredictCall(run_id, media_type, body, now, deadline, _finished, SHOW_TRACEBACK)
         call.pool, call.tally, call.then = pool, route.tally, on_done
         call.route = route
-        call.key_id = ""
-        call.trace = b""
-        call.sees_traceback = True
+        call.record = None
+        call.trace = trace
         call.tally.calls += 1
         pool.submit(call)
         return call
@@ -283,6 +293,15 @@ class Predictor:
         """Give up a call that is not answered: its caller went away."""
         call.tally.cancelled += 1
         call.pool.cancel(call)
+
+
+def not_ready(route: Route) -> NotReady:
+    """Return the error of a call to a deployment that is starting."""
+    return NotReady(
+        f"Deployment {route.deployment!r} in project {route.project!r} is starting.",
+        hint="Try again in a moment.",
+        retry_after_s=STARTING_RETRY_S,
+    )
 
 
 def flags_for(record: KeyRecord, flags: int) -> int:

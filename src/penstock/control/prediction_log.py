@@ -86,6 +86,13 @@ class PredictionLog:
         except PenstockError as error:
             log.warning("Predictions of %s are not logged: %s", key, error)
             return
+        for spec in record.settings.loggers:
+            if spec.written_out:
+                log.warning(
+                    "Version %s keeps the %s of its logger %r readable in the records, as earlier "
+                    "releases did. It goes on logging; deploy it again with references.",
+                    key, " and ".join(spec.written_out), spec.platform,
+                )  # fmt: skip
         self._versions[key] = LoggedVersion(key.project, key.deployment, key.number, specs)
         if self._writer is None:
             self._start()

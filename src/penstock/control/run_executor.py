@@ -20,10 +20,11 @@ from penstock.control.database import Database
 from penstock.control.group_commit import GroupCommit
 from penstock.control.predict import Answer, Predictor, predict_path
 from penstock.control.run_lanes import Held, Lane
+from penstock.control.run_leases import Losses, RunLeases
 from penstock.control.run_outcomes import error_json, outcome_of
 from penstock.control.run_payloads import RunPayloads, discard
-from penstock.core.errors import NotFound, NotReady, PenstockError, WorkerDied
-from penstock.core.faults import fault, skipped
+from penstock.core.errors import NotFound, NotReady, PenstockError
+from penstock.core.faults import fault
 from penstock.core.names import new_run_id
 from penstock.core.run_records import Name, Outcome, RunRecord
 from penstock.core.states import RunState
@@ -84,18 +85,23 @@ class RunExecutor:
         self._held: dict[tuple[str, int], Held] = {}
         self._event = asyncio.Event()
         self._closed = False
+        self._in_doubt = False
         self._loops: list[asyncio.Task[None]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._ends = GroupCommit(self._write_ends)
+        losses = Losses(self._abort, self.wake, ended)
+        self._leases = RunLeases(
+            database, self._held, losses, options.lease_s, options.max_crashes, now
+        )
         predictor.route_listeners.append(self.wake)
 
     async def start(self) -> None:
         """Take back what earlier incarnations held, and begin."""
-        await self._reclaim(self._owner)
+        await self._leases.reclaim(self._owner)
         store = self._database.records.runs
         for name in await self._database.call(store.waiting):
             self.wake(*name)
-        self._loops = [asyncio.create_task(self._work()), asyncio.create_task(self._beat())]
+        self._loops = [asyncio.create_task(self._work()), asyncio.create_task(self._leases.beat())]
 
     def wake(self, project: str, deployment: str) -> None:
         """Look for due runs of a deployment soon."""
@@ -129,6 +135,7 @@ class RunExecutor:
                     await self._claim(room)
                 except PenstockError:
                     log.exception("Runs could not be claimed.")
+                    self._in_doubt = True
                     await asyncio.sleep(STORE_RETRY_S)
                     self._event.set()
 
@@ -162,6 +169,10 @@ class RunExecutor:
 
     async def _claim(self, room: dict[Name, int]) -> None:
         store = self._database.records.runs
+        if self._in_doubt:  # the last claim failed, maybe after it was written
+            for name in await self._database.call(store.release, self._owner, list(self._held)):
+                self.wake(*name)
+            self._in_doubt = False
         claims = await self._database.call(
             store.claim, self._owner, room, self._now(), self.options.lease_s
         )
@@ -195,27 +206,37 @@ class RunExecutor:
     async def _fail_orphans(self, name: Name) -> None:
         """Fail the queued runs of a deployment that is no more."""
         database = self._database
-        if await database.call(database.records.get_deployment, *name) is not None:
-            return
         error = NotFound(f"There is no deployment {name[1]!r} in project {name[0]!r} any more.")
-        for run in await database.call(
-            database.records.runs.fail_queued, name, error_json(error), self._now()
-        ):
+        try:
+            if await database.call(database.records.get_deployment, *name) is not None:
+                return
+            failed = await database.call(
+                database.records.runs.fail_queued, name, error_json(error), self._now()
+            )
+        except PenstockError:
+            log.exception("Runs of a deployment that is no more could not be ended yet.")
+            self._lane(name).due = self._now() + STORE_RETRY_S
+            self._event.set()
+            return
+        for run in failed:
             self._ended(run.run_id, run.webhook_url is not None)
 
     # --- one run ---
 
     async def _execute(self, lane: Lane, held: Held) -> None:
         try:
-            answer, version = await self._ask(held)
-        finally:
-            lane.inside.discard(held)
-            self._advance(lane)
-            self.wake(*lane.name)
-        try:
+            try:
+                answer, version = await self._ask(held)
+            finally:
+                lane.inside.discard(held)
+                self._advance(lane)
+                self.wake(*lane.name)
             if answer is not None:
                 fault("run.answered")
                 await self._finish(held, answer, version)
+        except Exception:
+            # What is held no more is not renewed, so the run is taken back in time.
+            log.exception("Run %s is given up by this attempt.", held.run.run_id)
         finally:
             self._held.pop((held.run.run_id, held.run.attempt), None)
 
@@ -244,6 +265,7 @@ class RunExecutor:
             body,
             lambda _call, answer: _settle(held, answer),
             run.timeout_s,
+            run.traceparent.encode("latin-1", "replace"),
         )
         fault("run.handed")
         return await held.answer, version
@@ -280,42 +302,6 @@ class RunExecutor:
 
     async def _write_ends(self, outcomes: Sequence[Outcome]) -> Sequence[bool]:
         return await self._database.call(self._database.records.runs.finish, outcomes)
-
-    # --- leases ---
-
-    async def _beat(self) -> None:
-        """Renew the leases of what is held, and take back what nobody renews."""
-        while True:
-            await asyncio.sleep(self.options.lease_s / 3)
-            try:
-                if self._held and not skipped("run.heartbeat"):
-                    await self._renew()
-                await self._reclaim(None)
-            except PenstockError:
-                log.exception("The leases of runs could not be renewed.")
-
-    async def _renew(self) -> None:
-        store, until = self._database.records.runs, self._now() + self.options.lease_s
-        for key in await self._database.call(store.renew, list(self._held), until):
-            held = self._held.get(key)
-            if held is not None:
-                self._abort(held)
-
-    async def _reclaim(self, sole_owner: str | None) -> None:
-        error = WorkerDied(
-            f"The run lost {self.options.max_crashes} attempts to the end of the process it was in."
-        )
-        back = await self._database.call(
-            self._database.records.runs.reclaim,
-            self._now(),
-            sole_owner,
-            self.options.max_crashes,
-            error_json(error),
-        )
-        for name in back.requeued:
-            self.wake(*name)
-        for run in back.failed:
-            self._ended(run.run_id, run.webhook_url is not None)
 
     # --- the end ---
 

@@ -19,6 +19,7 @@ from penstock.core.errors import (
     Overloaded,
     PenstockError,
     StoreError,
+    StoreUnavailable,
     WorkerDied,
 )
 from penstock.core.run_records import Outcome, RunRecord
@@ -31,7 +32,9 @@ MAX_WORKER_DEATHS = 3
 #: Pause before another attempt: doubled each time, from the first to the second (seconds).
 BACKOFF_S = (0.5, 10.0)
 
-_TRIED_AGAIN = frozenset(kind.code for kind in (WorkerDied, NotReady, Overloaded, StoreError))
+_TRIED_AGAIN = frozenset(
+    kind.code for kind in (WorkerDied, NotReady, Overloaded, StoreError, StoreUnavailable)
+)
 
 
 class _Envelope(msgspec.Struct):
@@ -41,12 +44,17 @@ class _Envelope(msgspec.Struct):
 
 
 class _Refusal(msgspec.Struct):
-    error: msgspec.Raw
+    error: dict[str, Any]
 
 
 def error_json(error: PenstockError) -> bytes:
     """Return an error as it is kept with a run, with the traceback."""
-    return bytes(msgspec.json.decode(error_body(error, None, True), type=_Refusal).error)
+    return _read_error(error_body(error, None, True))
+
+
+def _read_error(body: bytes | memoryview) -> bytes:
+    """Return the error of an answer; read and written anew, for a worker may send anything."""
+    return msgspec.json.encode(msgspec.json.decode(body, type=_Refusal).error)
 
 
 def backoff_s(times: int) -> float:
@@ -132,7 +140,7 @@ def _error_of(answer: Answer) -> bytes:
     if answer.error is not None:
         return error_json(answer.error)
     try:
-        return bytes(msgspec.json.decode(answer.body, type=_Refusal).error)
+        return _read_error(answer.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return error_json(InternalError(f"The worker failed with {answer.code!r} and no details."))
 

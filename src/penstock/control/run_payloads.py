@@ -13,6 +13,7 @@ import os
 from penstock.codec import memfile
 from penstock.codec.frames import INLINE_LIMIT
 from penstock.codec.headers import split_parameters
+from penstock.core.errors import StoreError
 from penstock.core.run_records import Payload
 from penstock.engine.base import Body
 from penstock.stores.base import BlobStore
@@ -73,11 +74,15 @@ class RunPayloads:
         Raises:
             BlobMissing: Its file is gone.
             BlobCorrupt: Its file has changed on the disk.
+            StoreError: The system has no room for the memory file just now.
         """
         data = await self.read(payload)
         if len(data) <= INLINE_LIMIT:
             return Body(data)
-        fd, size = await asyncio.to_thread(memfile.create, [data])
+        try:
+            fd, size = await asyncio.to_thread(memfile.create, [data])
+        except OSError as error:
+            raise StoreError(f"A run's input cannot be handed over: {error.strerror}.") from error
         return Body(None, fd, size)
 
 

@@ -43,6 +43,7 @@ class Submission:
     timeout_s: float | None = None
     webhook_url: str | None = None
     idempotency_key: str | None = None
+    traceparent: str = ""
 
 
 class Accepted(NamedTuple):
@@ -164,6 +165,7 @@ class Runs:
             webhook_url=url,
             idempotency_key=asked.idempotency_key,
             request_digest=digest,
+            traceparent=asked.traceparent,
         )
 
     async def _accept(self, new: NewRun) -> Accepted:
@@ -243,6 +245,8 @@ class Runs:
     async def purge(self) -> int:
         """Forget finished runs that are old or too many; return how many."""
         kept = self._retention
+        # A write that failed may have been made all the same, and counted wrongly.
+        self._open = await self._database.call(self._database.records.runs.open_runs)
         return await self._database.call(
             self._database.records.runs.purge,
             self._now() - kept.finished_s,

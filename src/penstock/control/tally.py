@@ -6,6 +6,7 @@ out; the dashboard, `Guard` and `GET deployment` read the counts.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,11 @@ class Tally:
         errors: Calls answered with an error code.
         cancelled: Calls whose caller went away.
         codes: Calls answered with an error, by its code.
-        took_ns: Nanoseconds from arrival to answer of the calls answered since `take`.
-        timings: The `Server-Timing` texts of the same calls, in the same order.
+        took_ns: Nanoseconds from arrival to answer of the calls answered since `take`; plain
+            numbers without objects, so that a busy second holds no memory to speak of.
+        timings: The `Server-Timing` texts of every `stride`-th of these calls, in their order.
+        stride: Set at each `take` to what the calls since the last one suggest.
+        skip: Calls still to come before the next one whose text is taken.
         wanted: How many of the next good calls `keep` is given. It is given all that failed.
         keep: Is given calls.
         on_answer: Called with each call that is answered with a result, and its answer, where
@@ -40,8 +44,8 @@ class Tally:
     """
 
     __slots__ = (
-        "_taken", "calls", "cancelled", "codes", "errors", "keep", "on_answer", "timings",
-        "took_ns", "wanted",
+        "_taken", "calls", "cancelled", "codes", "errors", "keep", "on_answer", "skip", "stride",
+        "timings", "took_ns", "wanted",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,7 +54,9 @@ class Tally:
         self.errors = 0
         self.cancelled = 0
         self.codes: dict[str, int] = {}
-        self.took_ns: list[int] = []
+        self.took_ns = array("q")
+        self.stride = 1
+        self.skip = 0
         self.timings: list[bytes] = []
         self.wanted = 0
         self.keep: Keep = _keep_nothing
@@ -77,9 +83,15 @@ class Tally:
             self.wanted -= 1
         self.keep(call, answer, took_ns)
 
-    def take(self) -> tuple[list[int], list[bytes]]:
-        """Return times and texts of the calls answered since this was last called."""
+    def take(self, texts: int) -> tuple[array[int], list[bytes]]:
+        """Return times and texts of the calls answered since this was last called.
+
+        Args:
+            texts: How many texts are wanted the next time, about. With fewer calls it is all of
+                them; the first call after this always gives its text.
+        """
         took, timings = self.took_ns, self.timings
         self._taken += len(took)
-        self.took_ns, self.timings = [], []
+        self.took_ns, self.timings = array("q"), []
+        self.stride, self.skip = max(1, len(took) // texts), 0
         return took, timings

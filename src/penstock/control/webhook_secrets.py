@@ -71,8 +71,8 @@ class WebhookSecrets:
         if not store.mark_shown(found[0].seq, now):
             raise Conflict(
                 f"The webhook secret of project {project!r} was shown before, and is shown once.",
-                hint="Make a new one with POST on the same address; for a day webhooks are signed "
-                "with both.",
+                hint="Make a new one: penstock webhooks secret --rotate, or POST on the same "
+                "address; for a day webhooks are signed with both.",
             )
         return self._opened(found[0])
 

@@ -196,19 +196,19 @@ class Webhooks:
             url = read_url(delivery.url)
             body = await self._read_body(delivery)
             secrets = await self._secrets.signing(delivery.project)
+            headers = {
+                "Content-Type": "application/json",
+                "User-Agent": self._options.user_agent,
+                **signed_headers(delivery.id, at, body, secrets),
+            }
+            return await self._outgoing.post(url, headers, body), False
         except (InvalidWebhookUrl, NotFound) as error:
             return Outcome(None, str(error), 0.0), True
         except PenstockError as error:
             return Outcome(None, str(error), 0.0), False
-        except Exception:
-            log.exception("The body of webhook %s could not be made.", delivery.id)
-            return Outcome(None, "The server failed to make the body; see its log.", 0.0), False
-        headers = {
-            "Content-Type": "application/json",
-            "User-Agent": self._options.user_agent,
-            **signed_headers(delivery.id, at, body, secrets),
-        }
-        return await self._outgoing.post(url, headers, body), False
+        except Exception:  # without an outcome it would be due again at once, without end
+            log.exception("Webhook %s could not be sent.", delivery.id)
+            return Outcome(None, "The server failed to send it; see its log.", 0.0), False
 
     def _remember(self, origin: str, outcome: Outcome) -> None:
         """Give a receiver that does not answer less room, until it answers."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+#: Status of a change that began and whose end nobody wrote down: the server ended in between.
+UNFINISHED = 0
+
 
 @dataclass(frozen=True)
 class AuditEntry:
@@ -17,7 +20,8 @@ class AuditEntry:
         address: Where the request came from.
         action: What was asked for, like `add_key`.
         target: To which thing, like `default/my-flow/versions/2`.
-        status: HTTP status it was answered with; below 400 it was done.
+        status: HTTP status it was answered with; from 400 on it was refused. `UNFINISHED` when the
+            server ended before it could tell: look whether the change was made.
         details: What else is worth knowing. Never a key or a secret.
         seq: Its number; grows with every entry.
     """

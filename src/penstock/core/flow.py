@@ -6,27 +6,26 @@ returns a checked `Flow` or raises an error naming the stage and what is wrong w
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from penstock.core.branches import BranchStage, Parallel, Switch, parse_branch_stage, walk
-from penstock.core.errors import InvalidFlow, InvalidStage, MissingModelFile
+from penstock.core.errors import InvalidFlow, InvalidStage
 from penstock.core.model_types import AnyType, PluginType, artifact_of
 from penstock.core.model_types import ModelType as ModelType  # noqa: PLC0414 - re-exported
-from penstock.core.pipelines import PipelineSource, parse_pipeline
+from penstock.core.pipelines import PipelineSource
 from penstock.core.signatures import (
     FILES_AT,
     POST_FORMS,
     PRE_FORMS,
     check_builder,
-    check_python_model,
     check_setup,
     positional_count,
     waits,
 )
+from penstock.core.sources import described, parse_model
 
 Function = Callable[..., Any]
 
@@ -188,7 +187,7 @@ def _parse_stage(number: int, item: object) -> Stage | BranchStage:
         return _parse_branches(number, item)
     if not isinstance(item, (tuple, list)) or not 2 <= len(item) <= 3:
         raise InvalidStage(
-            f"Stage {number} is {_short(item)}; a stage is (model_type, path) or "
+            f"Stage {number} is {described(item)}; a stage is (model_type, path) or "
             "(model_type, path, functions).",
             stage=number,
         )
@@ -198,7 +197,7 @@ def _parse_stage(number: int, item: object) -> Stage | BranchStage:
     post, post_arguments = functions.get("post", (None, 0))
     return Stage(
         model_type=kind,
-        source=_parse_model(number, kind, item[1]),
+        source=parse_model(number, kind, item[1]),
         pre=pre,
         post=post,
         pre_arguments=pre_arguments,
@@ -236,7 +235,7 @@ def _parse_type(number: int, given: object) -> AnyType:
     if isinstance(given, (ModelType, PluginType)):
         return given
     raise InvalidStage(
-        f"Stage {number}: the model type is {_short(given)}; it must be a member of model_type.",
+        f"Stage {number}: the model type is {described(given)}; it must be a member of model_type.",
         stage=number,
         hint="The members are " + ", ".join(f"model_type.{m.name}" for m in ModelType) + ".",
     )
@@ -250,7 +249,7 @@ def _parse_functions(number: int, given: object) -> dict[str, tuple[Function, in
         given = {"post": given}
     if not isinstance(given, Mapping):
         raise InvalidStage(
-            f'Stage {number}: the functions are {_short(given)}; give {{"pre": f, "post": g}} '
+            f'Stage {number}: the functions are {described(given)}; give {{"pre": f, "post": g}} '
             "with either or both.",
             stage=number,
         )
@@ -265,7 +264,7 @@ def _parse_functions(number: int, given: object) -> dict[str, tuple[Function, in
     for role, function in found.items():
         if not callable(function):
             raise InvalidStage(
-                f"Stage {number}: {role} is {_short(function)}, not a function.",
+                f"Stage {number}: {role} is {described(function)}, not a function.",
                 stage=number,
                 function=role,
             )
@@ -277,74 +276,3 @@ def _count(number: int, role: str, function: Function) -> int:
         check_setup(number, function)
         return 0
     return positional_count(number, role, function, PRE_FORMS if role == "pre" else POST_FORMS)
-
-
-def _parse_model(number: int, kind: AnyType, given: object) -> Any:
-    if kind is ModelType.HUGGINGFACE_PIPELINE:
-        return parse_pipeline(number, given)
-    if kind is not ModelType.PYTHON:
-        return _parse_source(number, kind, given)
-    if not callable(given):
-        raise InvalidStage(
-            f"Stage {number} (PYTHON): the model is {_short(given)}; give a function, or a class "
-            "with a predict(self, value) method.",
-            stage=number,
-        )
-    check_python_model(number, given)
-    return given
-
-
-def _parse_source(number: int, kind: AnyType, given: object) -> Any:
-    if not isinstance(given, (str, os.PathLike)):
-        artifact = artifact_of(kind)
-        if given is not None and artifact.takes_object(given):
-            return given
-        own = f", or a model of {artifact.live}" if artifact.live else ""
-        raise InvalidStage(
-            f"Stage {number} ({kind.name}): the model is {_short(given)}; give the path of its "
-            f"{_noun(kind)} as str or Path{own}.",
-            stage=number,
-        )
-    text = os.fspath(given)
-    if not isinstance(text, str) or not text.strip():
-        raise MissingModelFile(
-            f"Stage {number} ({kind.name}) has an empty path: the model {_noun(kind)} is missing.",
-            stage=number,
-            hint=f"Give the path of the model {_noun(kind)}, {_suffix_text(kind)}.",
-        )
-    path = Path(text).expanduser()
-    if not path.exists():
-        raise MissingModelFile(
-            f"Stage {number} ({kind.name}): there is no {_noun(kind)} {text!r} (looked in "
-            f"{Path.cwd()}).",
-            stage=number,
-        )
-    _check_file(number, kind, path)
-    return path
-
-
-def _check_file(number: int, kind: AnyType, path: Path) -> None:
-    artifact = artifact_of(kind)
-    if path.is_dir() is not artifact.is_folder or not (path.is_file() or path.is_dir()):
-        raise MissingModelFile(
-            f"Stage {number} ({kind.name}): {str(path)!r} is not a {_noun(kind)}.", stage=number
-        )
-    if artifact.suffixes and path.suffix.lower() not in artifact.suffixes:
-        raise MissingModelFile(
-            f"Stage {number} ({kind.name}): {path.name!r} does not end in {_suffix_text(kind)}.",
-            stage=number,
-        )
-
-
-def _noun(kind: AnyType) -> str:
-    return "folder" if artifact_of(kind).is_folder else "file"
-
-
-def _suffix_text(kind: AnyType) -> str:
-    example = "for example models/churn" if artifact_of(kind).is_folder else "for example model.pt"
-    return " or ".join(artifact_of(kind).suffixes) or example
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

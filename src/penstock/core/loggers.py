@@ -37,8 +37,8 @@ class LoggerSpec:
         platform: Name of the platform, in lower case.
         features: Names of a data point's values, in their order.
         targets: Names of a result's values, in their order.
-        authentication: What the platform asks for, such as `api_key`; a value `"$NAME"` stands for
-            the server's environment variable `PENSTOCK_LOGGER_NAME`.
+        authentication: What the platform asks for, such as `api_key`. Each value is `"$NAME"`,
+            which stands for the server's environment variable `PENSTOCK_LOGGER_NAME`.
         arguments: Further arguments of the platform.
         log_ms: Whether a platform that takes times as numbers gets milliseconds, not seconds.
     """
@@ -53,13 +53,31 @@ class LoggerSpec:
     def hidden(self) -> LoggerSpec:
         """Return it as it may be shown: without the authentication's values."""
         shown = {
-            name: value if value.startswith(REFERENCE) else HIDDEN
+            name: value if is_reference(value) else HIDDEN
             for name, value in self.authentication.items()
         }
         return replace(self, authentication=shown)
 
+    @property
+    def written_out(self) -> list[str]:
+        """Names of the authentication's values that are no references, sorted."""
+        return sorted(n for n, value in self.authentication.items() if not is_reference(value))
+
+    def check_references(self) -> None:
+        """Raise `InvalidSetting` for a value written out: it would be kept with every version."""
+        plain = self.written_out
+        if plain:
+            name = f"{self.platform}_{plain[0]}".upper()
+            raise InvalidSetting(
+                f"The logger {self.platform!r} has its {' and '.join(plain)} written out. It would "
+                "lie readable with every version's settings.",
+                hint=f'Write "${name}", and start the server with {VARIABLE_PREFIX}{name} set.',
+            )
+
     def resolved(self, environ: Mapping[str, str]) -> LoggerSpec:
         """Return it with the values that its references name.
+
+        A value that is written out, as the records of earlier releases may have it, stays.
 
         Raises:
             InvalidSetting: A variable is not set.
@@ -68,7 +86,7 @@ class LoggerSpec:
         return replace(self, authentication=found)
 
     def _looked_up(self, name: str, value: str, environ: Mapping[str, str]) -> str:
-        if not value.startswith(REFERENCE):
+        if not is_reference(value):
             return value
         variable = VARIABLE_PREFIX + value.removeprefix(REFERENCE)
         if variable not in environ:
@@ -78,6 +96,11 @@ class LoggerSpec:
                 hint=f"Start the server with {variable} set.",
             )
         return environ[variable]
+
+
+def is_reference(value: str) -> bool:
+    """Whether a value names a variable of the server's environment."""
+    return value.startswith(REFERENCE)
 
 
 def logger_spec(
@@ -91,7 +114,7 @@ def logger_spec(
     """Return a checked `LoggerSpec`; the arguments are those of `Conduit.add_logger`.
 
     Raises:
-        InvalidSetting: An argument is of the wrong kind.
+        InvalidSetting: An argument is of the wrong kind, or a key is written out.
     """
     name = platform.value if isinstance(platform, LoggingPlatform) else platform
     if not isinstance(name, str) or not name:
@@ -102,7 +125,7 @@ def logger_spec(
     secrets = dict(platform_authentication or {})
     if not all(isinstance(value, str) for value in secrets.values()):
         raise InvalidSetting(f"The authentication of the logger {name!r} must be texts by name.")
-    return LoggerSpec(
+    spec = LoggerSpec(
         platform=name.lower(),
         features=_names("features", features),
         targets=_names("targets", targets),
@@ -110,6 +133,8 @@ def logger_spec(
         arguments=dict(platform_args or {}),
         log_ms=bool(log_ms),
     )
+    spec.check_references()
+    return spec
 
 
 def _names(what: str, given: object) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ ARTIFACTS: dict[ModelType, Artifact] = {
     ModelType.KERAS: Artifact((".keras",), live="keras"),
     ModelType.SAFETENSORS: Artifact((".safetensors",), live="torch", is_built=True),
     ModelType.TENSORFLOW: Artifact(is_folder=True),
-    ModelType.SPACY: Artifact(is_folder=True),
+    ModelType.SPACY: Artifact(is_folder=True, live="spacy"),
     ModelType.HUGGINGFACE_PIPELINE: Artifact(is_folder=True),
     ModelType.MLFLOW: Artifact(is_folder=True),
     ModelType.PYTHON: Artifact(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,7 @@ class PipelineSource:
     @property
     def code(self) -> str:
         """Why making the pipeline runs code of the model's, as words; empty if it does not."""
-        trusted = self.arguments.get("trust_remote_code")
-        return "trust_remote_code runs the code beside the model" if trusted else ""
+        return next(_code_in(self.arguments), "")
 
     def to_json(self) -> bytes:
         """Return the arguments and the names of the folder arguments."""
@@ -96,6 +95,20 @@ class PipelineSource:
         if not COMPONENTS.issuperset(names):
             raise InvalidManifest(f"{ARGUMENTS_FILE} names folders that no argument takes: {names}")
         return cls(arguments, {name: folder / name for name in names})
+
+
+def _code_in(value: Any) -> Iterator[str]:
+    """Return why arguments, however deep, have the library run code that is beside a model."""
+    if isinstance(value, Mapping):
+        if value.get("trust_remote_code"):
+            yield "trust_remote_code runs the code beside the model"
+        if value.get("custom_generate"):
+            yield "custom_generate runs code that is beside a model"
+        for inner in value.values():
+            yield from _code_in(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _code_in(inner)
 
 
 def parse_pipeline(number: int, given: object) -> PipelineSource:

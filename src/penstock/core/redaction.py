@@ -2,7 +2,8 @@
 
 Each process has one `HIDDEN`: the server process and the workers add the secrets they come to know.
 `PenstockError.to_dict`, the server's log formatter and the worker's log pipe send their texts
-through it. API keys and webhook secrets are known by their form, so they need not be added.
+through it. API keys, webhook secrets and credentials in URLs are known by their form, so they need
+not be added.
 """
 
 from __future__ import annotations
@@ -22,8 +23,13 @@ SHORTEST = 6
 #: Shorter lines of a secret of several lines are not looked for.
 _SHORTEST_LINE = 12
 
-#: An API key: its prefix is public, what follows is not. A webhook's signing secret.
-_BY_FORM = rb"(pk_[a-z]_[0-9a-f]{8}_)[A-Za-z0-9_-]{32}|(whsec_)[A-Za-z0-9+/=]{16,}"
+#: An API key: its prefix is public, what follows is not. A webhook's signing secret. The user of a
+#: URL, who may have a password. What a URL's query calls a token, key, secret or signature.
+_BY_FORM = (
+    rb"(pk_[a-z]_[0-9a-f]{8}_)[A-Za-z0-9_-]{32}|(whsec_)[A-Za-z0-9+/=]{16,}"
+    rb"|(://)[^\s/@\"'<>\\]+(?=@)"
+    rb"|([?&](?i:[\w.-]*(?:token|key|secret|password|passwd|signature|sig)=))[^\s&#\"'<>\\]+"
+)
 
 
 class Redactor:
@@ -70,7 +76,8 @@ class Redactor:
 
 
 def _masked(found: re.Match[bytes]) -> bytes:
-    return (found[1] or found[2] or b"") + MASK.encode("ascii")
+    shown: bytes = next(filter(None, found.groups()), b"")
+    return shown + MASK.encode("ascii")
 
 
 def _forms(value: str) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ class NewRun:
         webhook_url: Where the end is told, or None.
         idempotency_key: The caller's word for this very request, or None.
         request_digest: SHA-256 of the request, compared when the key comes again.
+        traceparent: The request's `traceparent` (W3C Trace Context), or empty.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class NewRun:
     webhook_url: str | None = None
     idempotency_key: str | None = None
     request_digest: bytes = b""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class RunRecord:
         input: None in lists.
         result: None unless succeeded, and in lists.
         error: `PenstockError.to_dict` with traceback, when failed.
+        traceparent: As its submitter sent it, or empty.
     """
 
     seq: int
@@ -103,6 +106,7 @@ class RunRecord:
     input: Payload | None
     result: Payload | None
     error: dict[str, Any] | None
+    traceparent: str = ""
 
     @property
     def name(self) -> Name:

@@ -20,7 +20,7 @@ from penstock.dashboard.differ import diff
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Go, Page, Visit
 
-_ROLES = frozenset({"pre", "model", "post"})
+_ROLES = frozenset({"setup", "model", "pre", "choose", "combine", "post"})
 
 
 class Entry(NamedTuple):

@@ -43,6 +43,7 @@ def tabs(view: DeploymentView, visit: Visit) -> list[tuple[str, str, str, str]]:
     return [
         ("traffic", visit.of(view.name), "Traffic", ""),
         ("runs", visit.of(view.name, "runs"), "Runs", ""),
+        ("monitoring", visit.of(view.name, "monitoring"), "Predictions", ""),
         ("versions", visit.of(view.name, "versions"), "Versions", count),
         ("code", visit.of(view.name, "code"), "Code", ""),
         ("builds", visit.of(view.name, "builds"), "Builds", ""),
@@ -112,16 +113,9 @@ async def example_of(
 
 
 def stage_facts(view: DeploymentView) -> list[Mapping[str, Any]]:
-    """Return what a replica said of its stages, with how calls are joined as it is now."""
-    for replica in view.replicas:
-        told = replica.facts.get("stages")
-        if isinstance(told, list):
-            joined = replica.facts.get("batching") or [None] * len(told)
-            return [
-                {**stage, "batching": later or stage.get("batching")}
-                for stage, later in zip(told, joined, strict=False)
-            ]
-    return []
+    """Return what a replica says of its stages."""
+    told = (replica.facts.get("stages") for replica in view.replicas)
+    return next((stages for stages in told if isinstance(stages, list)), [])
 
 
 def _pipe(

@@ -147,3 +147,70 @@ def _floor_log10(value: float) -> int:
     while value >= 10:
         value, power = value / 10, power + 1
     return power
+
+
+class Gapped(NamedTuple):
+    """A line with gaps: its path, points without neighbours, what the top of its scale is."""
+
+    line: str
+    dots: list[tuple[float, float]]
+    top: float
+
+
+def gapped(values: Sequence[float | None], at_least: float) -> Gapped | None:
+    """Return a line from zero over values of equal distance; None is a gap.
+
+    Args:
+        values: The values, oldest first.
+        at_least: The top of the scale is this, or the largest value.
+    """
+    if all(value is None for value in values):
+        return None
+    top = max([at_least, *(value for value in values if value is not None)])
+    step = SPARK_WIDTH / max(1, len(values) - 1)
+    pieces, dots, path = [], [], []
+    for index, value in enumerate([*values, None]):
+        if value is not None:
+            path.append((round(index * step, 1), round(SPARK_HEIGHT - 1 - value / top * 21, 1)))
+        elif len(path) == 1:
+            dots.append(path[0])
+        elif path:
+            pieces.append("M" + "L".join(f"{x} {y}" for x, y in path))
+        if value is None:
+            path = []
+    return Gapped("".join(pieces), dots, top)
+
+
+class Pair(NamedTuple):
+    """Two columns side by side, of the reference and of now: positions in a box of 184 by 26."""
+
+    label: str
+    x: float
+    width: float
+    then_y: float
+    then_height: float
+    now_y: float
+    now_height: float
+
+
+def pairs(groups: Sequence[tuple[str, float, float]]) -> list[Pair]:
+    """Return a pair of columns for each group: label, share in the reference, share now."""
+    most = max((max(then, now) for _label, then, now in groups), default=0.0)
+    if not most:
+        return []
+    wide = SPARK_WIDTH / len(groups)
+    found = []
+    for index, (label, then, now) in enumerate(groups):
+        heights = [round(SPARK_HEIGHT * share / most, 1) for share in (then, now)]
+        found.append(
+            Pair(
+                label,
+                round(index * wide, 1),
+                round(wide * 0.4, 1),
+                round(SPARK_HEIGHT - heights[0], 1),
+                heights[0],
+                round(SPARK_HEIGHT - heights[1], 1),
+                heights[1],
+            )
+        )
+    return found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from penstock.control.keys import Grant
 from penstock.core.errors import Forbidden, NotFound
 from penstock.core.records import Scope
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Go, Page, Visit
+
+_DAY_S = 86400.0
 
 #: What each scope is for, in the words of the form.
 SCOPES = {
@@ -19,7 +23,9 @@ SCOPES = {
 async def keys(visit: Visit, parts: Parts, made: str = "", label: str = "") -> Page:
     """Answer the keys of the project, valid ones first."""
     found = await parts.keys.list(visit.project)
+    now = time.time()
     values = {
+        "valid": sum(not key.revoked_at and (key.expires_at or now + 1) > now for key in found),
         "here": "keys",
         "keys": sorted(found, key=lambda key: (key.revoked_at is not None, -key.created_at)),
         "scopes": SCOPES,
@@ -30,14 +36,24 @@ async def keys(visit: Visit, parts: Parts, made: str = "", label: str = "") -> P
     return Page("keys.html", values)
 
 
-async def make_key(visit: Visit, parts: Parts) -> Page:
+async def make_key(visit: Visit, parts: Parts) -> Page | Go:
     """Make a key and show it, this once."""
     visit.require(Scope.DEPLOY)
     fields = await visit.form()
     scope, label = Scope(fields.get("scope", "predict")), fields.get("label", "").strip()
     if scope is Scope.ADMIN:
         raise Forbidden("A project has no admin keys.")
-    grant = Grant(label=label[:100], created_by=visit.key.prefix)
+    days, only = fields.get("days", "").strip(), fields.get("deployments", "")
+    try:
+        seconds = float(days) * _DAY_S if days else None
+    except ValueError:
+        return Go(f"{visit.base}/keys", f"{days[:20]!r} is no number of days.", failed=True)
+    grant = Grant(
+        label=label[:100],
+        deployments=tuple(name.strip() for name in only.split(",") if name.strip()) or None,
+        expires_in_s=seconds,
+        created_by=visit.key.prefix,
+    )
     grant = parts.keys.no_more_than(visit.key, grant)
     issued = await parts.keys.issue(scope, visit.project, grant=grant)
     return await keys(visit, parts, issued.text, label or issued.record.prefix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlencode
 
 from penstock.control.insight.traffic_views import Figures, OverviewRow
 from penstock.control.status import DeploymentView
@@ -15,6 +16,14 @@ from penstock.dashboard.visit import Go, Page, Visit
 
 #: How many lines of attention are shown before "and 4 more".
 _ALERTS = 3
+
+#: Ranges to choose from: the button's word, the time of the lines, the time of the figures.
+RANGES = {
+    "now": ("5 min", "Last 15 min", "five minutes"),
+    "1h": ("1 h", "Last hour", "hour"),
+    "24h": ("24 h", "Last 24 h", "24 hours"),
+    "7d": ("7 d", "Last 7 days", "seven days"),
+}
 
 _ORDER = {"failed": 0, "degraded": 1, "starting": 2, "serving": 3, "idle": 4, "stopped": 5}
 
@@ -56,22 +65,30 @@ async def overview(visit: Visit, parts: Parts) -> Page:
     views = [v for v in await parts.deployments.list(visit.project) if visit.sees(v.name)]
     seen = parts.series.overview(visit.project, visit.key.deployments)
     by_name = {row.deployment: row for row in seen.deployments}
+    chosen = visit.query("range") if visit.query("range") in RANGES else "now"
+    shown, shown_by_name = seen, by_name
+    if chosen != "now":
+        shown = await parts.series.overview_of(visit.project, chosen, visit.key.deployments)
+        shown_by_name = {row.deployment: row for row in shown.deployments}
     pids = [r.pid for view in views for r in view.replicas]
     memory = await parts.memory.private(pids)
-    rows = [_row(view, by_name.get(view.name), parts, memory) for view in views]
+    rows = [_row(v, by_name.get(v.name), shown_by_name.get(v.name), parts, memory) for v in views]
     _sort(rows, visit.query("sort"))
     alerts = _alerts(views, by_name, visit)
     values: dict[str, Any] = {
         "here": "deployments",
         "rows": rows,
         "sort": visit.query("sort"),
+        "chosen": chosen,
+        "ranges": RANGES,
+        "asked": urlencode({"range": chosen, "sort": visit.query("sort")}),
         "alerts": alerts[:_ALERTS],
         "more_alerts": len(alerts) - _ALERTS,
-        "total": seen.total,
-        "shares": seen.kinds,
-        "shares_bars": drawn.share_bars(seen.kinds),
+        "total": shown.total,
+        "shares": shown.kinds,
+        "shares_bars": drawn.share_bars(shown.kinds),
         "line": drawn.spark(
-            [sum(v) for v in zip(*(r.calls for r in seen.deployments), strict=True)]
+            [sum(v) for v in zip(*(r.calls for r in shown.deployments), strict=True)]
         ),
         "in_hand": seen.in_hand,
         "ready": sum(row.ready for row in rows),
@@ -115,13 +132,17 @@ async def start(visit: Visit, parts: Parts) -> Page:
 
 
 def _row(
-    view: DeploymentView, seen: OverviewRow | None, parts: Parts, memory: Mapping[int, int]
+    view: DeploymentView,
+    lately: OverviewRow | None,
+    seen: OverviewRow | None,
+    parts: Parts,
+    memory: Mapping[int, int],
 ) -> Row:
+    """Return a deployment's row: its state by what was `lately`, its figures as `seen`."""
     active = next((v for v in view.versions if v.active), None)
     newest = active or next(iter(view.versions), None)
     figures = seen.now if seen is not None else None
-    share = _error_share(figures)
-    state = states.of_deployment(view, share)
+    state = states.of_deployment(view, _error_share(lately.now if lately is not None else None))
     scaling = view.scaling
     models = [_family(s.model_type) for s in newest.stages] if newest else []
     mine = [memory[r.pid] for r in view.replicas if r.pid in memory]
@@ -138,7 +159,7 @@ def _row(
         spark=drawn.spark(seen.calls, seen.errors) if seen is not None else None,
         why=_why(view, state.kind, parts),
         kinds=drawn.share_bars(seen.kinds) if seen is not None else [],
-        error_share=share,
+        error_share=_error_share(figures),
         ready=sum(r.state == "ready" for r in view.replicas),
         wanted=max((scaling.wanted or scaling.min_replicas) if scaling else 0, len(view.replicas)),
         memory=sum(mine) if view.replicas else (0 if active else None),

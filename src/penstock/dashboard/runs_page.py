@@ -98,7 +98,7 @@ def _bars(runs: list[RunSummary]) -> dict[str, list[drawn.Bar]]:
     if not longest:
         return {}
     return {
-        run.run_id: [drawn.Bar("model", 0.0, round(100 * run.run_time_ms / longest, 2))]
+        run.run_id: [drawn.Bar("whole", 0.0, round(100 * run.run_time_ms / longest, 2))]
         for run in runs
         if run.run_time_ms
     }

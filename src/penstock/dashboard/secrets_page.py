@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-from penstock.core.errors import InvalidName, InvalidSetting, NotFound
+from penstock.core.errors import InvalidName, InvalidSetting
 from penstock.core.records import Scope
-from penstock.dashboard.parts import Parts, Secrets
+from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Go, Page, Visit
 
 
 async def secrets(visit: Visit, parts: Parts, problem: str = "", name: str = "") -> Page:
     """Answer the names of the project's secrets."""
-    found = await parts.secrets.list(visit.project) if parts.secrets is not None else []
+    found = await parts.secrets.list(visit.project)
     prefixes = {k.prefix: k.label or k.prefix for k in await parts.keys.list(visit.project)}
     values = {
         "here": "secrets",
         "secrets": found,
-        "there": parts.secrets is not None,
         "prefixes": prefixes,
         "problem": problem,
         "name": name,
     }
     return Page("secrets.html", values, status=422 if problem else 200)
-
-
-def _store(parts: Parts) -> Secrets:
-    if parts.secrets is None:
-        raise NotFound("This server keeps no secrets.")
-    return parts.secrets
 
 
 async def set_secret(visit: Visit, parts: Parts) -> Page | Go:
@@ -35,7 +28,7 @@ async def set_secret(visit: Visit, parts: Parts) -> Page | Go:
     fields = await visit.form()
     name = fields.get("name", "").strip()
     try:
-        new = await _store(parts).set(
+        new = await parts.secrets.set(
             visit.project, name, fields.get("value", ""), visit.key.prefix
         )
     except (InvalidName, InvalidSetting) as error:
@@ -47,5 +40,5 @@ async def delete_secret(visit: Visit, parts: Parts) -> Go:
     """Forget a secret."""
     visit.require(Scope.DEPLOY)
     name = visit.request.path_params["secret"]
-    await _store(parts).delete(visit.project, name)
+    await parts.secrets.delete(visit.project, name)
     return Go(f"{visit.base}/secrets", f"{name} is deleted.")

@@ -1,8 +1,8 @@
 """Who is signed in to the pages: a signed cookie that names a key, and never holds it.
 
 The cookie is `<key id>.<when it ends>.<random>.<signature>`. It ends with its time, when its key is
-revoked, or when it is signed out of; the last is known to this process only. `csrf_of` gives the
-word that every form of a session has to repeat. Used by `penstock.dashboard.site`.
+revoked, or when it is signed out of. `csrf_of` gives the word that every form of a session has to
+repeat. Used by `penstock.dashboard.site`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -25,11 +26,18 @@ COOKIE = "penstock_session"
 SESSION_S = 12 * 3600.0
 LONG_SESSION_S = 30 * 86400.0
 
-#: Most sessions that are remembered as signed out of; the oldest is forgotten first.
-MOST_ENDED = 100_000
-
 #: Largest form (bytes).
 FORM_LIMIT = 256 * 1024
+
+
+class Ended(Protocol):
+    """The sessions that were signed out of, by the text of their cookies without its signature."""
+
+    def __contains__(self, said: str) -> bool:
+        """Whether a session was signed out of."""
+
+    def add(self, said: str, ends_at: int) -> None:
+        """Remember one, that would have ended at this time (seconds since the epoch)."""
 
 
 class Sessions:
@@ -38,14 +46,17 @@ class Sessions:
     Args:
         keys: Says whose key it is and whether it is still good.
         secret: Key of the signatures.
+        ended: Those that were signed out of.
         now: Seconds since the epoch.
     """
 
-    def __init__(self, keys: Keys, secret: bytes, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, keys: Keys, secret: bytes, ended: Ended, now: Callable[[], float] = time.time
+    ) -> None:
         self._keys = keys
         self._secret = hashlib.sha256(b"penstock dashboard\n" + secret).digest()
         self._now = now
-        self._ended: dict[str, None] = {}
+        self._ended = ended
 
     def sign_in(self, key: str, response: Response, *, secure: bool, long: bool = False) -> None:
         """Begin a session for a key and put its cookie on `response`.
@@ -86,12 +97,10 @@ class Sessions:
         return self._keys.by_id(key_id)
 
     def sign_out(self, request: Request, response: Response) -> None:
-        """End the request's session, if it has one."""
+        """End the request's session, if it has one. Raises `StoreError` as `Ended.add` does."""
         said, _, signature = request.cookies.get(COOKIE, "").rpartition(".")
         if said and self._is_signed(said, signature):
-            while len(self._ended) >= MOST_ENDED:
-                del self._ended[next(iter(self._ended))]
-            self._ended[said] = None
+            self._ended.add(said, int(said.split(".", 2)[1]))
         response.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
 
     def csrf_of(self, request: Request) -> str:

@@ -22,7 +22,7 @@ LIMITS = [
 async def settings(visit: Visit, parts: Parts) -> Page:
     """Answer the server's settings, what is installed, and who changed what of late."""
     entries: Sequence[Any] = ()
-    if parts.audit is not None and visit.may_deploy:
+    if visit.may_deploy:
         entries = await parts.audit.list(visit.project, None, 50)
     values = {
         "here": "settings",
@@ -31,6 +31,7 @@ async def settings(visit: Visit, parts: Parts) -> Page:
         "memory": parts.memory.machine_bytes(),
         "cores": parts.memory.cores(),
         "entries": entries,
+        "sandbox": parts.sandbox(),
     }
     return Page("settings.html", values)
 

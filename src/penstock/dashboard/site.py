@@ -5,7 +5,6 @@ Made by `penstock.wiring.assembly`, which gives `routes()` to the application.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import platform
@@ -20,19 +19,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from penstock.core.errors import (
-    Forbidden,
-    InternalError,
-    NotFound,
-    PenstockError,
-    Unauthorized,
-)
+from penstock.core.errors import Forbidden, InternalError, NotFound, PenstockError, Unauthorized
 from penstock.core.records import KeyRecord
 from penstock.dashboard import colour, words
 from penstock.dashboard.assets import Assets
 from penstock.dashboard.pages import OF_THE_PROJECT, PAGES, Handler
 from penstock.dashboard.parts import Parts
-from penstock.dashboard.sessions import Sessions, check_same_origin, read_form
+from penstock.dashboard.sessions import Ended, Sessions, check_same_origin, read_form
 from penstock.dashboard.visit import Go, Page, Visit
 
 log = logging.getLogger("penstock.dashboard")
@@ -65,11 +58,12 @@ class Dashboard:
     Args:
         parts: What they show and act on.
         secret: Key that sessions are signed with.
+        ended: The sessions that were signed out of.
     """
 
-    def __init__(self, parts: Parts, secret: bytes) -> None:
+    def __init__(self, parts: Parts, secret: bytes, ended: Ended) -> None:
         self._parts = parts
-        self._sessions = Sessions(parts.keys, secret)
+        self._sessions = Sessions(parts.keys, secret, ended)
         self._assets = Assets()
         self._templates = Environment(
             loader=FileSystemLoader(_TEMPLATES),
@@ -161,25 +155,21 @@ class Dashboard:
         return self._open(answer)
 
     async def _change(self, handler: Handler, visit: Visit) -> Response:
-        """Let a form do what it asks for, and note it in the audit log, if there is one."""
-        status = 500
-        try:
-            answer = self._respond(await handler(visit, self._parts), visit)
-            status = answer.status_code
-            return answer
-        except PenstockError as error:
-            status = self._parts.status_of(error.code)
-            raise
-        finally:
-            if self._parts.audit is not None:
-                request = visit.request
-                address = request.client.host if request.client is not None else ""
-                path = request.url.path.removeprefix("/p/")
-                name = getattr(handler, "__name__", "")
-                noting = self._parts.audit.note(
-                    visit.key, visit.project, address, name, path, status
-                )
-                await asyncio.shield(noting)
+        """Let a form do what it asks for, and note it in the audit log."""
+        request = visit.request
+        address = request.client.host if request.client is not None else ""
+        path = request.url.path.removeprefix("/p/")
+        name = getattr(handler, "__name__", "")
+        async with self._parts.audit.change(
+            visit.key, visit.project, address, name, path
+        ) as change:
+            try:
+                answer = self._respond(await handler(visit, self._parts), visit)
+                change.status = answer.status_code
+            except PenstockError as error:
+                change.status = self._parts.status_of(error.code)
+                raise
+        return answer
 
     async def _visit(self, request: Request, key: KeyRecord) -> Visit:
         project = request.path_params["project"]
@@ -285,7 +275,8 @@ def _is_script(request: Request) -> bool:
 
 def _inside(address: str) -> str:
     """Return an address of this site, whatever was asked for."""
-    return address if address.startswith("/p/") and "\\" not in address else "/"
+    plain = address.isprintable() and not any(s in address for s in ("\\", "//"))
+    return address if plain and address.startswith("/p/") else "/"
 
 
 def _news(request: Request) -> dict[str, Any] | None:

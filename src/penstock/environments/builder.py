@@ -23,7 +23,7 @@ from penstock.environments.lock import Lock, Wanted, resolve
 from penstock.environments.pythons import Python
 from penstock.environments.runtime import Runtime
 from penstock.environments.shelf import Shelf, remove
-from penstock.environments.try_imports import ImportFailure, try_imports
+from penstock.environments.try_imports import Guard, ImportFailure, try_imports
 from penstock.environments.uv import Say, Uv, UvFailed
 
 #: Distributions that hold NVIDIA's libraries: gigabytes, and of no use without a device.
@@ -59,10 +59,17 @@ class Builder:
         pythons: The interpreters there are, the server's own first.
         bytecodes: Where compiled files are kept.
         ways: How they are built.
+        guard: Confines what runs in them.
     """
 
     def __init__(
-        self, shelf: Shelf, uv: Uv, pythons: Sequence[Python], bytecodes: Path, ways: Ways
+        self,
+        shelf: Shelf,
+        uv: Uv,
+        pythons: Sequence[Python],
+        bytecodes: Path,
+        ways: Ways,
+        guard: Guard,
     ) -> None:
         self.shelf = shelf
         self.runtime = Runtime(shelf.runtime)
@@ -70,6 +77,7 @@ class Builder:
         self._pythons = {python.interpreter.magic: python for python in pythons}
         self._bytecodes = bytecodes
         self._ways = ways
+        self._guard = guard
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def lock(self, wanted: Wanted, find_blob: FindBlob, say: Say, *, refresh: bool = False) -> Lock:
@@ -204,9 +212,12 @@ class Builder:
 
     def try_imports(self, lock: Lock, modules: Sequence[str]) -> ImportFailure | None:
         """Return the first of `modules` that cannot be imported there, or None."""
-        return try_imports(
-            self.shelf.python(lock.key), self.runtime.path(), modules, self.shelf.root
-        )
+        folder = self.shelf.new_folder()
+        try:
+            python = self.shelf.python(lock.key)
+            return try_imports(python, self.runtime.path(), modules, folder, self._guard)
+        finally:  # by what it started, something may still change in there
+            shutil.rmtree(folder, ignore_errors=True)
 
     def collect(self, used: Collection[str], grace_s: float, now: float) -> list[str]:
         """Delete what nothing has used for `grace_s` seconds; return the environments' keys."""

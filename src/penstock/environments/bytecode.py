@@ -72,7 +72,8 @@ def _sources(info: Path) -> Iterator[str]:
     for line in record.splitlines():
         name = line.rsplit(",", 2)[0].strip('"')
         path = PurePosixPath(name)
-        if path.suffix == ".py" and ".." not in path.parts and not _SKIPPED & set(path.parts[:-1]):
+        outside = path.is_absolute() or ".." in path.parts
+        if path.suffix == ".py" and not outside and not _SKIPPED & set(path.parts[:-1]):
             yield name
 
 

@@ -125,19 +125,19 @@ def version_warnings(needs: Sequence[Need], server: EnvironmentInfo) -> list[str
 
 
 def model_mismatch(
-    models: Sequence[Mapping[str, str]], packages: Mapping[str, str], stage: int | None
+    models: Sequence[tuple[int, Mapping[str, str]]], packages: Mapping[str, str], stage: int | None
 ) -> tuple[str, str] | None:
     """Return a sentence and a hint about a library that a pickled model was saved with.
 
     Args:
-        models: For each stage, version by distribution of what its model was saved with.
+        models: Each stage's number, and version by distribution of what its model was saved with.
         packages: Version by distribution of where it was loaded.
         stage: The stage to look at, from 1; None for all.
 
     Returns:
         None if every library has the minor version that it was saved with.
     """
-    for number, saved in enumerate(models, 1):
+    for number, saved in models:
         differing = {
             name: (version, packages[name])
             for name, version in sorted(saved.items())

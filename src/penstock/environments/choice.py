@@ -132,7 +132,7 @@ def wanted(
         name = found or canonical(package_for(module, None))
         if not _has_one_of_its_kind(libraries, name):
             libraries.setdefault(name, version or "")
-    for stage in manifest.stages:
+    for _number, stage in manifest.walk():
         libraries.update(stage.packages)
     preferred = {**manifest.packages, **libraries, "cloudpickle": manifest.cloudpickle}
     preferred["msgspec"] = server_packages.get("msgspec", "")
@@ -153,7 +153,7 @@ def wanted(
 def _used_distributions(manifest: Manifest) -> list[str]:
     found = [
         canonical(imported.distribution)
-        for stage in manifest.stages
+        for _number, stage in manifest.walk()
         for entry in stage.functions().values()
         for imported in entry.imports
         if imported.distribution

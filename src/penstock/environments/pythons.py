@@ -1,8 +1,9 @@
 """Which Python interpreters a server has for its environments.
 
-The server's own is always the first. Others are looked for where people keep them: on `PATH`, under
-pyenv, among those that uv installed; or they are named by the setting `pythons`. Every candidate is
-run once and asked what it is. Called by `penstock.control.environments` when the server starts.
+The server's own is always the first. Others are looked for where people keep them: beside its own
+installation, under pyenv, among those that uv installed, on `PATH`; or they are named by the
+setting `pythons`. Every candidate is run once and asked what it is. Called by
+`penstock.control.environments` when the server starts.
 """
 
 from __future__ import annotations
@@ -102,13 +103,26 @@ def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
     pyenv = Path(environ.get("PYENV_ROOT") or home / ".pyenv")
     data = Path(environ.get("XDG_DATA_HOME") or home / ".local" / "share")
     of_uv = Path(environ.get("UV_PYTHON_INSTALL_DIR") or data / "uv" / "python")
+    beside = Path(sys.base_prefix).resolve().parent
+    # A shim of pyenv runs whichever version is chosen where it is called, and hides what follows.
+    folders = environ.get("PATH", os.defpath).split(os.pathsep)
+    searched = os.pathsep.join(f for f in folders if "shims" not in Path(f).parts)
     for minor in MINORS:
         name = f"python3.{minor}"
-        yield from sorted(pyenv.glob(f"versions/3.{minor}.*/bin/{name}"))
-        yield from sorted(of_uv.glob(f"cpython-3.{minor}.*/bin/{name}"))
-        on_path = shutil.which(name, path=environ.get("PATH"))
-        if on_path and "shims" not in Path(on_path).parts:
+        yield from _matching(beside, f"*3.{minor}.*/bin/{name}")
+        yield from _matching(pyenv, f"versions/3.{minor}.*/bin/{name}")
+        yield from _matching(of_uv, f"cpython-3.{minor}.*/bin/{name}")
+        on_path = shutil.which(name, path=searched)
+        if on_path:
             yield Path(on_path)
+
+
+def _matching(folder: Path, pattern: str) -> list[Path]:
+    """Return what matches; nothing in a folder of somebody else's, which variables may name."""
+    try:
+        return sorted(folder.glob(pattern))
+    except PermissionError:
+        return []
 
 
 def _ask_all(paths: Iterable[Path]) -> list[Python]:

@@ -61,10 +61,16 @@ def _checked(requirement: object) -> str:
     if not isinstance(requirement, str):
         kind = type(requirement).__name__
         raise InvalidRequirement(f"A requirement is a {kind}; it must be a text.")
-    text = requirement.strip()
+    text = requirement.replace("\t", " ").strip()
     shown = repr(text[:80])
-    if not text or "\n" in text or len(text) > LONGEST:
+    # Resolvers end a line at more characters than Python does, and the next line may be an option.
+    if not text or not text.isprintable() or len(text) > LONGEST:
         raise InvalidRequirement(f"{shown} is no requirement: it must be one line of text.")
+    if "${" in text:
+        raise InvalidRequirement(
+            f"{shown} takes something from the environment, which on the server is the server's.",
+            hint="Write the requirement out.",
+        )
     if text.startswith("-"):
         raise _option_refused(text, shown)
     match = _NAME.match(text)
@@ -124,7 +130,11 @@ def _read(path: Path, above: tuple[Path, ...]) -> Iterator[str]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequirement(f"The requirements file {path} cannot be read: {error}.") from None
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
+        raise InvalidRequirement(
+            f"The requirements file {path} cannot be read: {why}.",
+            hint=f"Paths are looked up from {Path.cwd()}.",
+        ) from None
     for number, line in _logical_lines(text):
         included = _FILE_OPTION.fullmatch(line)
         if included:

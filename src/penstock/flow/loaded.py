@@ -20,7 +20,7 @@ from penstock.core.errors import (
 )
 from penstock.core.signatures import FILES_AT, waits
 from penstock.flow.async_function import AsyncProcessing
-from penstock.flow.batch import UNPROVEN, Joiner
+from penstock.flow.batch import ON, UNPROVEN, Joiner
 from penstock.flow.branching import BranchedStage, joiners_in, stage_facts
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
@@ -154,6 +154,11 @@ class LoadedFlow:
         error.stage, error.function = last.number, role
         error.message = f"What {maker} returned cannot be answered: {error.message}"
         return error
+
+    @property
+    def joins(self) -> bool:
+        """Whether the model calls of some stage are joined."""
+        return any(joiner.state == ON for joiner in self._joiners)
 
     def is_unproven(self) -> bool:
         """Whether it is still to be found out for some stage if its calls may be joined."""

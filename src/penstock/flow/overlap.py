@@ -289,7 +289,7 @@ class OverlapService(FlowService):
 
     def _tell_of_joining(self) -> None:
         if self._flow.joining_changed():
-            self._tell({"batching": self._flow.batching()})
+            self._tell(self._flow.facts())
 
     def _tell(self, facts: dict[str, Any]) -> None:
         with self._telling:

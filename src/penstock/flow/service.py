@@ -83,7 +83,7 @@ class FlowService:
         self._at = at
         self._notice = notice
         self._flow.joining_changed()  # what is known from the start is in the first facts
-        self._unproven = flow.is_unproven()
+        self._unproven, self._joins = flow.is_unproven(), flow.joins
 
     @property
     def together(self) -> int:
@@ -92,6 +92,11 @@ class FlowService:
         Some are wanted while it is not proven yet that their model calls may be joined.
         """
         return _TO_PROVE if self._unproven else 0
+
+    @property
+    def joins(self) -> bool:
+        """Whether calls answered at once share work: model calls of some stage are joined."""
+        return self._joins
 
     def facts(self) -> dict[str, Any]:
         """Return what people may see of the flow: models, inputs, functions, batching."""
@@ -114,8 +119,8 @@ class FlowService:
             for call, run, answer in zip(calls, runs, answers, strict=True)
         ]
         if self._flow.joining_changed():
-            self._unproven = self._flow.is_unproven()
-            self._notice({"batching": self._flow.batching()})
+            self._unproven, self._joins = self._flow.is_unproven(), self._flow.joins
+            self._notice(self._flow.facts())
         return replies
 
     def _take(self, calls: list[CallFrame], began: int) -> list[Run]:

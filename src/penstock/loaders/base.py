@@ -67,7 +67,7 @@ class Model(Protocol):
 
     Attributes:
         takes: What `predict` is given.
-        inputs: What the model declares about it; one entry but for ONNX.
+        inputs: What the model declares about it; one entry, for a `"feed"` one for each input.
         joinable: Whether rows may be answered together with other requests' rows, once that is
             proven to change nothing.
         exact: Whether a row's answer alone and together must agree bit for bit; otherwise they

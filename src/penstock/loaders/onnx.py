@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from penstock.core.errors import LoadFailed
 from penstock.core.flow import ModelType
 from penstock.loaders.base import ModelFile, Takes, TensorSpec, library_text
@@ -100,8 +98,3 @@ def _spec(item: Any) -> TensorSpec:
     axes = None if shape is None else tuple(n if isinstance(n, int) else None for n in shape)
     features = axes[1] if axes is not None and len(axes) == 2 else None
     return TensorSpec(item.name, dtype, axes, n_features=features)
-
-
-def numpy_dtype(spec: TensorSpec) -> np.dtype[Any] | None:
-    """Return the NumPy dtype an input declares, or None for maps and sequences."""
-    return None if spec.dtype is None else np.dtype(spec.dtype)

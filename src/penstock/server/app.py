@@ -6,7 +6,6 @@ the gateway serves them and hands everything else to this application.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -110,29 +109,22 @@ class _Dispatch:
 
     async def _audited(self, request: Request, endpoint: Endpoint) -> Response:
         """Answer a request that may change something, and write down what became of it."""
-        status = 500
-        try:
-            response = await endpoint.handler(request, self._parts)
-            status = response.status_code
-        except PenstockError as error:
-            status = status_of(error)
-            raise
-        finally:
-            # Shielded: a client that goes away must not keep a change out of the log.
-            await asyncio.shield(self._note(request, endpoint, status))
-        return response
-
-    async def _note(self, request: Request, endpoint: Endpoint, status: int) -> None:
-        path = request.url.path
-        await self._parts.audit.note(
+        async with self._parts.audit.change(
             request.state.key,
             request.path_params.get("project"),
             request.client.host if request.client is not None else "",
             endpoint.handler.__name__,
-            path.removeprefix("/v1/"),
-            status,
-            getattr(request.state, "audit", None),
-        )
+            request.url.path.removeprefix("/v1/"),
+        ) as change:
+            try:
+                response = await endpoint.handler(request, self._parts)
+                change.status = response.status_code
+            except PenstockError as error:
+                change.status = status_of(error)
+                raise
+            finally:
+                change.details = getattr(request.state, "audit", {})
+        return response
 
 
 def _wrong_method(request: Request, known: Iterable[str]) -> MethodNotAllowed:

@@ -48,6 +48,7 @@ STATUSES: dict[type[PenstockError], int] = {
     errors.WorkerDied: 502,
     errors.NotReady: 503,
     errors.SandboxUnavailable: 503,
+    errors.StoreUnavailable: 503,
     errors.DeadlineExceeded: 504,
 }
 

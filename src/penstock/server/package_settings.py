@@ -16,7 +16,8 @@ class PackageSettings:
 
     pythons: str = option(
         "Python interpreters that versions may have an environment for: auto looks on PATH, under "
-        "pyenv and uv; own takes the server's only; or executables with commas between.",
+        "pyenv and uv, and beside the server's own; own takes the server's only; or executables "
+        "with commas between.",
         "auto",
     )
     package_index: str = option(

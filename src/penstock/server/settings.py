@@ -36,6 +36,12 @@ class Settings(PackageSettings):
         factory=_default_data_dir,
         shown="~/.local/share/penstock",
     )
+    database: str = _option(
+        "PostgreSQL database of the records, postgresql://user:password@host:5432/name; empty: "
+        "SQLite in the data folder.",
+        "",
+        secret=True,
+    )
     host: str = _option("Address to listen on.", "127.0.0.1")
     port: int = _option("TCP port to listen on; 0 takes a free one.", 8700, least=0, most=65535)
     gateways: int = _option(
@@ -97,6 +103,9 @@ class Settings(PackageSettings):
     )
     max_header_fields: int = _option("Most header fields of a request.", 100, least=10, most=10_000)
     max_parts: int = _option("Most parts of a multipart body.", 10_000, least=1, most=1_000_000)
+    max_nesting: int = _option(
+        "Most levels of lists and objects in the JSON of a predict body.", 200, least=4, most=900
+    )
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
     max_control_body_bytes: int = _option(
@@ -261,6 +270,13 @@ class Settings(PackageSettings):
         "First and last of the user ids that projects get, one each, where the server is root; "
         "empty: workers keep the server's user.",
         "200000-265535",
+    )
+    memory_guard: str = _option(
+        "What holds the workers of a version to its memory limit: auto: the kernel, by control "
+        "groups, where the server may make them; watchdog: the server alone, which looks twice a "
+        "second.",
+        "auto",
+        choices=("auto", "watchdog"),
     )
     preload: str = _option(
         "Modules to import before the first deploy, with commas between: the first deploy is "

@@ -34,6 +34,17 @@ def check_arize(spec: LoggerSpec) -> None:
         )
 
 
+def _column(pd: Any, values: list[Any]) -> Any:
+    """Return a column of numbers; of texts where one is a text, as Arize takes no mixture.
+
+    Texts are Python objects: Arize refuses the text type that pandas 3 would choose.
+    """
+    if not any(isinstance(value, str) for value in values):
+        return pd.Series(values, dtype="float64")
+    texts = [value if value is None else str(value) for value in values]
+    return pd.Series(texts, dtype=object)
+
+
 class ArizeLogger:
     """Sends rows as data frames.
 
@@ -48,8 +59,9 @@ class ArizeLogger:
         secrets, more = spec.authentication, {}
         if "uri" in spec.arguments:
             more["uri"] = str(spec.arguments["uri"])
-        space = secrets.get("space_id") or secrets["space_key"]
-        self._client: Any = Client(api_key=secrets["api_key"], space_id=space, **more)
+        space = "space_id" if "space_id" in secrets else "space_key"
+        more[space] = secrets[space]
+        self._client: Any = Client(api_key=secrets["api_key"], **more)
         self._schema, self._environment = Schema, Environments.PRODUCTION
         wanted = str(spec.arguments.get("model_type", "score_categorical"))
         self._model_type = ModelTypes[wanted.rpartition(".")[2].upper()]
@@ -65,14 +77,15 @@ class ArizeLogger:
 
         features = [{**row.features, **row.features_text} for row in rows]
         names = sorted({name for values in features for name in values})
-        frame = pd.DataFrame(features, columns=names)
-        frame["prediction_id"] = [row.prediction_id for row in rows]
-        frame["prediction_ts"] = [int(row.time) for row in rows]
+        columns = {name: [values.get(name) for values in features] for name in names}
+        columns["prediction_id"] = [row.prediction_id for row in rows]
         labels, scores = zip(*(self._label_and_score(row) for row in rows), strict=True)
-        frame["prediction_label"] = labels
+        columns["prediction_label"] = list(labels)
         scored = any(score is not None for score in scores)
         if scored:
-            frame["prediction_score"] = scores
+            columns["prediction_score"] = list(scores)
+        frame = pd.DataFrame({name: _column(pd, values) for name, values in columns.items()})
+        frame["prediction_ts"] = [int(row.time) for row in rows]
         schema = self._schema(
             prediction_id_column_name="prediction_id",
             timestamp_column_name="prediction_ts",

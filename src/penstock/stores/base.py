@@ -1,6 +1,6 @@
 """The protocols of the server's state. Every implementation passes `tests/contract/`.
 
-All methods are synchronous, may block, and are called from the one database thread (records,
+All methods are synchronous, may block, and are called from the one thread of their store (records,
 memory) or from worker threads (blobs). None is called on the event loop.
 """
 

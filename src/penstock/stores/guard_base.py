@@ -5,7 +5,7 @@ Like `base`: synchronous, called from the one database thread. Secrets come and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from penstock.core.audit_records import AuditEntry
@@ -38,10 +38,13 @@ class SecretStore(Protocol):
 
 
 class AuditStore(Protocol):
-    """Who changed what. Entries are added and expire; nothing changes one."""
+    """Who changed what. Entries are added, finished once, and expire; nothing else changes one."""
 
-    def add(self, entry: AuditEntry) -> None:
-        """Add an entry; its `seq` is given here."""
+    def add(self, entry: AuditEntry) -> int:
+        """Add an entry; return the `seq` it is given. It outlives a crash from then on."""
+
+    def finish(self, seq: int, status: int, details: Mapping[str, str]) -> None:
+        """Write down how an entry ended that was added as unfinished; others stay as they are."""
 
     def list(
         self, project: str | None, *, before: int | None = None, limit: int = 100

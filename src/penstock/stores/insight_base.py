@@ -114,8 +114,11 @@ class InsightStore(Protocol):
     def switches(self, project: str, deployment: str, since: float) -> Sequence[Switch]:
         """Return which version began to serve when, by time."""
 
-    def forget(self, project: str, deployment: str) -> None:
-        """Forget all of a deployment that was deleted."""
+    def forget(self, project: str, deployment: str) -> bool:
+        """Forget some of a deployment that was deleted; return whether more may be there.
+
+        In parts, so that a large history does not keep others from the store.
+        """
 
     def purge(self, limits: Limits) -> None:
         """Forget what is old or too much."""

@@ -69,23 +69,27 @@ class PredictionLogger(Protocol):
 MakeLogger = Callable[[LoggerSpec, Path], PredictionLogger]
 
 
-def check_logger(spec: LoggerSpec) -> None:
-    """Raise `InvalidSetting` if this server cannot log to a platform."""
-    if spec.platform in _NEEDS:
-        needed, extra = _NEEDS[spec.platform]
+def check_platform(platform: str) -> None:
+    """Raise `InvalidSetting` if this server does not have a platform, or not what it needs."""
+    if platform in _NEEDS:
+        needed, extra = _NEEDS[platform]
         missing = [name for name in needed if importlib.util.find_spec(name) is None]
         if missing:
             raise InvalidSetting(
-                f"The logger {spec.platform!r} needs {' and '.join(missing)}, which the server "
+                f"The logger {platform!r} needs {' and '.join(missing)}, which the server "
                 "does not have.",
                 hint=f'Run: pip install "penstock[{extra}]" in the server\'s environment.',
             )
-    elif spec.platform not in _added():
+    elif platform not in _added():
         known = ", ".join(repr(name) for name in [*_NEEDS, *_added()])
         raise InvalidSetting(
-            f"There is no logging platform {spec.platform!r} on this server; it has {known}.",
+            f"There is no logging platform {platform!r} on this server; it has {known}.",
             hint=f"Install a package with an entry point of the group {GROUP!r}.",
         )
+
+
+def check_logger(spec: LoggerSpec) -> None:
+    """Raise `InvalidSetting` if a platform, which the server has, cannot take what a spec says."""
     if spec.platform == LoggingPlatform.ARIZE.value:
         from penstock.stores.arize_logger import check_arize
 

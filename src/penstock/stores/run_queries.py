@@ -50,6 +50,8 @@ def conditions(wanted: RunFilter, before: RunCursor | None) -> list[Condition]:
     if wanted.states:
         found.append(runs.c.state.in_([state.value for state in wanted.states]))
     if wanted.code is not None:  # errors are kept as JSON that begins with the code
+        ended_badly = (RunState.FAILED.value, RunState.CANCELLED.value)
+        found.append(runs.c.state.in_(ended_badly))  # which the index has, unlike errors
         found.append(runs.c.error.startswith(f'{{"code":"{wanted.code}"', autoescape=True))
     if before is not None:
         found.append(sa.tuple_(runs.c.created_at, runs.c.run_id) < sa.tuple_(*before))

@@ -67,6 +67,7 @@ def _record(row: Row, sent: Payload | None, result: Payload | None) -> RunRecord
         input=sent,
         result=result,
         error=None if row.error is None else json.loads(row.error),
+        traceparent=row.traceparent or "",
     )
 
 
@@ -87,6 +88,7 @@ def new_values(new: NewRun) -> dict[str, Any]:
         "webhook_url": new.webhook_url,
         "idempotency_key": new.idempotency_key,
         "request_digest": new.request_digest,
+        "traceparent": new.traceparent or None,
         "created_at": new.created_at,
         "due_at": 0.0,
         "points": 0,

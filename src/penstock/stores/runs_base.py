@@ -6,7 +6,7 @@ SQL databases: `sql_runs`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from penstock.core.insight_records import RunCursor, RunFilter
@@ -78,6 +78,14 @@ class RunStore(Protocol):
                 taken back at once.
             max_crashes: Attempts a run may lose.
             error: What a run that lost them all ends with.
+        """
+
+    def release(self, owner: str, held: Collection[tuple[str, int]]) -> set[Name]:
+        """Queue again what `owner` has claimed and does not know of; return whose runs they are.
+
+        Args:
+            owner: Who claimed.
+            held: Run id and attempt of all that it knows of.
         """
 
     def cancel(self, run_id: str, now: float) -> RunRecord | None:

@@ -122,6 +122,7 @@ runs = Table(
     Column("webhook_url", Text, nullable=True),
     Column("idempotency_key", Text, nullable=True),
     Column("request_digest", LargeBinary(32), nullable=False),
+    Column("traceparent", Text, nullable=True),
     Column("created_at", Double, nullable=False),
     Column("due_at", Double, nullable=False),
     Column("started_at", Double, nullable=True),

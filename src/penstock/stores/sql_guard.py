@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.core.audit_records import AuditEntry
+from penstock.core.audit_records import UNFINISHED, AuditEntry
 from penstock.core.secret_records import StoredSecret
 from penstock.stores.guard_base import Reseal
 from penstock.stores.record_queries import require_project
@@ -79,12 +79,21 @@ class SqlAudit:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
 
-    def add(self, entry: AuditEntry) -> None:
-        """Add an entry."""
+    def add(self, entry: AuditEntry) -> int:
+        """Add an entry; return its number."""
         values = {**asdict(entry), "details": json.dumps(entry.details)}
         del values["seq"]
         with self._transaction() as connection:
-            connection.execute(audit.insert().values(**values))
+            key = connection.execute(audit.insert().values(**values)).inserted_primary_key
+            return int(key[0]) if key is not None else 0
+
+    def finish(self, seq: int, status: int, details: Mapping[str, str]) -> None:
+        """Write down how an unfinished entry ended."""
+        this = (audit.c.seq == seq, audit.c.status == UNFINISHED)
+        with self._transaction() as connection:
+            connection.execute(
+                audit.update().where(*this).values(status=status, details=json.dumps(dict(details)))
+            )
 
     def list(
         self, project: str | None, *, before: int | None = None, limit: int = 100

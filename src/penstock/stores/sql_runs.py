@@ -6,7 +6,7 @@ store's, because both use its one connection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import sqlalchemy as sa
@@ -139,6 +139,19 @@ class SqlRuns:
                 else:
                     back.failed.append(ended)
             fault("run.reclaiming")
+        return back
+
+    def release(self, owner: str, held: Collection[tuple[str, int]]) -> set[Name]:
+        """Queue again what `owner` has claimed and does not know of; return whose runs they are."""
+        known, back = set(held), set()
+        theirs = (runs.c.state == RunState.RUNNING.value, runs.c.owner == owner)
+        with self._transaction() as connection:
+            for row in connection.execute(sa.select(*rows.SUMMARY).where(*theirs)).all():
+                if (row.run_id, row.attempt) not in known:
+                    this = queries.this_attempt(row.run_id, row.attempt)
+                    again = Outcome(row.run_id, row.attempt, RunState.QUEUED, 0.0)
+                    queries.end(connection, this, again)
+                    back.add((row.project, row.deployment))
         return back
 
     def cancel(self, run_id: str, now: float) -> RunRecord | None:

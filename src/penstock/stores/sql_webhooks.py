@@ -118,6 +118,7 @@ class SqlWebhooks:
         state: DeliveryState | None = None,
         deployment: str | None = None,
         run_id: str | None = None,
+        only: Collection[str] | None = None,
         before: tuple[float, str] | None = None,
         limit: int,
     ) -> Sequence[DeliveryRecord]:
@@ -127,6 +128,8 @@ class SqlWebhooks:
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(_all[column] == value)
+        if only is not None:
+            query = query.where(_all.deployment.in_(only))
         if before is not None:
             query = query.where(sa.tuple_(_all.created_at, _all.id) < sa.tuple_(*before))
         query = query.order_by(_all.created_at.desc(), _all.id.desc()).limit(limit)

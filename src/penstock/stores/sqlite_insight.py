@@ -6,6 +6,7 @@ SQLAlchemy: a busy server writes hundreds of rows a second here and nothing else
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -24,13 +25,15 @@ from penstock.core.insight_records import (
 )
 from penstock.stores import insight_rows as rows
 from penstock.stores import sqlite_monitor
+from penstock.stores.damage import means_damage, set_aside
 from penstock.stores.failures import database_failure
 from penstock.stores.insight_base import Batch, Limits, MonitorStore
 from penstock.stores.sqlite_engine import make_private, set_up
 
+log = logging.getLogger("penstock.insight")
+
 SCHEMA = 1
 
-# `calls_list` holds all that lists filter by, so that no filter reads the rows it leaves out.
 _TABLES = """
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY, run_id TEXT NOT NULL, project TEXT NOT NULL, deployment TEXT NOT NULL,
@@ -40,8 +43,6 @@ CREATE TABLE calls (
     result_cut INTEGER NOT NULL, error TEXT, input BLOB, result BLOB
 );
 CREATE UNIQUE INDEX calls_by_run ON calls (run_id);
-CREATE INDEX calls_list ON calls
-    (project, created_at, run_id, deployment, state, version, run_time_ms, code);
 CREATE INDEX calls_by_state ON calls (state, id);
 CREATE TABLE lines (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, project TEXT NOT NULL, deployment TEXT NOT NULL,
@@ -73,10 +74,12 @@ ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excl
     time_ms = time_ms + excluded.time_ms, last_at = excluded.last_at
 """
 
-#: Tables whose rows belong to a deployment.
-_OF_DEPLOYMENTS = (
-    "calls", "lines", "points", "totals", "switches", *sqlite_monitor.OF_DEPLOYMENTS,
-)  # fmt: skip
+#: Tables whose rows belong to a deployment: those that may be large with their keys, the others.
+_MANY_OF_DEPLOYMENTS = (("calls", "id"), ("lines", "seq"), *sqlite_monitor.MANY_OF_DEPLOYMENTS)
+_FEW_OF_DEPLOYMENTS = ("points", "totals", "switches", *sqlite_monitor.FEW_OF_DEPLOYMENTS)
+
+#: Rows of such a table that one transaction deletes.
+_AT_ONCE = 10_000
 
 #: Rows that one pass deletes when the file is too large, as a share of the table.
 _SHARE = 0.1
@@ -86,11 +89,12 @@ class SqliteInsight:
     """What calls did, in one SQLite file. See `InsightStore` for what each method promises.
 
     Args:
-        path: The file; created with mode 0600 if need be. One written by another version of the
-            schema is begun anew: nothing depends on it.
+        path: The file; created with mode 0600 if need be. A damaged one is set aside and begun
+            anew: serving does not depend on it.
 
     Raises:
-        StoreError: The file cannot be opened, is damaged, or is in use by another server.
+        StoreError: The file cannot be opened, is in use by another server, or was written by a
+            later Penstock.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,10 +102,20 @@ class SqliteInsight:
         #: The watched deployments, in the same file.
         self.monitor: MonitorStore = sqlite_monitor.SqliteMonitor(self._transaction)
         try:
-            make_private(path)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._open()
+        except StoreError as error:
+            if not means_damage(error.__cause__):
+                raise
+            aside = set_aside(path)
+            log.error("%s It is now %s, and what it held begins anew.", error.message, aside)
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            make_private(self._path)
+            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         except (OSError, sqlite3.Error) as error:
-            raise database_failure(error, path) from error
+            raise database_failure(error, self._path) from error
         try:
             self._prepare()
         except BaseException:
@@ -120,6 +134,7 @@ class SqliteInsight:
             if found == 0:
                 made = f"BEGIN;{_TABLES}{sqlite_monitor.TABLES}PRAGMA user_version={SCHEMA};COMMIT;"
                 self._db.executescript(made)
+            self._db.executescript(rows.INDEXES)  # later ones come to older files, too
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
@@ -159,7 +174,7 @@ class SqliteInsight:
         where, values = rows.call_conditions(wanted, before)
         query = (
             f"SELECT {rows.SUMMARY}, NULL, NULL, NULL FROM calls WHERE id IN"  # noqa: S608
-            f" (SELECT id FROM calls INDEXED BY calls_list WHERE {where}"
+            f" (SELECT id FROM calls INDEXED BY {rows.index_for(wanted)} WHERE {where}"
             " ORDER BY created_at DESC, run_id DESC LIMIT ?)"
             " ORDER BY created_at DESC, run_id DESC"
         )
@@ -213,14 +228,21 @@ class SqliteInsight:
         with self._failures():
             return [Switch(*row) for row in self._db.execute(f"{query} ORDER BY at", values)]
 
-    def forget(self, project: str, deployment: str) -> None:
-        """Forget all of a deployment that was deleted."""
+    def forget(self, project: str, deployment: str) -> bool:
+        """Forget some of a deployment that was deleted; return whether more may be there."""
+        this = "project = ? AND deployment = ?"
         with self._transaction() as db:
-            for table in _OF_DEPLOYMENTS:
-                db.execute(
-                    f"DELETE FROM {table} WHERE project = ? AND deployment = ?",  # noqa: S608
-                    (project, deployment),
+            for table, key in _MANY_OF_DEPLOYMENTS:
+                query = (
+                    f"DELETE FROM {table} WHERE {key} IN"  # noqa: S608
+                    f" (SELECT {key} FROM {table} WHERE {this} LIMIT ?)"
                 )
+                found = db.execute(query, (project, deployment, _AT_ONCE))
+                if found.rowcount == _AT_ONCE:
+                    return True
+            for table in _FEW_OF_DEPLOYMENTS:
+                db.execute(f"DELETE FROM {table} WHERE {this}", (project, deployment))  # noqa: S608
+        return False
 
     def purge(self, limits: Limits) -> None:
         """Forget what is old or too much."""

@@ -33,8 +33,9 @@ CREATE TABLE feedback (
 CREATE INDEX feedback_by_time ON feedback (project, deployment, at);
 """
 
-#: Tables whose rows belong to a deployment.
-OF_DEPLOYMENTS = ("monitors", "profiles", "predictions", "feedback")
+#: Tables whose rows belong to a deployment: those that may be large with their keys, the others.
+MANY_OF_DEPLOYMENTS = (("predictions", "id"), ("feedback", "prediction_id"))
+FEW_OF_DEPLOYMENTS = ("monitors", "profiles")
 
 _PREDICTION = "prediction_id, project, deployment, version, at, output"
 _INSERT = f"INSERT OR IGNORE INTO predictions ({_PREDICTION}) VALUES (?, ?, ?, ?, ?, ?)"  # noqa: S608

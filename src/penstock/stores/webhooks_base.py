@@ -61,10 +61,14 @@ class WebhookStore(Protocol):
         state: DeliveryState | None = None,
         deployment: str | None = None,
         run_id: str | None = None,
+        only: Collection[str] | None = None,
         before: tuple[float, str] | None = None,
         limit: int,
     ) -> Sequence[DeliveryRecord]:
-        """Return deliveries, newest first, older than `before` (`created_at` and id)."""
+        """Return deliveries, newest first, older than `before` (`created_at` and id).
+
+        With `only` it is those of these deployments.
+        """
 
     def redeliver(self, project: str, delivery_id: str, now: float) -> DeliveryRecord | None:
         """Make a delivery pending and due at once, with its attempts counted anew; or None."""

@@ -50,7 +50,6 @@ from penstock.stores.base import BlobStore, MemoryQuota
 from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.sqlite_memory import SqliteMemory
-from penstock.stores.sqlite_records import SqliteRecords
 from penstock.wiring.dashboard_parts import make_dashboard
 from penstock.wiring.data_folder import DataFolder
 from penstock.wiring.environment_parts import make_environments
@@ -59,20 +58,21 @@ from penstock.wiring.house import House
 from penstock.wiring.insight_parts import InsightParts, make_insight, open_insight
 from penstock.wiring.pool_parts import make_pools, open_keyring
 from penstock.wiring.prediction_writer import PredictionWriter
+from penstock.wiring.record_store import record_opener
 from penstock.wiring.run_parts import make_runs
-from penstock.wiring.sandbox_parts import sandbox_options
+from penstock.wiring.sandbox_parts import import_guard, sandbox_options
 from penstock.wiring.web_parts import gateway_limits, web_options
 
 
 async def open_database(settings: Settings, folder: DataFolder) -> Database:
-    """Open the stores of a data folder on their thread."""
+    """Open the stores of a data folder, each on its thread."""
     quota = MemoryQuota(
         value_bytes=settings.memory_value_bytes,
         total_bytes=settings.memory_total_bytes,
         names=settings.memory_names,
     )
     return await Database.open(
-        lambda: SqliteRecords(folder.records), lambda: SqliteMemory(folder.memory, quota)
+        record_opener(settings, folder), lambda: SqliteMemory(folder.memory, quota)
     )
 
 
@@ -84,7 +84,9 @@ def local_engine(
         load_timeout_s=settings.load_timeout_s,
         max_replicas=settings.max_replicas,
         sandbox=sandbox_options(settings, folder),
+        memory_guard=settings.memory_guard,
         max_parts=settings.max_parts,
+        max_nesting=settings.max_nesting,
         max_result_bytes=settings.max_result_bytes,
         devices=find_devices(settings.gpus),
     )
@@ -112,7 +114,9 @@ async def build_house(
     HIDDEN.add([settings.admin_key, settings.secrets_key])
     store = FileBlobs(folder.blobs)
     # Other interpreters are asked what they are meanwhile.
-    finding = asyncio.create_task(make_environments(settings, folder.environments, database, store))
+    finding = asyncio.create_task(
+        make_environments(settings, folder.environments, database, store, import_guard(settings))
+    )
     projects = Projects(database)
     rates = RateLimits(settings.rate_limit_per_s, settings.rate_limit_burst)
     keys = Keys(database, projects, limits=rates)
@@ -137,10 +141,18 @@ async def build_house(
     predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
     pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)
-    desk = RunDesk(runs, predictor)
+    desk = RunDesk(runs)
     webhooks = make_webhooks(settings, database, secrets, runs, url, penstock_version())
     insight = make_insight(
-        settings, database, thread, predictor, pools, runs, webhooks.alerts, penstock_version()
+        settings,
+        database,
+        thread,
+        predictor,
+        pools,
+        runs,
+        webhooks.alerts,
+        penstock_version(),
+        lambda: engine.sandbox,
     )
     taken.append(insight.insight.logs)
     _log_predictions(predictor, predictions)
@@ -228,6 +240,8 @@ def _parts(
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     storage = Storage(database, settings.project_storage_bytes)
+    deployments = Deployments(database, serving, endpoint, builds, starts_at_once=slots)
+    deployments.on_delete.append(insight.forget)
     return Parts(
         settings=settings,
         version=penstock_version(),
@@ -235,7 +249,7 @@ def _parts(
         keys=keys,
         projects=projects,
         blobs=Blobs(store, database, storage),
-        deployments=Deployments(database, serving, endpoint, builds, starts_at_once=slots),
+        deployments=deployments,
         deploys=Deploys(
             database,
             serving,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from penstock.control.builds import Builds
 from penstock.control.code import Code
 from penstock.control.database import Database
@@ -14,10 +16,8 @@ from penstock.server.errors import status_of
 from penstock.server.load_settings import describe_settings
 from penstock.server.settings import Settings
 from penstock.stores.base import BlobStore
+from penstock.stores.ended_sessions import EndedSessions
 from penstock.wiring.data_folder import DataFolder
-
-#: Settings whose value is nobody's business.
-_SECRET = frozenset({"admin_key", "secrets_key"})
 
 
 def make_dashboard(
@@ -29,7 +29,7 @@ def make_dashboard(
     store: BlobStore,
     predictor: Predictor,
 ) -> Dashboard:
-    """Return the pages. Raises `StoreError` if the key of their sessions cannot be used."""
+    """Return the pages. Raises `StoreError` if a file of their sessions cannot be used."""
     insight = parts.insight
     shown = DashboardParts(
         version=parts.version,
@@ -49,6 +49,7 @@ def make_dashboard(
         details=insight.details,
         run_lists=insight.runs,
         logs=insight.logs,
+        monitoring=insight.monitoring,
         memory=Usage(),
         settings=lambda: _settings(settings),
         installed=parts.environment,
@@ -56,8 +57,9 @@ def make_dashboard(
         max_body_bytes=settings.max_body_bytes,
         secrets=parts.secrets,
         audit=parts.audit,
+        sandbox=parts.sandbox,
     )
-    return Dashboard(shown, folder.file_secret())
+    return Dashboard(shown, folder.file_secret(), EndedSessions(folder.sessions, time.time()))
 
 
 def _settings(settings: Settings) -> list[tuple[str, str, str, str]]:
@@ -65,6 +67,6 @@ def _settings(settings: Settings) -> list[tuple[str, str, str, str]]:
     found = []
     for option in describe_settings():
         value = getattr(settings, option.name)
-        hidden = option.name in _SECRET and value
+        hidden = not option.flag and value  # what only the environment may give is a secret
         found.append((option.name, option.environment, "set" if hidden else str(value), option.doc))
     return found

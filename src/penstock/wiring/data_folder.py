@@ -1,6 +1,7 @@
 """The server's data folder: what lies where in it, and that one server at a time uses it.
 
 records.sqlite   projects, keys, deployments, versions
+records.database where those are instead, when they are in PostgreSQL
 insight.sqlite   calls that were kept, logs, figures over time
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
@@ -10,6 +11,7 @@ files.key        what the addresses of those files are signed with
 environments/    the interpreters' environments of versions, and what they were built from
 builds/          what happened while each version was deployed
 secrets.keys     what secrets are encrypted with, unless a setting names another place
+sessions.ended   sessions of the pages that were signed out of before their time
 scratch/         working folders of the workers; the engine empties it when it starts
 lock             held while a server runs; its text is that server's process id
 """
@@ -75,6 +77,11 @@ class DataFolder:
         return self.root / "records.sqlite"
 
     @property
+    def elsewhere(self) -> Path:
+        """File that says where the records are when they are not in this folder."""
+        return self.root / "records.database"
+
+    @property
     def memory(self) -> Path:
         """Path of the memory's database file."""
         return self.root / "memory.sqlite"
@@ -115,6 +122,11 @@ class DataFolder:
         return self.root / "secrets.keys"
 
     @property
+    def sessions(self) -> Path:
+        """File of the pages' sessions that were signed out of."""
+        return self.root / "sessions.ended"
+
+    @property
     def predictions(self) -> Path:
         """Folder of the local prediction log."""
         return self.root / "predictions"
@@ -151,6 +163,18 @@ class DataFolder:
         finally:
             os.close(fd)
         unfinished.replace(path)
+
+    def note_elsewhere(self, where: str) -> None:
+        """Note that the records are not in this folder.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        try:
+            self.elsewhere.touch(mode=0o600)
+            self.elsewhere.write_text(f"{where}\n", encoding="utf-8")
+        except OSError as error:
+            raise StoreError(f"{self.elsewhere} cannot be written: {error.strerror}.") from None
 
     def let_workers_through(self) -> None:
         """Let other users reach `scratch`, and nothing else of the folder.

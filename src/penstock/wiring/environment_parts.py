@@ -12,6 +12,7 @@ from penstock.environments import pythons
 from penstock.environments.builder import Builder, Ways, has_nvidia_device
 from penstock.environments.shelf import Shelf
 from penstock.environments.sources import BEST, FIRST, Sources, with_pip_config
+from penstock.environments.try_imports import Guard
 from penstock.environments.uv import Uv
 from penstock.loaders.registry import PRELOAD
 from penstock.server.package_settings import PackageSettings
@@ -24,9 +25,11 @@ _STRATEGIES = {"auto": "auto", "first-index": FIRST, "best-match": BEST}
 
 
 async def make_environments(
-    settings: PackageSettings, folder: Path, database: Database, store: BlobStore
+    settings: PackageSettings, folder: Path, database: Database, store: BlobStore, guard: Guard
 ) -> Environments:
     """Return the environments in `folder`; none is built or checked yet.
+
+    `guard` confines what runs in them.
 
     Raises:
         InvalidSetting: `pythons` names what is no interpreter.
@@ -41,7 +44,7 @@ async def make_environments(
         cache = cache_folder(settings, folder)
         uv = Uv(sources_of(settings), cache / "uv", settings.package_timeout_s)
         ways = Ways(settings.package_link, cuda, settings.package_timeout_s)
-        builder = Builder(Shelf(folder).prepare(), uv, found, cache / "compiled", ways)
+        builder = Builder(Shelf(folder).prepare(), uv, found, cache / "compiled", ways, guard)
         preload = {kind.value: modules for kind, modules in PRELOAD.items()}
         rules = Rules(preload, needed_modules(preload), cuda, settings.environment_grace_s)
         return Environments(builder, found, database, store, rules)

@@ -1,45 +1,46 @@
 """Examines a data folder: its lock, databases, files, permissions and disk.
 
-Called by `penstock.cli.doctor`. Nothing is changed. The databases can be examined only while no
-server has them open; the files always.
+Called by `penstock.cli.doctor`. Nothing is changed. SQLite's databases can be examined only while
+no server has them open; the files, and PostgreSQL, always.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from penstock.codec.bundle import read_manifest
-from penstock.core.errors import PenstockError, StoreError
+from penstock.core.errors import StoreError
 from penstock.core.findings import Finding, ok, problem, warning
-from penstock.core.names import is_sha256
+from penstock.stores.postgres_url import PostgresUrl
 from penstock.wiring.data_folder import DataFolder
+from penstock.wiring.file_checks import MIB, Progress, examine_files
+from penstock.wiring.file_needs import Needs, Rows, needs_of, read_rows
+from penstock.wiring.postgres_checks import examine_postgres
 
-#: Called with bytes done and bytes in all while files are hashed.
-Progress = Callable[[int, int], None]
-
-MIB = 1024 * 1024
 #: Free bytes below which a disk is a warning, and below which it is a problem.
 _LITTLE = 1024 * MIB
 _NONE = 100 * MIB
 
-_PIECE = 1024 * 1024
+#: What to do about a damaged database.
+_RESTORE = "Restore it from a backup."
+_BEGUN_ANEW = (
+    "The server sets it aside at its next start: the past in lists, logs and figures is lost, "
+    "nothing else."
+)
 
 
-class _Use(NamedTuple):
-    """A version that needs a file: its name for people, and the file's name in the bundle."""
-
-    version: str
-    name: str
-
-
-def examine_folder(root: Path, progress: Progress) -> Iterator[Finding]:
+def examine_folder(
+    root: Path, progress: Progress, database: PostgresUrl | None = None
+) -> Iterator[Finding]:
     """Yield what there is to say about the data folder `root`.
+
+    Args:
+        root: The folder.
+        progress: Told how far the files are.
+        database: Where its records are; None: in the folder.
 
     Raises:
         StoreError: There is no such folder.
@@ -49,25 +50,40 @@ def examine_folder(root: Path, progress: Progress) -> Iterator[Finding]:
             f"There is no data folder {root}.",
             hint="Name it with --data; `penstock serve` prints where it is.",
         )
-    uses: dict[str, list[_Use]] = {}
+    rows: Rows | None = None
+    if database is not None:
+        rows = yield from examine_postgres(database)
     try:
         with DataFolder(root) as folder:
             yield ok("folder", f"{root} is used by no server just now.")
-            yield from _examine_database("records", folder.records)
-            yield from _read_uses(folder.records, uses)
-            yield from _examine_database("memory", folder.memory)
+            if database is None:
+                yield from _examine_elsewhere(folder)
+                yield from _examine_database("records", folder.records, _RESTORE)
+                rows = _rows(folder.records)
+            yield from _examine_database("memory", folder.memory, _RESTORE)
+            yield from _examine_database("history", folder.insight, _BEGUN_ANEW)
     except StoreError as error:
         yield warning(
             "folder",
             f"{error.message} Its databases cannot be examined meanwhile.",
             "Stop the server for a full examination, or ask it: penstock doctor --server URL.",
         )
-    yield from _examine_files(root, uses, progress)
+    yield from _examine_files(root, rows, progress)
     yield from _examine_permissions(root)
     yield _examine_disk(root)
 
 
-def _examine_database(name: str, path: Path) -> Iterator[Finding]:
+def _examine_files(root: Path, rows: Rows | None, progress: Progress) -> Iterator[Finding]:
+    if rows is None:
+        yield from examine_files(root, None, None, progress)
+        return
+    blobs: Needs = {}
+    uploads: Needs = {}
+    yield from needs_of(rows, blobs, uploads)
+    yield from examine_files(root, blobs, uploads, progress)
+
+
+def _examine_database(name: str, path: Path, advice: str) -> Iterator[Finding]:
     if not path.exists():
         yield ok(name, f"There is no {path.name} yet.")
         return
@@ -84,86 +100,29 @@ def _examine_database(name: str, path: Path) -> Iterator[Finding]:
         yield ok(name, f"{path.name} is whole ({path.stat().st_size / MIB:.1f} MiB).")
         return
     found = "; ".join(said if said != ["ok"] else [f"{len(broken)} rows refer to nothing"])
-    yield problem(name, f"{path.name} is damaged: {found}.", "Restore it from a backup.")
+    yield problem(name, f"{path.name} is damaged: {found}.", advice)
 
 
-def _read_uses(path: Path, uses: dict[str, list[_Use]]) -> Iterator[Finding]:
-    """Fill `uses` with the files of every version; yield what is wrong with manifests."""
-    query = "SELECT project, deployment, number, manifest FROM versions WHERE state != 'deleted'"
+def _examine_elsewhere(folder: DataFolder) -> Iterator[Finding]:
+    if folder.elsewhere.exists() and not folder.records.exists():
+        where = folder.elsewhere.read_text(encoding="utf-8").strip()
+        yield warning(
+            "records",
+            f"They are in {where}, and were not examined.",
+            "Set PENSTOCK_DATABASE as for the server.",
+        )
+
+
+def _rows(path: Path) -> Rows | None:
+    """Return what a file of records holds about files; None if it is damaged, which was said."""
     try:
         connection = sqlite3.connect(f"file:{path}?mode=rw", uri=True)
         try:
-            rows = connection.execute(query).fetchall()
+            return read_rows(lambda query: connection.execute(query).fetchall())
         finally:
             connection.close()
     except sqlite3.Error:
-        return  # no such file or table yet, or damaged, which was said
-    for project, deployment, number, manifest in rows:
-        version = f"{project}/{deployment} version {number}"
-        try:
-            blobs = read_manifest(bytes(manifest)).blobs()
-        except PenstockError as error:
-            yield problem("versions", f"{version}: {error.message}", "Deploy it again.")
-            continue
-        for sha256, blob in blobs.items():
-            uses.setdefault(sha256, []).append(_Use(version, blob.name))
-    yield ok("versions", f"{len(rows)} versions use {len(uses)} files.")
-
-
-def _examine_files(
-    root: Path, uses: dict[str, list[_Use]], progress: Progress
-) -> Iterator[Finding]:
-    """Compare every file of bundles, runs and uploads with the hash that it is named by."""
-    blobs = {p.name: p for p in (root / "blobs").glob("??/*") if is_sha256(p.name)}
-    paths = [*blobs.values(), *(p for p in (root / "files").glob("??/*") if is_sha256(p.name))]
-    sizes = {path: path.stat().st_size for path in paths}
-    done, total, bad = 0, sum(sizes.values()), []
-    for path in sorted(paths):
-        if _digest(path) != path.name:
-            bad.append(path.name)
-        done += sizes[path]
-        progress(done, total)
-    for name in bad:
-        text = f"The file {name} has changed on the disk{_used_by(name, uses)}."
-        yield problem("files", text, _AGAIN)
-    for name in sorted(set(uses) - set(blobs)):
-        text = f"The file {name} is missing{_used_by(name, uses)}."
-        yield problem("files", text, _AGAIN)
-    if not bad:
-        yield ok("files", f"{len(paths)} files have the bytes they are named by.")
-    if uses:
-        yield from _examine_leftovers(root, sum(sizes[blobs[n]] for n in set(blobs) - set(uses)))
-
-
-_AGAIN = "Deploy again: the client sends the file again. Check the disk."
-
-
-def _used_by(name: str, uses: dict[str, list[_Use]]) -> str:
-    found = uses.get(name)
-    if not found:
-        return ""
-    versions = ", ".join(use.version for use in found[:3])
-    return f"; it is {found[0].name} of {versions}"
-
-
-def _examine_leftovers(root: Path, spare: int) -> Iterator[Finding]:
-    if spare:
-        text = f"{spare / MIB:.1f} MiB belong to no version; the server deletes what nothing uses."
-        yield ok("files", text)
-    cut_off = list((root / "blobs" / "incoming").glob("*"))
-    if cut_off:
-        yield ok("files", f"{len(cut_off)} uploads were cut off; the server deletes them.")
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-    except OSError as error:
-        return f"unreadable: {error}"
-    return digest.hexdigest()
+        return None
 
 
 def _examine_permissions(root: Path) -> Iterator[Finding]:

@@ -100,7 +100,7 @@ class House:
         """Delete expired values and unused files, now and every hour, until cancelled."""
         while True:
             try:
-                await self.database.call(self.database.memory.purge, time.time())
+                await self.database.call_memory(self.database.memory.purge, time.time())
                 await self.parts.runs.purge()
                 await self.parts.blobs.collect()
                 await self.parts.uploads.purge()

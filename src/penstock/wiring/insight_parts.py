@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from penstock.control import webhook_urls
@@ -25,6 +25,7 @@ from penstock.control.insight.store_thread import InsightThread
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
 from penstock.control.runs import Runs
+from penstock.control.status import SandboxView
 from penstock.core.errors import PenstockError
 from penstock.server.endpoints import Insight
 from penstock.server.settings import Settings
@@ -61,6 +62,11 @@ class InsightParts:
         """Go on with what was recorded and watched."""
         await self.recorder.start()
         await self.insight.monitoring.start()
+
+    async def forget(self, project: str, deployment: str, last: int) -> None:
+        """Forget what is known of a deployment that was deleted; `last` is its latest version."""
+        await self.insight.monitoring.remove(project, deployment)
+        await self.recorder.forget(project, deployment, last)
 
     def aside(self) -> list[Coroutine[None, None, None]]:
         """Return what goes on beside serving, until cancelled."""
@@ -110,6 +116,7 @@ def make_insight(
     runs: Runs,
     alerts: Alerts,
     version: str,
+    sandbox: Callable[[], SandboxView | None],
 ) -> InsightParts:
     """Return the parts: nothing is recorded before `Recorder.start`."""
     allowed = Allowance(settings.webhook_allow)
@@ -131,7 +138,7 @@ def make_insight(
         runs=RunLists(database, thread),
         details=Details(database, thread, runs.payloads, options),
         logs=Logs(recorder, thread),
-        metrics=Metrics(recorder, predictor, pools, runs, version),
+        metrics=Metrics(recorder, predictor, pools, runs, version, sandbox),
         monitoring=monitoring,
     )
     return InsightParts(insight, recorder, thread, settings)

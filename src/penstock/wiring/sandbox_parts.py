@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import InvalidSetting
-from penstock.engine.sandbox import places
+from penstock.engine.sandbox import enter, limits, places
+from penstock.engine.sandbox.confinement import min_tier
 from penstock.engine.sandbox.options import SandboxOptions
+from penstock.environments.try_imports import Guard
 from penstock.server.settings import Settings
 from penstock.wiring.data_folder import DataFolder
 
@@ -33,8 +37,26 @@ def sandbox_options(settings: Settings, folder: DataFolder) -> SandboxOptions:
         read=_paths("PENSTOCK_SANDBOX_READ", settings.sandbox_read),
         write=_paths("PENSTOCK_SANDBOX_WRITE", settings.sandbox_write),
         users=users,
-        artifacts=(str(folder.blobs),),
     )
+
+
+def import_guard(settings: Settings) -> Guard:
+    """Return what confines processes that only try what a user's environment can import."""
+    read = _paths("PENSTOCK_SANDBOX_READ", settings.sandbox_read)
+    required = settings.sandbox_required == "on"
+
+    def guard(program: Sequence[str], folder: Path, places: Sequence[str]) -> list[str]:
+        tier = min_tier(settings.sandbox)
+        sandbox = Sandbox(
+            tier=tier,
+            home=str(folder),
+            required=required,
+            read=read,
+            processes=limits.half_of_the_user(),
+        )
+        return enter.command(sandbox, places, program)
+
+    return guard
 
 
 def _paths(name: str, text: str) -> tuple[str, ...]:

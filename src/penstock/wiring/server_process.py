@@ -173,7 +173,7 @@ class ServerProcess:
             first = await house.parts.keys.bootstrap(settings.admin_key or None)
             await house.insight.start()
             if first is not None:
-                await house.parts.audit.note(None, None, "", "first_keys", "keys", 201)
+                await house.parts.audit.note("first_keys", "keys", 201)
             await house.parts.deployments.restore()
             await house.parts.runs.start()
             house.webhooks.start()

@@ -15,6 +15,7 @@ from typing import NoReturn
 from penstock.codec.bundle import read_manifest
 from penstock.codec.frames import Load
 from penstock.codec.multipart import limit_parts
+from penstock.codec.nesting import limit_nesting
 from penstock.engine.local import lifeline, resources, template_process, worker
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
@@ -31,6 +32,7 @@ def prepare(message: Load) -> LoadedFlow:
     resources.apply(message)
     device.use(message.devices)
     limit_parts(message.max_parts)
+    limit_nesting(message.max_nesting)
     secrets.install(f"{message.project}/{message.deployment}", message.secrets)
     manifest = read_manifest(message.manifest)
     blobs = {sha256: Path(path) for sha256, path in message.blobs.items()}

@@ -45,7 +45,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def server_with_it(site: Path, tmp_path_factory: Any, launch_server: Any) -> Iterator[Any]:
-    live = launch_server(tmp_path_factory.mktemp("with") / "data", {"PYTHONPATH": str(site)})
+    environment = {"PYTHONPATH": str(site), "PENSTOCK_MODELS_WITH_CODE": "refuse"}
+    live = launch_server(tmp_path_factory.mktemp("with") / "data", environment)
     yield live
     live.kill()
 
@@ -67,6 +68,8 @@ def test_the_type_is_deployed_as_a_file_and_as_an_object(
         options = {"server": server_with_it.url, "quiet": True}
         endpoint = deploy(flow, "nearest", server_with_it.keys["deploy"], **options)
         answer = endpoint.predict(QUERIES.tolist())
+        # The package declares .npz as data, so a server that refuses code takes it.
+        assert endpoint.versions()[-1].stages[0]["runs_code"] is False
         assert answer == Conduit("here", None, flow).run(QUERIES.tolist()) == nearest(QUERIES)
     with pytest.raises(PenstockError, match=r"NEAREST\) expected 13 values per row"):
         endpoint.predict([[1.0, 2.0]])

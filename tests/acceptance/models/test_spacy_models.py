@@ -65,6 +65,17 @@ def test_without_a_post_the_answer_is_spacys_own_json_with_the_words_written_out
         ]
 
 
+def test_a_pipeline_itself_is_saved_as_a_folder_and_answers_as_it_does_here(
+    nlp: Any, put: Any
+) -> None:
+    flow = [(model_type.SPACY, nlp, {"post": labels})]
+    endpoint = put(flow)
+    assert endpoint.predict(TEXTS) == Conduit("here", None, flow).run(TEXTS)
+    assert endpoint.predict(TEXTS)[0] == [["Ada", "PERSON"], ["Hoover Dam", "PLACE"]]
+    (stage,) = endpoint.versions()[-1].stages
+    assert (stage["model"], stage["runs_code"]) == ("English", False)
+
+
 def test_one_text_gives_post_one_document_and_a_post_of_lists_always_a_list(
     pipeline: Path, put: Any
 ) -> None:

@@ -59,7 +59,6 @@ def test_descriptors_and_memory_stay_flat_over_200_kills(run, tools):
 
     async def test(bench):
         pool = await bench.start({"together": 1})
-        worst = 0.0
         for kill in range(200):
             pid = await pid_of(bench, pool)
             calls = [bench.order(pool, "sleep", s=0.0011) for _ in range(16)]
@@ -68,15 +67,12 @@ def test_descriptors_and_memory_stay_flat_over_200_kills(run, tools):
             answers = await asyncio.gather(*calls)
             assert sum(a.code == "worker_died" for a in answers) <= 1
             assert {a.code for a in answers} <= {"", "worker_died"}
-            begun = time.monotonic()
             assert (await bench.send(pool, b"next")).body == b"next"
-            worst = max(worst, time.monotonic() - begun)
             if kill == 50:
                 await tools.until(lambda: len(pool.status()) == 1)
                 before = fds(), resident_kib()
         await tools.until(lambda: len(pool.status()) == 1 and fds() <= before[0])
         assert resident_kib() - before[1] < 2048
-        assert worst < 1.0
 
     run(test)
 

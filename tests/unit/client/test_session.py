@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -214,3 +218,38 @@ def test_calls_to_one_server_share_a_session_and_a_forked_child_has_its_own(
     assert second is not first
     first.close()
     second.close()
+
+
+ENDING = """
+import sys
+from penstock.client.config import Target
+from penstock.client.session import session_for
+print(session_for(Target(*sys.argv[1:])).get("/x"))
+"""
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Answers every GET and keeps the connection."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, *_: Any) -> None:
+        """Print nothing."""
+
+
+def test_a_program_that_ends_leaves_no_connection_open() -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answering) as served:
+        thread = threading.Thread(target=served.serve_forever, daemon=True)
+        thread.start()
+        address = f"http://127.0.0.1:{served.server_port}"
+        command = [sys.executable, "-X", "dev", "-W", "error", "-c", ENDING, address, KEY]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        served.shutdown()
+        thread.join()
+    assert (done.stdout, done.stderr) == ("{}\n", "")

@@ -84,3 +84,23 @@ def test_without_pyarrow_the_refusal_says_what_to_do(monkeypatch: pytest.MonkeyP
         decode(ARROW, b"x")
     assert "Install pyarrow" in str(caught.value.hint)
     assert write_arrow([1]) is None
+
+
+def test_names_and_values_that_python_cannot_hold_are_the_callers_fault() -> None:
+    pa = pytest.importorskip("pyarrow")
+    for body in (
+        stream(a=[1], b=["x"]).replace(b"\x01\x00\x00\x00b\x00", b"\x01\x00\x00\x00\x9b\x00"),
+        stream(a=pa.array([2**62], pa.timestamp("s"))),
+    ):
+        with pytest.raises(MalformedBody, match="not an Arrow stream"):
+            read_arrow(body)
+
+
+def test_two_columns_of_one_name_are_refused() -> None:
+    pa = pytest.importorskip("pyarrow")
+    batch = pa.RecordBatch.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as out:
+        out.write_batch(batch)
+    with pytest.raises(MalformedBody, match="two columns of one name"):
+        read_arrow(bytes(sink.getvalue()))

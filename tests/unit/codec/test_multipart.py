@@ -231,7 +231,7 @@ def test_floods_of_near_delimiters_cost_no_more_than_their_length(unit: bytes) -
     for given_body in (whole, memoryview(whole)):
         began = time.perf_counter()
         assert decode(MEDIA, given_body).files[0].size == len(flood)
-        assert time.perf_counter() - began < 1.0
+        assert time.perf_counter() - began < 20  # the square of it would take hours
 
 
 def test_as_many_parts_as_are_allowed_are_read() -> None:

@@ -27,6 +27,7 @@ from hypothesis.extra import numpy as hnp
 from penstock.codec.plain import Conversion, is_plain
 from penstock.codec.results import encode_json, encode_plain, envelope, error_body, to_plain
 from penstock.core.errors import FunctionFailed, InternalError, ResultNotSerialisable
+from penstock.core.text import Text
 
 RUN = "0c1d7a54-3a51-4c3e-9d5e-0123456789ab"
 
@@ -53,6 +54,16 @@ class Box:
 class Row(msgspec.Struct):
     label: str
     score: Any
+
+
+def test_a_text_alone_is_wrapped_and_a_text_of_penstocks_own_is_not() -> None:
+    for text in ("", "sluice", 'a "gate"', "\u00e9"):
+        assert json.loads(encode_json(text)) == [text]
+        assert json.loads(encode_json(Text(text))) == text == to_plain(Text(text))
+    assert encode_json([Text("a"), {"b": Text("c")}]) == b'["a",{"b":"c"}]'
+    assert encode_json({Text("key"): 1}) == b'{"key":1}'
+    with pytest.raises(ResultNotSerialisable):
+        encode_json(Text("\ud800"))
 
 
 def refused(value: object) -> str:

@@ -31,12 +31,16 @@ def run(folder, scenario):
     return asyncio.run(asyncio.wait_for(whole(), 30))
 
 
-def test_every_call_runs_on_the_one_database_thread(tmp_path):
+def test_every_call_runs_on_the_one_thread_of_its_store(tmp_path):
     async def scenario(database):
-        names = await asyncio.gather(
-            *[database.call(lambda: threading.current_thread().name) for _ in range(20)]
-        )
-        assert set(names) == {"penstock-database"}
+        for call, thread in (
+            (database.call, "penstock-records"),
+            (database.call_memory, "penstock-memory"),
+        ):
+            names = await asyncio.gather(
+                *[call(lambda: threading.current_thread().name) for _ in range(20)]
+            )
+            assert set(names) == {thread}
 
     run(tmp_path, scenario)
 
@@ -78,6 +82,18 @@ def test_a_slow_call_does_not_hold_the_event_loop(tmp_path):
         release.set()
         assert await slow is True
         assert turns == 100
+
+    run(tmp_path, scenario)
+
+
+def test_memory_does_not_wait_for_records_that_do_not_answer(tmp_path):
+    async def scenario(database):
+        release = threading.Event()
+        slow = asyncio.ensure_future(database.call(release.wait, 20))
+        await database.call_memory(database.memory.names, ("default", "flow"), 1.0)
+        assert not slow.done()
+        release.set()
+        assert await slow is True
 
     run(tmp_path, scenario)
 
@@ -131,4 +147,6 @@ def test_a_store_that_does_not_open_leaves_no_thread_and_no_lock(tmp_path):
         await (await open_in(tmp_path)).close()
 
     asyncio.run(asyncio.wait_for(scenario(), 30))
-    assert "penstock-database" not in {thread.name for thread in threading.enumerate()}
+    assert not [
+        t for t in threading.enumerate() if t.name in {"penstock-records", "penstock-memory"}
+    ]

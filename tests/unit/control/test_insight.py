@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -26,8 +28,12 @@ from penstock.control.insight.profiles import (
 from penstock.control.insight.ring import Ring
 from penstock.control.insight.samples import Samples, sample
 from penstock.control.insight.timings import Part, place_of, read_parts
+from penstock.control.insight.totals import Totals
 from penstock.control.insight.truth import verdict_of
-from penstock.control.insight.watched import evenly
+from penstock.control.insight.watched import Watched, evenly
+from penstock.control.predict import _finished
+from penstock.control.tally import Tally
+from penstock.engine.base import Answer, VersionKey
 
 
 def test_a_quantile_is_off_by_five_percent_at_most():
@@ -76,6 +82,23 @@ def test_an_even_sample_stands_for_all():
     assert len(taken) == 100
     assert sum(weight for _, weight in taken) == 1003
     assert list(evenly(texts[:3], 100)) == [(t, 1) for t in texts[:3]]
+
+
+def test_of_many_calls_a_second_only_a_sample_of_texts_is_held_and_counts_stay_exact():
+    tally = Tally()
+    watched = Watched(VersionKey("default", "busy", 1), tally)
+    answer = Answer(timing=b"queue;dur=0.5, s1-model;dur=2")
+    call = SimpleNamespace(tally=tally, arrived_ns=time.monotonic_ns(), then=lambda *_: None)
+    held, points = [], []
+    for calls in (5000, 5000, 3, 3):
+        for _ in range(calls):
+            _finished(call, answer)
+        held.append(len(tally.timings))
+        points.append(watched.take(Totals()))
+    assert held == [5000, 100, 1, 3]
+    assert [point.calls for point in points] == [5000, 5000, 3, 3]
+    assert [point.parts["s1-model"].calls for point in points] == [5000, 5000, 3, 3]
+    assert points[1].parts["s1-model"].ms == pytest.approx(10_000)
 
 
 def test_a_ring_hands_over_minutes_that_are_whole_and_goes_on_with_one_that_is_not():

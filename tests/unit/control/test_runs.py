@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -316,6 +319,77 @@ def test_an_end_that_cannot_be_recorded_is_recorded_later(
         assert (await it.end(run_id)).state is RunState.SUCCEEDED
 
     bench(story)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error":{"code":"mine","message":"\xff"}}',
+        b'{"error":7}',
+        b'{"error":{"a":[' + b"[" * 9000,
+    ],
+    ids=["no text", "no object", "no end"],
+)
+def test_an_error_that_cannot_be_read_ends_its_own_run_only(bench: Any, body: bytes) -> None:
+    async def story(it: Bench) -> None:
+        ids = [await it.submit() for _ in range(3)]
+        broken, *others = list(await it.pool.holds(3))
+        it.pool.calls.remove(broken)
+        broken.on_done(broken, Answer("mine", body=body))
+        for call in others:
+            it.pool.answer(call)
+        states = {run_id: await it.end(run_id) for run_id in ids}
+        failed = states.pop(broken.run_id)
+        assert (failed.error or {})["code"] == "internal"
+        assert {record.state for record in states.values()} == {RunState.SUCCEEDED}
+
+    bench(story)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="large bodies are memory files on Linux")
+def test_a_large_input_waits_while_there_is_no_room_for_it(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create, fails = os.memfd_create, [True, True]
+
+    def refuse(*arguments: Any) -> int:
+        if fails:
+            fails.pop()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return create(*arguments)
+
+    async def story(it: Bench) -> None:
+        run_id = await it.submit(b"[" + b"1," * 300_000 + b"1]")
+        monkeypatch.setattr(os, "memfd_create", refuse)
+        call = (await it.pool.holds(1))[0]
+        os.close(call.body.fd)
+        call.body = Body(b"[1]")
+        it.pool.answer(call)
+        record = await it.end(run_id)
+        assert (record.state, record.attempt, fails) == (RunState.SUCCEEDED, 3, [])
+
+    bench(story)
+
+
+def test_an_attempt_that_breaks_unforeseen_is_given_up_and_the_run_goes_on(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(it: Bench) -> None:
+        submit, fails = it.pool.submit, [True]
+
+        def breaks(call: Call) -> None:
+            if fails:
+                fails.pop()
+                raise RuntimeError("nobody thought of this")
+            submit(call)
+
+        monkeypatch.setattr(it.pool, "submit", breaks)
+        run_id = await it.submit()
+        it.pool.answer((await it.pool.holds(1))[0])
+        record = await it.end(run_id)
+        assert (record.state, record.attempt, record.crashes) == (RunState.SUCCEEDED, 2, 1)
+
+    bench(story, options=RunOptions(lease_s=1.0))
 
 
 def test_an_idempotency_key_answers_with_the_first_run_and_its_state(bench: Any) -> None:

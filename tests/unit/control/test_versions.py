@@ -156,7 +156,12 @@ class House:
     ) -> None:
         uv = Uv(Sources(), folder / "cache", 60.0)
         builder = Builder(
-            Shelf(folder / "environments").prepare(), uv, [own()], folder / "compiled", Ways()
+            Shelf(folder / "environments").prepare(),
+            uv,
+            [own()],
+            folder / "compiled",
+            Ways(),
+            lambda program, _folder, _places: program,
         )
         environments = Environments(builder, [own()], database, blobs, Rules())
         self.database = database

@@ -222,6 +222,28 @@ def test_failures_are_told_without_tracebacks_and_cancelling_is_told(with_site) 
     with_site(story)
 
 
+def test_an_attempt_that_breaks_unforeseen_waits_its_turn(with_site, monkeypatch) -> None:
+    post, breaks = Outgoing.post, [True, True]
+
+    async def unforeseen(*arguments):
+        if breaks:
+            breaks.pop()
+            raise ValueError("nobody thought of this")
+        return await post(*arguments)
+
+    monkeypatch.setattr(Outgoing, "post", unforeseen)
+
+    async def story(site) -> None:
+        site.sender()
+        await site.end_run("/hook")
+        (delivery,) = await site.settled()
+        assert (delivery.state, delivery.attempt) == ("delivered", 3)
+        attempts = await site.database.call(site.store.attempts, delivery.id)
+        assert ["failed to send it" in made.error for made in attempts] == [True, True, False]
+
+    with_site(story)
+
+
 def test_a_large_result_is_left_to_be_fetched(with_site) -> None:
     async def story(site) -> None:
         site.sender()

@@ -213,6 +213,21 @@ def test_a_python_stage_without_a_callable_is_refused() -> None:
         Flow.parse([(ModelType.PYTHON, "model.py")])
 
 
+class Scaled:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def predict(self, value: Any) -> Any:
+        return [self.factor * each for each in value]
+
+
+def test_a_method_of_an_object_is_a_python_stage_and_the_object_itself_hints_at_it() -> None:
+    with pytest.raises(InvalidStage, match="is Scaled ") as caught:
+        Flow.parse([(ModelType.PYTHON, Scaled(2.0))])
+    assert caught.value.hint == "Give the object's method."
+    assert Flow.parse([(ModelType.PYTHON, Scaled(2.0).predict)]).stages
+
+
 def test_a_folder_is_taken_where_the_model_is_one_and_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "MLmodel").touch()
     (parsed,) = Flow.parse((ModelType.MLFLOW, tmp_path)).stages

@@ -90,3 +90,29 @@ def test_the_servers_log_shows_no_secret_also_not_in_tracebacks() -> None:
     assert "sesame" not in text
     assert KEY not in text
     assert "ValueError: ***" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://me:hunter2@hooks.example/x", "https://***@hooks.example/x"),
+        ("postgresql://ghp_123@db/x?a=1", "postgresql://***@db/x?a=1"),
+        ("http://h/x?a=1&access_token=abc&b=2", "http://h/x?a=1&access_token=***&b=2"),
+        ("GET /x?API-KEY=abc%20d HTTP/1.1", "GET /x?API-KEY=*** HTTP/1.1"),
+        ("http://h/f?expires=9&Signature=a/b+c=", "http://h/f?expires=9&Signature=***"),
+        ('{"url": "https://a:b@c/d?sig=e"}', '{"url": "https://***@c/d?sig=***"}'),
+        ("http://h/users/me@example.org?page=2", "http://h/users/me@example.org?page=2"),
+    ],
+)
+def test_credentials_in_urls_are_known_by_their_form(text: str, shown: str) -> None:
+    assert Redactor().text(text) == shown
+    assert Redactor(["another secret"]).text(text) == shown
+
+
+def test_a_webhook_url_with_a_password_is_refused_without_showing_it() -> None:
+    from penstock.control.webhook_urls import check_url
+    from penstock.core.errors import InvalidWebhookUrl
+
+    with pytest.raises(InvalidWebhookUrl, match="user name") as caught:
+        check_url("https://me:hunter2@hooks.example/x")
+    assert "hunter2" not in str(caught.value.to_dict(with_traceback=True))

@@ -124,6 +124,30 @@ def test_a_trial_that_loses_its_load_keeps_the_replica_until_the_cooldown():
     assert machine.auto.why == "1 did for 60 s"
 
 
+def test_a_trial_that_lost_its_load_goes_on_when_the_load_is_back():
+    machine = Machine(AUTO, lambda n: 50_000.0 / n, lambda busy: 0.9)
+    machine.run(0.4, clients=64)
+    machine.run(3, clients=0)
+    assert machine.history == [1, 2]
+    assert "judge" in machine.auto.why
+    machine.run(1.5, clients=64)
+    assert machine.history == [1, 2, 1]
+    assert machine.auto.why == "replica 2 was dropped: no gain (0.50×)"
+
+
+def test_an_instant_between_two_rounds_does_not_save_a_replica_that_does_not_help():
+    auto = Autoscaler(AUTO, 1, 0.0)
+    finished, idle_s, ready = 0, 0.0, 1
+    for tick in range(40):
+        # All callers were just answered and send again: for an instant nothing is in hand.
+        held = 0 if ready == 2 and tick % 2 else 64
+        ready = auto.look(Sample(tick * TICK_S, ready, held, 0.001, finished, idle_s))
+        finished += 2000
+        idle_s += TICK_S
+    assert auto.wanted == 1
+    assert "dropped: no gain" in auto.why
+
+
 def test_without_calls_the_extra_replicas_go_after_the_cooldown_all_at_once():
     machine = heavy(cores=4)
     machine.run(6, clients=32)

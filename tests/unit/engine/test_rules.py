@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +33,15 @@ def test_only_listed_variables_reach_children():
     env = child_environment({"PATH": "/bin", "LC_ALL": "C", "PENSTOCK_ADMIN_KEY": "s", "X": "y"})
     assert (env["PATH"], env["LC_ALL"]) == ("/bin", "C")
     assert not {"PENSTOCK_ADMIN_KEY", "X"} & set(env)
+
+
+def test_what_is_about_the_servers_libraries_stays_out_of_other_environments():
+    own = {"PATH": "/bin", "KERAS_BACKEND": "torch", "PYTHONPATH": "/srv", "KERAS_HOME": "/k"}
+    assert child_environment(own)["KERAS_BACKEND"] == "torch"
+    env = child_environment(own, Path("/environments/a/bin/python"))
+    assert not {"KERAS_BACKEND", "PYTHONPATH"} & set(env)
+    assert (env["KERAS_HOME"], env["VIRTUAL_ENV"]) == ("/k", "/environments/a")
+    assert env["PATH"] == "/environments/a/bin:/bin"
 
 
 def test_the_begun_page_tells_what_a_worker_wrote():

@@ -29,12 +29,23 @@ def test_a_requirement_names_its_distribution(text: str, name: str) -> None:
     "text",
     ["", "a\nb", "./folder", "/abs", "~/x", "file:///x", "mine/part", "-e .", "-c limits.txt",
      "--hash=sha256:00", "two words", "?", "x" * 20_001, "own @ file:///x.whl", "own @ /x",
-     "own @ ./x"],
+     "own @ ./x", "numpy>=1\r-r /etc/shadow", "numpy>=1\x0b-r x", "numpy>=1\u2028x", "a>=1\x00",
+     "own @ https://files.example/${PENSTOCK_ADMIN_KEY}/own.whl"],
 )  # fmt: skip
 def test_what_is_no_requirement_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(InvalidRequirement) as caught:
         check([text])
     assert caught.value.hint or "one line" in caught.value.message
+
+
+def test_no_line_can_bring_a_second_one_into_the_resolvers_file() -> None:
+    for code in range(0x3000):
+        try:
+            (line,) = check([f"numpy>=1{chr(code)}-r /etc/shadow"])
+        except InvalidRequirement:
+            continue
+        assert line.isprintable(), hex(code)
+    assert check(["numpy\t>=1"]) == ["numpy >=1"]
 
 
 def test_a_text_in_place_of_a_list_is_refused() -> None:

@@ -207,7 +207,8 @@ def test_models_are_called_in_one_thread_and_joined(worker, models):
     assert len(threads) > 1
     joined = [stage["batching"] for stage in served.service.facts()["stages"]]
     assert [stage["state"] for stage in joined] == ["on", "on"]
-    assert any("batching" in notice for notice in served.notices)
+    told = [[stage["batching"]["state"] for stage in n.get("stages", [])] for n in served.notices]
+    assert told[-1] == ["on", "on"]
 
 
 def test_a_run_says_where_it_is(worker):

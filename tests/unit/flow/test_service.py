@@ -108,7 +108,7 @@ def test_steps_and_changes_are_told(models, tmp_path, monkeypatch, worker):
     assert service.together == 4
     assert all(reply.code == b"" for reply in service.answer(frames))
     assert placed == [(1, 2), (2, 2)]
-    assert [b["state"] for b in told[0]["batching"]] == ["on", "on"]
+    assert [stage["batching"]["state"] for stage in told[0]["stages"]] == ["on", "on"]
     assert service.together == 0
     service.answer(frames)
     assert len(told) == 1

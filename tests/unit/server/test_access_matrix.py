@@ -15,6 +15,7 @@ import pytest
 
 from penstock.control.keys import Grant
 from penstock.core.records import Scope
+from penstock.dashboard.pages import PAGES
 from penstock.server.routes import ENDPOINTS
 
 #: What a key needs for each endpoint: `nobody` no key at all, `any` any key of the project.
@@ -182,6 +183,19 @@ async def world_of(site: Any) -> World:
 
 def test_every_endpoint_has_a_row_and_every_row_an_endpoint() -> None:
     assert {f"{e.method} {e.path}" for e in ENDPOINTS} == set(ROWS)
+
+
+def test_the_application_answers_nothing_but_endpoints_and_pages(
+    on_site: Callable[[Callable[[Any], Awaitable[None]]], None],
+) -> None:
+    async def story(site: Any) -> None:
+        there = {route.path for route in site.house.app.routes}
+        endpoints = {endpoint.path for endpoint in ENDPOINTS}
+        pages = {f"/p/{{project}}{path}" for _method, path, _handler in PAGES}
+        static = {path for path in there if path.startswith("/static/")}
+        assert there == endpoints | pages | static | {"/", "/sign-in", "/sign-out"}
+
+    on_site(story)
 
 
 def test_nobody_may_call_what_the_table_does_not_allow(

@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 
+from penstock import model_type, switch
+from penstock.client.preflight import prepare
+from penstock.codec.bundle import as_plain
 from penstock.core.errors import LoadFailed
+from penstock.core.flow import Flow
+from penstock.dashboard import pages
+from penstock.engine.sandbox.state import SandboxState
 
 Run = Callable[..., None]
 
 PAGES = (
     "", "/start", "/runs", "/files", "/webhooks", "/keys", "/secrets", "/settings", "/go",
     "/d/flow", "/d/flow/runs", "/d/flow/versions", "/d/flow/code", "/d/flow/builds",
-    "/d/flow/builds/1", "/d/flow/playground", "/d/flow/settings",
+    "/d/flow/builds/1", "/d/flow/playground", "/d/flow/settings", "/d/flow/monitoring",
+    "?range=1h", "?range=24h", "?range=7d&sort=p99",
 )  # fmt: skip
 
 
@@ -66,6 +73,38 @@ def test_a_policy_lets_pages_load_nothing_but_the_servers_own_files(on_site: Run
             )
             for address in re.findall(r'(?:src|href)="([^"#?]+)', answer.text):
                 assert address.startswith(("/", "http://here")), address
+
+    on_site(story)
+
+
+def by_size(data: Any) -> str:
+    return "many" if len(data) > 1 else "one"
+
+
+def start() -> dict[str, Any]:
+    return {"names": ["a", "b"]}
+
+
+def doubled(data: Any) -> Any:
+    return [2 * value for value in data]
+
+
+def test_the_code_page_shows_every_function_those_of_branches_too(on_site: Run) -> None:
+    stage = (model_type.PYTHON, doubled, {"setup": start})
+    flow = [switch(by_size, {"many": stage, "one": (model_type.PYTHON, len)})]
+    prepared = prepare(Flow.parse(flow))
+
+    async def story(site: Any) -> None:
+        for sha256, content in prepared.blobs.items():
+            await site.call("PUT", f"/v1/default/blobs/{sha256}", content=content)
+        await site.deploy("branchy", manifest=as_plain(prepared.manifest))
+        await sign_in(site)
+        listed = await page(site, "/d/branchy/code")
+        for name in ("by_size", "start", "doubled", "len"):
+            assert f"<code>{name}</code>" in listed, name
+        shown = await page(site, "/d/branchy/code?part=s1-many-s1-model")
+        assert "model of stage 1 of branch &#39;many&#39; of stage 1" in shown
+        assert "doubled(data)" in shown
 
     on_site(story)
 
@@ -220,6 +259,33 @@ def test_a_form_without_the_sessions_word_changes_nothing(on_site: Run) -> None:
     on_site(story)
 
 
+def test_every_form_needs_the_word_of_its_session_and_comes_from_its_own_page(on_site: Run) -> None:
+    names = {"{name}": "flow", "{number:int}": "1", "{run_id}": "a-run", "{file_id}": "file_1",
+             "{delivery_id}": "msg_1", "{key_id}": "a-key", "{secret}": "A_SECRET"}  # fmt: skip
+
+    async def story(site: Any) -> None:
+        await site.deploy()
+        await sign_in(site)
+        word = re.search(r'<meta name="csrf" content="(\w+)"', await page(site))
+        assert word is not None
+        forms = [path for method, path, _handler in pages.PAGES if method == "POST"]
+        assert len(forms) > 10
+        for path in forms:
+            for name, value in names.items():
+                path = path.replace(name, value)
+            for given in ({}, {"csrf": "0" * 64}):
+                answer = await site.http.post(f"/p/default{path}", data=given)
+                assert answer.status_code == 403, path
+                assert "out of date" in answer.text, path
+            foreign = await site.http.post(
+                f"/p/default{path}", data={"csrf": word[1]}, headers={"Origin": "https://evil.test"}
+            )
+            assert foreign.status_code == 403, path
+            assert "another site" in foreign.text, path
+
+    on_site(story)
+
+
 def test_a_reader_sees_everything_and_changes_nothing(on_site: Run) -> None:
     async def story(site: Any) -> None:
         await site.deploy()
@@ -310,5 +376,67 @@ def test_a_key_of_one_project_does_not_see_another(on_site: Run) -> None:
         await sign_in(site, "admin")
         assert "/p/default/d/flow" in await page(site)
         assert "lab" in await page(site, "/projects")
+
+    on_site(story)
+
+
+def test_the_settings_page_says_how_workers_are_confined(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await sign_in(site)
+        site.engine.sandbox = SandboxState(
+            "isolated", "guarded", False, 6, True, True, "cgroup v2", ("There is no bwrap.",)
+        )
+        text = await page(site, "/settings")
+        for shown in ("guarded, not isolated", "one for each project", "cgroup v2", "no bwrap"):
+            assert shown in text
+        told = (await site.call("GET", "/metrics")).text
+        line = 'penstock_sandbox_info{asked="isolated",memory="cgroup v2",tier="guarded"'
+        assert any(all(w in x for w in line[22:].split(",")) for x in told.splitlines())
+        state = (await site.call("GET", "/v1/status")).json()["sandbox"]
+        assert (state["tier"], state["memory"]) == ("guarded", "cgroup v2")
+
+    on_site(story)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example",
+        "/p/../\\evil.example", "/p//evil.example\r\nX: y", "javascript:alert(1)", "/p/\t/evil",
+        "http:evil.example", "/p/default@evil.example\n", " //evil.example", "data:text/html,x",
+        "///evil.example", "/%2f%2fevil.example", "", "p/default",
+    ],
+)  # fmt: skip
+def test_signing_in_leads_to_no_other_site(on_site: Run, path: str) -> None:
+    async def story(site: Any) -> None:
+        form = {"key": site.keys["deploy"], "next": path}
+        answer = await site.http.post("/sign-in", data=form)
+        assert answer.status_code == 303
+        to = answer.headers["location"]
+        assert to == "/" or to.startswith("/p/"), to
+        assert not set("\\\r\n\t") & set(to), to
+        assert "//" not in to, to
+        assert "set-cookie" in answer.headers
+
+    on_site(story)
+
+
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/p/default", "/p/default/settings", "/nowhere"])
+def test_no_page_can_be_put_into_a_frame_or_run_what_is_not_the_servers(
+    on_site: Run, path: str
+) -> None:
+    async def story(site: Any) -> None:
+        for signed_in in (False, True):
+            if signed_in:
+                await sign_in(site)
+            headers = (await site.http.get(path)).headers
+            policy = dict(
+                part.strip().partition(" ")[::2]
+                for part in headers["content-security-policy"].split(";")
+            )
+            assert policy["frame-ancestors"] == "'none'"
+            assert headers["x-frame-options"] == "DENY"
+            assert policy.get("base-uri", policy.get("default-src")) == "'none'"
+            assert "unsafe" not in policy.get("script-src", policy["default-src"])
 
     on_site(story)

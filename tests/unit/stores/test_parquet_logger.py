@@ -13,8 +13,8 @@ import pytest
 pq = pytest.importorskip("pyarrow.parquet")
 
 from penstock.core.errors import InvalidSetting  # noqa: E402 - after the skip
-from penstock.core.loggers import LoggerSpec, logger_spec  # noqa: E402
-from penstock.stores.loggers import PredictionRow, check_logger  # noqa: E402
+from penstock.core.loggers import logger_spec  # noqa: E402
+from penstock.stores.loggers import PredictionRow, check_platform  # noqa: E402
 from penstock.stores.parquet_logger import (  # noqa: E402
     JOIN_AT,
     ParquetLogger,
@@ -89,16 +89,16 @@ def test_days_before_the_kept_ones_are_removed(tmp_path: Path) -> None:
 
 def test_a_platform_nobody_knows_is_refused_with_those_there_are() -> None:
     with pytest.raises(InvalidSetting, match=r"no logging platform 'censius'.*'parquet'"):
-        check_logger(LoggerSpec("censius"))
+        check_platform("censius")
 
 
 def test_references_take_only_variables_that_are_meant_for_loggers() -> None:
-    spec = logger_spec("parquet", {"api_key": "$KEY", "space_id": "s"})
+    spec = logger_spec("parquet", {"api_key": "$KEY"})
     with pytest.raises(InvalidSetting, match="PENSTOCK_LOGGER_KEY, which is not set"):
         spec.resolved({"KEY": "secret"})
     found = spec.resolved({"PENSTOCK_LOGGER_KEY": "secret"})
-    assert found.authentication == {"api_key": "secret", "space_id": "s"}
-    assert found.hidden().authentication == {"api_key": "***", "space_id": "***"}
+    assert found.authentication == {"api_key": "secret"}
+    assert found.hidden().authentication == {"api_key": "***"}
     assert spec.hidden().authentication["api_key"] == "$KEY"
 
 
@@ -109,6 +109,7 @@ def test_references_take_only_variables_that_are_meant_for_loggers() -> None:
         ({"platform": "parquet", "features": 7}, "list of names"),
         ({"platform": "parquet", "features": ["a", "a"]}, "a name twice"),
         ({"platform": "parquet", "platform_authentication": {"k": 1}}, "texts by name"),
+        ({"platform": "parquet", "platform_authentication": {"k": "v"}}, "k written out"),
     ],
 )
 def test_what_cannot_be_a_logger_is_refused(arguments: Any, words: str) -> None:

@@ -24,7 +24,7 @@ def test_the_documented_options_and_the_flags_are_the_same() -> None:
 
 def test_what_is_secret_is_taken_from_the_environment_only() -> None:
     secret = {setting.name for setting in describe_settings() if not setting.flag}
-    assert secret == {"admin_key", "secrets_key"}
+    assert secret == {"admin_key", "database", "secrets_key"}
 
 
 def test_the_limits_of_the_gateway_are_the_settings() -> None:

@@ -11,6 +11,10 @@ from penstock.core.errors import LoadFailed
 from penstock.loaders.base import ModelFile, TensorSpec
 from penstock_nearest import Index
 
+#: Files of these suffixes hold no code: Penstock labels them so, and a server that refuses models
+#: with code takes them.
+DATA_SUFFIXES = (".npz",)
+
 
 class NearestModel:
     """Brute force over all vectors: one matrix product per call."""

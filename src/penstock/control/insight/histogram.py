@@ -38,11 +38,6 @@ def buckets_of(times_ns: Iterable[int]) -> Buckets:
     return Counter(map(_bucket, times_ns))
 
 
-def bucket_of(time_ns: float) -> int:
-    """Return the bucket of one time in nanoseconds."""
-    return bisect_left(BOUNDS_NS, time_ns)
-
-
 def quantiles_ms(buckets: Mapping[int, float], wanted: Sequence[float]) -> list[float | None]:
     """Return quantiles in milliseconds, each within its bucket as if times were spread evenly.
 

@@ -70,7 +70,7 @@ def note(call: PredictCall, answer: Answer, took_ns: int, now: float, options: K
     return Kept(
         key=call.pool.key,
         run_id=call.run_id,
-        key_id=call.key_id,
+        key_id=call.record.key_id if call.record is not None else "",
         created_at=now - took_ns / 1e9,
         took_ns=took_ns,
         media_type=call.media_type,

@@ -20,6 +20,7 @@ from penstock.control.insight.totals import Totals
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
 from penstock.control.runs import Runs
+from penstock.control.status import SandboxView
 from penstock.engine.base import VersionKey
 
 #: Versions whose figures are told, at most.
@@ -42,6 +43,7 @@ class Metrics:
         pools: The replicas.
         runs: The asynchronous runs.
         version: Penstock's version.
+        sandbox: Returns how workers are confined; None: not at all.
     """
 
     def __init__(
@@ -51,12 +53,14 @@ class Metrics:
         pools: Pools,
         runs: Runs,
         version: str,
+        sandbox: Callable[[], SandboxView | None],
     ) -> None:
         self._recorder = recorder
         self._predictor = predictor
         self._pools = pools
         self._runs = runs
         self._version = version
+        self._sandbox = sandbox
         self._started_at = time.time()
 
     def text(self, project: str | None, only: Collection[str] | None = None) -> str:
@@ -136,7 +140,26 @@ class Metrics:
         out.family(
             "penstock_info", "gauge", "The server's version.", [({"version": self._version}, 1)]
         )
+        _guard(out, self._sandbox())
         _process(out, self._started_at)
+
+
+def _guard(out: MetricText, state: SandboxView | None) -> None:
+    """Write how workers are confined: the labels say it, the value is 1 where all is as asked."""
+    if state is None:
+        return
+    labels = {
+        "asked": state.asked,
+        "tier": state.tier,
+        "memory": state.memory,
+        "users": "own" if state.users else "shared",
+    }
+    out.family(
+        "penstock_sandbox_info",
+        "gauge",
+        "How workers are confined; 1 where that is what was asked for, else 0.",
+        [(labels, int(not state.missing))],
+    )
 
 
 def labels_of(key: VersionKey) -> dict[str, str]:

@@ -149,6 +149,17 @@ class Monitoring:
         found = await self._thread.call(drift.look, store, project, deployment, monitor, now)
         return drift.view_of(project, deployment, monitor, found)
 
+    def watches(self, project: str, deployment: str) -> bool:
+        """Whether a deployment is watched."""
+        return (project, deployment) in self._monitors
+
+    async def truths(self, run_id: str) -> dict[str, tuple[str, bool | None]]:
+        """Return what was told about predictions of a run, by their ids.
+
+        Each has the truth as JSON and whether the prediction was right, None for numbers.
+        """
+        return await self._thread.call(self._thread.store.monitor.truths, run_id)
+
     async def remove(self, project: str, deployment: str) -> None:
         """Watch a deployment no more."""
         name = (project, deployment)

@@ -93,6 +93,7 @@ class Recorder:
         self._points: list[StoredPoint] = []
         self._totals: dict[VersionKey, VersionTotal] = {}
         self._switches: list[Switch] = []
+        self._gone: dict[tuple[str, str], int] = {}
         self._writing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
@@ -147,12 +148,14 @@ class Recorder:
         """Take a call that failed or is wanted."""
         if self.traces is not None:
             self.traces.note(call, answer, took_ns)
+        if self._is_gone(watched.key):
+            return
         if watched.observed and not answer.code:
             watched.observed -= 1
             observe = self.observers.get((watched.key.project, watched.key.deployment))
             if observe is not None:
                 observe(call, answer, took_ns)
-        if not call.key_id:  # an asynchronous run is kept anyway
+        if call.record is None:  # an asynchronous run is kept anyway
             return
         if not answer.code:
             if watched.left <= 0:
@@ -176,6 +179,8 @@ class Recorder:
 
     def add_lines(self, lines: list[LogLine]) -> None:
         """Keep log lines."""
+        if self._gone:
+            lines = [line for line in lines if not self._is_gone(_key(line))]
         room = MOST_LINES - len(self._lines)
         self._lines += lines[:room]
         self.lost["lines"] += max(0, len(lines) - room)
@@ -184,11 +189,30 @@ class Recorder:
         """Note that a version began to serve."""
         self._switches.append(Switch(key.project, key.deployment, key.number, self._now()))
 
-    def forget(self, project: str, deployment: str) -> None:
-        """Forget the figures of a deployment that was deleted."""
+    async def forget(self, project: str, deployment: str, last: int) -> None:
+        """Forget a deployment that was deleted, and what its calls in hand are still to tell.
+
+        Args:
+            project: The project.
+            deployment: The deployment.
+            last: Its latest version. Numbers go on after it, so that later ones are another's.
+        """
+        self._gone[project, deployment] = last
         for table in (self.rings, self.totals, self._totals):
-            for key in [k for k in table if (k.project, k.deployment) == (project, deployment)]:
+            for key in [key for key in table if self._is_gone(key)]:
                 del table[key]
+        self._points = [point for point in self._points if not self._is_gone(_key(point))]
+        self._switches = [switch for switch in self._switches if not self._is_gone(_key(switch))]
+        self._lines = [line for line in self._lines if not self._is_gone(_key(line))]
+        self._kept = [kept for kept in self._kept if not self._is_gone(kept.key)]
+        self._bytes = sum(kept.bytes_held for kept in self._kept)
+        if self._writing is not None:
+            await asyncio.wait({self._writing})
+        while await self._thread.call(self._thread.store.forget, project, deployment):
+            continue
+
+    def _is_gone(self, key: VersionKey) -> bool:
+        return key.number <= self._gone.get((key.project, key.deployment), 0)
 
     # --- the tick ---
 
@@ -206,9 +230,11 @@ class Recorder:
         self._last_tick = now
         fresh: dict[VersionKey, Point] = {}
         for number, watched in list(self._watched.items()):
-            point = watched.take(self.totals.setdefault(watched.key, Totals()))
+            gone = self._is_gone(watched.key)
+            totals = Totals() if gone else self.totals.setdefault(watched.key, Totals())
+            point = watched.take(totals)
             self._grant(watched, passed)
-            if not point.is_empty:
+            if not (gone or point.is_empty):
                 fresh.setdefault(watched.key, Point()).merge(point)
             if self._is_over(watched):
                 del self._watched[number]
@@ -284,6 +310,10 @@ class Recorder:
 
 
 _NOTHING = Point()
+
+
+def _key(of: LogLine | StoredPoint | Switch) -> VersionKey:
+    return VersionKey(of.project, of.deployment, of.version)
 
 
 def _stored(key: VersionKey, step_s: int, start: int, point: Point) -> StoredPoint:

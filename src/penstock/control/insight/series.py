@@ -21,6 +21,7 @@ from penstock.control.insight.columns import (
     slots_of,
     versions_of,
 )
+from penstock.control.insight.long_overview import LongOverview
 from penstock.control.insight.points import Point, pack_point, unpack_point
 from penstock.control.insight.recorder import Recorder
 from penstock.control.insight.ring import FINE_S, MINUTE_S, TEN_S
@@ -82,6 +83,7 @@ class Series:
         self._recorder = recorder
         self._thread = thread
         self._now = now
+        self._long = LongOverview(thread, now)
 
     async def traffic(
         self, project: str, deployment: str, version: int | None, named: str
@@ -175,6 +177,25 @@ class Series:
                 points[one.start, read_s] = unpack_point(one.data)
         return found
 
+    async def overview_of(
+        self, project: str, named: str, only: Collection[str] | None = None
+    ) -> Overview:
+        """Return the overview of a longer range, `1h`, `24h` or `7d`.
+
+        The figures of its rows and its lines are of the whole range, to the last whole minute.
+
+        Raises:
+            InvalidSetting: There is no range of this name.
+        """
+        return await self._long.of(project, named, only, self._all_in_hand(project, only))
+
+    def _all_in_hand(self, project: str, only: Collection[str] | None) -> int:
+        return sum(
+            tally.in_hand
+            for key, tally in self._recorder.tallies()
+            if key.project == project and (only is None or key.deployment in only)
+        )
+
     def overview(self, project: str, only: Collection[str] | None = None) -> Overview:
         """Return the deployments of a project that were called in the last hour.
 
@@ -205,7 +226,7 @@ class Series:
             figures(whole, now - _since(now)),
             rows,
             {kind: ms / all_ms for kind, ms in spent.items()} if all_ms else {},
-            sum(t.in_hand for key, t in self._recorder.tallies() if is_meant(key)),
+            self._all_in_hand(project, only),
         )
 
     def _row(

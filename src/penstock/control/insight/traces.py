@@ -2,7 +2,9 @@
 
 Made by `penstock.wiring.tracing` when the SDK is installed and asked for. The hot path only hands
 over what it noted; spans are made in a thread, with the times they really had. A caller's W3C
-`traceparent` is the parent of the call's span, and decides whether it is recorded.
+`traceparent` is the parent of the call's span, and decides whether it is recorded. Each attempt of
+an asynchronous run is a span, too, from when it was handed to the pool; its parent is the
+`traceparent` of the request that submitted it.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Ended(NamedTuple):
     took_ns: int
     timing: bytes
     code: str
+    is_run: bool
 
 
 class Traces:
@@ -62,7 +65,7 @@ class Traces:
             return
         ended = Ended(
             call.pool.key, call.run_id, call.trace, time.time_ns(), took_ns, answer.timing,
-            answer.code,
+            answer.code, call.record is None,
         )  # fmt: skip
         self._waiting.put(ended)
 
@@ -82,9 +85,9 @@ class Traces:
         carrier = {"traceparent": ended.traceparent.decode("latin-1")} if ended.traceparent else {}
         began_ns = ended.ended_ns - ended.took_ns
         span = self._tracer.start_span(
-            f"predict {ended.key.deployment}",
+            f"{'run' if ended.is_run else 'predict'} {ended.key.deployment}",
             context=self._propagator.extract(carrier),
-            kind=trace.SpanKind.SERVER,
+            kind=trace.SpanKind.CONSUMER if ended.is_run else trace.SpanKind.SERVER,
             start_time=began_ns,
             attributes={
                 "penstock.project": ended.key.project,

@@ -13,7 +13,7 @@ from penstock.control.tally import Tally
 from penstock.engine.base import VersionKey
 
 #: Most calls of one version and tick whose parts are read; of more, an even sample stands for all.
-READ_PER_TICK = 200
+READ_PER_TICK = 100
 
 #: Good calls of a version that may be kept at once, when none was kept for a while.
 BURST = 20.0
@@ -46,7 +46,7 @@ class Watched:
         if tally.cancelled != self._cancelled:
             point.cancelled = tally.cancelled - self._cancelled
             self._cancelled = tally.cancelled
-        took, timings = tally.take()
+        took, timings = tally.take(READ_PER_TICK)
         if not took:
             return point
         point.add_times(len(took), sum(took), buckets_of(took))
@@ -54,10 +54,11 @@ class Watched:
             before, self._codes = self._codes, dict(tally.codes)
             changed = {c: n - before.get(c, 0) for c, n in tally.codes.items()}
             point.errors = {code: number for code, number in changed.items() if number}
-        for timing, weight in evenly(timings, READ_PER_TICK):
+        each = len(took) / len(timings)
+        for timing, count in evenly(timings, READ_PER_TICK):
             parts = read_parts(timing.decode("latin-1"))
-            point.add_parts(parts, weight)
-            totals.add_parts(parts, weight)
+            point.add_parts(parts, count * each)
+            totals.add_parts(parts, count * each)
         return point
 
     def grant(self, options: KeepOptions, passed_s: float) -> int:

@@ -4,7 +4,7 @@
 
 * **Grow** when calls wait although every replica is busy, for a third of a second, and cores are
   idle (that is not asked where a person named the maximum). The next replica is on trial: it stays
-  if more calls are answered with it than without it.
+  if more calls are answered with it than without it, and as long as too few come to tell.
 * **Shrink** by one when fewer replicas would have done for the whole cooldown, and to the minimum
   when there was no call for the whole cooldown.
 * A replica that did not help goes at once and is not tried again for a while, each time longer.
@@ -185,18 +185,20 @@ class Autoscaler:
         return (last.idle_s - first.idle_s) / (last.at - first.at) >= IDLE_CORES
 
     def _judge(self, trial: _Trial, sample: Sample) -> None:
+        # A mean, because one look may fall between two rounds, when no call is in hand.
+        if sum(s.held - s.ready for s in self._samples) < 0:
+            self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
+            self._trial = trial._replace(since=None)
+            self._shrink(sample)
+            return
         if trial.since is None or sample.ready != trial.since.ready:
             if sample.at - self._samples[0].at >= SETTLE_S:
                 self._trial = trial._replace(since=sample)
             return
         spent = sample.at - trial.since.at
         answers = sample.finished - trial.since.finished
-        if spent < JUDGE_S or (answers < ANSWERS and spent < JUDGE_MOST_S):
-            return
-        if any(s.held < s.ready for s in self._samples):
-            self._set(self.wanted, f"replica {self.wanted} stays: fewer calls came to judge it by")
-            return
-        self._verdict(answers / spent / trial.rate, sample.at)
+        if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
+            self._verdict(answers / spent / trial.rate, sample.at)
 
     def _verdict(self, gain: float, at: float) -> None:
         number = self.wanted

@@ -43,8 +43,9 @@ _TUNING = {
 }
 
 
-#: What belongs to the server's own interpreter and would mislead another.
-_OWN = frozenset({"PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"})
+#: What belongs to the server's own interpreter and libraries and would mislead others: the
+#: backend of Keras that the server has need not be in a version's environment.
+_OWN = frozenset({"KERAS_BACKEND", "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE"})
 
 
 def child_environment(own: Mapping[str, str], python: Path | None = None) -> dict[str, str]:

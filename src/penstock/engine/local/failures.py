@@ -20,6 +20,9 @@ from penstock.engine.local.exits import Exit
 #: How many of the last log lines an error carries.
 LOG_LINES = 50
 
+#: What an error has besides facts.
+_OWN = frozenset({"message", "stage", "function", "type", "hint", "traceback"})
+
 _HINTS = {
     "SIGKILL": "It was killed from outside, most often because the machine ran out of memory.",
     "SIGSEGV": "C code crashed. A pickle made by another version of Python or of a library does "
@@ -50,16 +53,26 @@ def _facts(end: Exit | None) -> dict[str, Any]:
 
 
 def load_failed(key: VersionKey, said: Mapping[str, Any], lines: list[str]) -> LoadFailed:
-    """Return the error for a worker that said why it cannot load."""
+    """Return the error for a worker that said why it cannot load; it may have said anything."""
+    stage, facts = said.get("stage"), said.get("facts")
+    kept = (
+        {k: v for k, v in facts.items() if isinstance(k, str) and k not in _OWN}
+        if isinstance(facts, dict)
+        else {}
+    )
     return LoadFailed(
         str(said.get("message") or f"{key} could not be loaded."),
-        stage=said.get("stage"),
-        function=said.get("function"),
-        type=said.get("type"),
-        hint=said.get("hint"),
-        traceback=said.get("traceback"),
-        **{**(said.get("facts") or {}), "cause": said.get("code"), "logs": lines[-LOG_LINES:]},
+        stage=stage if isinstance(stage, int) else None,
+        function=_text(said.get("function")),
+        type=_text(said.get("type")),
+        hint=_text(said.get("hint")),
+        traceback=_text(said.get("traceback")),
+        **{**kept, "cause": _text(said.get("code")), "logs": lines[-LOG_LINES:]},
     )
+
+
+def _text(said: object) -> str | None:
+    return said if isinstance(said, str) else None
 
 
 def died_loading(
@@ -100,12 +113,17 @@ def worker_died(
 def overdue(key: VersionKey, call: Call, place: Place | None) -> DeadlineExceeded:
     """Return the error for a call over its time limit; `place` is None when it still waited."""
     limit = max(0.0, (call.deadline_ns - call.arrived_ns) / 1e9)
-    where = "while it waited for a free replica" if place is None else "inside the worker"
+    said = f"Run {call.run_id} of {key} did not finish within {limit:g} s; time ran out"
+    if place is None:
+        return DeadlineExceeded(
+            f"{said} while it waited for a free replica.",
+            hint="Deploy with more replicas, or with a longer time limit.",
+        )
     return DeadlineExceeded(
-        f"Run {call.run_id} of {key} did not finish within {limit:g} s; time ran out {where}.",
-        stage=place.stage or None if place is not None else None,
-        function=place.part or None if place is not None else None,
-        hint="Deploy with more replicas, or with a longer time limit.",
+        f"{said} inside the worker.",
+        stage=place.stage or None,
+        function=place.part or None,
+        hint="Make it faster, or give it more time with timeout_s.",
     )
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.engine.base import Environment, MemoryHandler, SaidHandler
+from penstock.engine.local import home
 from penstock.engine.local.devices import Devices
+from penstock.engine.local.fences import Fences
 from penstock.engine.local.launcher import ForkLauncher, ProcessLauncher, SpawnLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
@@ -53,6 +55,7 @@ class Grounds:
         memory: Answers the workers' memory requests.
         on_said: Gets what the workers print.
         confinement: Says how processes are confined; None: not at all.
+        fences: Holds workers to their memory.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Grounds:
         memory: MemoryHandler,
         on_said: SaidHandler,
         confinement: Confinement | None,
+        fences: Fences,
     ) -> None:
         self._loop = loop
         self._options = options
@@ -72,6 +76,7 @@ class Grounds:
         self._memory = memory
         self._on_said = on_said
         self._confinement = confinement
+        self._fences = fences
         #: One count for all: versions of every environment share the devices.
         self._devices = Devices(options.devices)
         self._grounds: dict[str, Ground] = {}
@@ -85,13 +90,13 @@ class Grounds:
         return self._grounds[key]
 
     def _make(self, environment: Environment | None) -> Ground:
-        spawn = SpawnLauncher(self._options, self._scratch, environment)
+        sandbox = None
+        if environment is not None and self._confinement is not None:
+            sandbox = self._confinement.for_environment(*home.places(self._scratch, environment))
+        spawn = SpawnLauncher(self._options, self._scratch, sandbox, environment)
         launcher: ProcessLauncher = spawn
         zygote, spare = None, None
         if self._options.start_method == "fork":
-            sandbox = None
-            if environment is not None and self._confinement is not None:
-                sandbox = self._confinement.for_zygote()
             zygote = ZygoteClient(
                 self._loop, self._options, self._scratch, self._orphans, sandbox, environment
             )
@@ -107,6 +112,7 @@ class Grounds:
             self._memory,
             self._on_said,
             self._devices,
+            self._fences,
         )
         return Ground(around, zygote, spare)
 

@@ -11,10 +11,13 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
+from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import EngineError
 from penstock.engine.base import Environment, VersionSpec
 from penstock.engine.local.home import Home
-from penstock.engine.local.options import EngineOptions, worker_command
+from penstock.engine.local.options import EngineOptions, places_of, worker_command
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_client import ZygoteClient
@@ -55,9 +58,13 @@ class SpawnLauncher:
     """Starts a new interpreter for every worker."""
 
     def __init__(
-        self, options: EngineOptions, folder: Path, environment: Environment | None = None
+        self,
+        options: EngineOptions,
+        folder: Path,
+        sandbox: Sandbox | None = None,
+        environment: Environment | None = None,
     ) -> None:
-        self._command = worker_command(options, environment)
+        self._command = worker_command(options, environment, sandbox)
         self._python = environment.python if environment is not None else None
         self._folder = folder
 
@@ -79,9 +86,10 @@ class IsolatedLauncher:
     def __init__(
         self, options: EngineOptions, home: Home, environment: Environment | None = None
     ) -> None:
-        self._command = worker_command(options, environment)
+        self._options = options
+        self._environment = environment
         self._python = environment.python if environment is not None else None
-        self._libraries = _places_of(environment) if environment is not None else ()
+        self._libraries = places_of(environment) if environment is not None else ()
         self._home = home
         self._artifacts: tuple[str, ...] = ()
 
@@ -91,18 +99,14 @@ class IsolatedLauncher:
 
     async def launch(self, ends: ChildEnds) -> int:
         """Start bubblewrap, which starts the interpreter; see `Launcher`."""
-        parent = str(bubblewrap.PARENT_INSIDE)
-        command = [*self._command, parent, *(str(fd) for fd in ends)]
-        assert self._home.sandbox is not None
+        sandbox = self._home.sandbox
+        assert sandbox is not None
+        within = msgspec.structs.replace(sandbox, read=(*sandbox.read, *self._artifacts))
+        command = worker_command(self._options, self._environment, within)
+        command += [str(bubblewrap.PARENT_INSIDE), *(str(fd) for fd in ends)]
         shown = (*self._libraries, *self._artifacts)
-        wrapped = bubblewrap.wrap(command, self._home.sandbox, shown)
+        wrapped = bubblewrap.wrap(command, sandbox, shown)
         return start_process(wrapped, tuple(ends), self._home.path, ends.log, self._python)
-
-
-def _places_of(environment: Environment) -> tuple[str, ...]:
-    """Return the folders of an environment: its own, its interpreter's, the one with Penstock."""
-    own, base = environment.python.parents[1], environment.python.resolve().parents[1]
-    return str(own), str(base), str(environment.path)
 
 
 class ForkLauncher:

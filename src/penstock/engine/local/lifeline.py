@@ -8,6 +8,7 @@ by `kill -9`. On systems without these calls the sockets' end of file does the s
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import resource
 import signal
@@ -25,9 +26,13 @@ _ADOPTION_S = 5.0
 _DESCRIPTORS = 65536
 
 
+@functools.lru_cache(maxsize=1)  # making one takes a quarter of a millisecond
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def _prctl(option: int, value: int) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+    if _libc().prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
@@ -52,7 +57,7 @@ def die_with(parent: int) -> None:
 def name_process(name: str) -> None:
     """Have `ps` and `top` show this process as `name`, 15 letters at most. Linux only."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_NAME, name.encode("ascii")[:15], 0, 0, 0)
+        _libc().prctl(_PR_SET_NAME, name.encode("ascii")[:15], 0, 0, 0)
 
 
 def wait_for_adoption(parent: int, before: int) -> None:

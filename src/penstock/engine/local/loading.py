@@ -8,6 +8,7 @@ from pathlib import Path
 from penstock.codec.frames import Load
 from penstock.engine.base import VersionSpec
 from penstock.engine.local.home import Home
+from penstock.engine.local.options import EngineOptions
 
 
 async def secrets_of(spec: VersionSpec) -> Mapping[str, str]:
@@ -21,7 +22,7 @@ def load_message(
     home: Home,
     secrets: Mapping[str, str],
     devices: Sequence[str] = (),
-    max_parts: int = 10_000,
+    options: EngineOptions | None = None,
 ) -> Load:
     """Return the message for a process that may write below `scratch`, a folder in `home`.
 
@@ -31,8 +32,9 @@ def load_message(
         home: The folder of the version's processes, and how they are confined.
         secrets: What `secrets_of` returned.
         devices: The GPUs it may use.
-        max_parts: Most parts of a multipart body.
+        options: The limits of what callers may send.
     """
+    options = options or EngineOptions()
     return Load(
         project=spec.key.project,
         deployment=spec.key.deployment,
@@ -47,5 +49,6 @@ def load_message(
         secrets=dict(secrets),
         devices=",".join(devices),
         memory_limit_bytes=spec.memory_limit_bytes or 0,
-        max_parts=max_parts,
+        max_parts=options.max_parts,
+        max_nesting=options.max_nesting,
     )

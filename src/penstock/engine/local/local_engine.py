@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from penstock.engine.base import MemoryHandler, SaidHandler, VersionSpec
 from penstock.engine.local import failures, lifeline
+from penstock.engine.local.fences import Fences
 from penstock.engine.local.grounds import Grounds
 from penstock.engine.local.home import Home
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
 from penstock.engine.local.pool import LocalPool, on_gpu
+from penstock.engine.sandbox import cgroups
 from penstock.engine.sandbox.confinement import Confinement
 from penstock.engine.sandbox.state import SandboxState
 
@@ -49,8 +52,19 @@ class LocalEngine:
         self._orphans = Orphans()
         sandbox = self._options.sandbox
         self._confinement = Confinement(sandbox, scratch) if sandbox is not None else None
+        controllers, self._no_groups = None, "The settings say so."
+        if self._options.memory_guard == "auto":  # before the first process is started
+            controllers, self._no_groups = cgroups.find()
+        self._groups_version = controllers.version if controllers is not None else 0
         self._grounds = Grounds(
-            self._loop, self._options, scratch, self._orphans, memory, on_said, self._confinement
+            self._loop,
+            self._options,
+            scratch,
+            self._orphans,
+            memory,
+            on_said,
+            self._confinement,
+            Fences(controllers),
         )
         self._own = self._grounds.of(None)
         self._closed = False
@@ -71,7 +85,14 @@ class LocalEngine:
     @property
     def sandbox(self) -> SandboxState | None:
         """How workers are confined here; None: not at all."""
-        return self._confinement.state if self._confinement is not None else None
+        if self._confinement is None:
+            return None
+        found = self._groups_version
+        state = self._confinement.state
+        if found:
+            return dataclasses.replace(state, memory=f"cgroup v{found}")
+        why = f"Memory is watched, not limited by the kernel: {self._no_groups}"
+        return dataclasses.replace(state, notes=(*state.notes, why))
 
     async def start(
         self, spec: VersionSpec, on_line: Callable[[str], None] | None = None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+from penstock.codec.sandbox import Sandbox
 from penstock.engine.base import Environment
+from penstock.engine.sandbox import enter
 from penstock.engine.sandbox.options import SandboxOptions
 
 _ZYGOTE = "penstock.wiring.zygote_process"
@@ -25,7 +27,9 @@ class EngineOptions:
             one ready when a version wakes; None: none is kept ready.
         max_replicas: Most replicas of a version that names no maximum; 0: one for each core.
         memory_check_s: How often the memory of replicas that have a limit is looked at.
+        memory_guard: `"auto"` for control groups where they can be made, or `"watchdog"`.
         max_parts: Most parts of a multipart body.
+        max_nesting: Most levels of lists and objects in JSON.
         max_result_bytes: Largest answer of a worker that is passed on.
         devices: The GPUs that replicas may use, as `CUDA_VISIBLE_DEVICES` names them.
         load_timeout_s: How long a version may take to load.
@@ -42,7 +46,9 @@ class EngineOptions:
     spare_delay_s: float | None = 0.3
     max_replicas: int = 0
     memory_check_s: float = 0.5
+    memory_guard: str = "watchdog"
     max_parts: int = 10_000
+    max_nesting: int = 200
     max_result_bytes: int = 1 << 30
     devices: tuple[str, ...] = ()
     load_timeout_s: float = 300.0
@@ -52,17 +58,32 @@ class EngineOptions:
     log_bytes_per_s: int = 64 * 1024 * 1024
 
 
-def zygote_command(options: EngineOptions, environment: Environment | None) -> tuple[str, ...]:
+def zygote_command(
+    options: EngineOptions, environment: Environment | None, sandbox: Sandbox | None
+) -> list[str]:
     """Return what to run as the zygote of an environment; None is the server's own."""
-    return options.zygote_command if environment is None else _inside(environment, _ZYGOTE)
+    if environment is None:
+        return list(options.zygote_command)
+    return _inside(environment, _ZYGOTE, sandbox)
 
 
-def worker_command(options: EngineOptions, environment: Environment | None) -> tuple[str, ...]:
+def worker_command(
+    options: EngineOptions, environment: Environment | None, sandbox: Sandbox | None
+) -> list[str]:
     """Return what to run as a spawned worker of an environment; None is the server's own."""
-    return options.worker_command if environment is None else _inside(environment, _WORKER)
+    if environment is None:
+        return list(options.worker_command)
+    return _inside(environment, _WORKER, sandbox)
 
 
-def _inside(environment: Environment, module: str) -> tuple[str, ...]:
+def _inside(environment: Environment, module: str, sandbox: Sandbox | None) -> list[str]:
     # Isolated: neither the server's PYTHONPATH nor the user's own packages belong in there.
     python, path = str(environment.python), str(environment.path)
-    return (python, "-I", "-c", environment.start, path, module)
+    program = [python, "-I", "-c", environment.start, path, module]
+    return enter.command(sandbox, places_of(environment), program)
+
+
+def places_of(environment: Environment) -> tuple[str, ...]:
+    """Return the folders of an environment: its own, its interpreter's, the one with Penstock."""
+    own, base = environment.python.parents[1], environment.python.resolve().parents[1]
+    return str(own), str(base), str(environment.path)

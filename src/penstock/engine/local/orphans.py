@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+#: Where `/proc/<pid>/stat` says who the parent is and when it was started, after the name.
+_PARENT, _STARTED = 1, 19
+
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class _Found(NamedTuple):
@@ -38,6 +44,29 @@ def _look(pid: str) -> _Found | None:
     # The command is in brackets and may hold anything; the fields start after the last bracket.
     state, _, _, session = text[text.rindex(")") + 2 :].split()[:4]
     return _Found(int(pid), state in "ZX", int(session))
+
+
+def is_new_child(pid: int, since: float) -> bool:
+    """Whether `pid` is a child of this process that was started after `since`, or is gone.
+
+    What a template or a zygote says of a process is not believed: it could name another's.
+
+    Args:
+        pid: What was said.
+        since: What `now` returned before the process was asked for.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    fields = text[text.rindex(")") + 2 :].split()
+    return int(fields[_PARENT]) == os.getpid() and int(fields[_STARTED]) / _TICKS >= since
+
+
+def now() -> float:
+    """Return the time as the kernel notes the starts of processes: full ticks, in seconds."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return int(time.clock_gettime(clock) * _TICKS) / _TICKS
 
 
 class Orphans:

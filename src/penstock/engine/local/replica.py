@@ -22,7 +22,7 @@ from penstock.codec.frames import (
 )
 from penstock.core.errors import EngineError, FrameError, LoadFailed
 from penstock.engine.base import Answer, Call, ReplicaStatus, VersionSpec
-from penstock.engine.local import begun, failures, pipes, talk
+from penstock.engine.local import begun, failures, pipes, talk, worker_facts
 from penstock.engine.local.begun import Place
 from penstock.engine.local.channel import Channel
 from penstock.engine.local.exits import Child, Exit
@@ -170,6 +170,7 @@ class Replica:
             loop.create_task(self._guard(memory)),
         ]
         around.orphans.follow(pid)
+        self._fencing = loop.create_task(around.fences.put(pid, self._spec.memory_limit_bytes))
         self._child = Child(loop, pid, self._on_exit)
 
     async def _guard(self, conversation: Any) -> None:
@@ -181,11 +182,11 @@ class Replica:
     async def _load(self) -> None:
         secrets = await secrets_of(self._spec)
         self._tail.hide(secrets.values())
-        parts = self._around.options.max_parts
+        options = self._around.options
         self._control.send(
-            load_message(self._spec, self._scratch, self._home, secrets, self.devices, parts)
+            load_message(self._spec, self._scratch, self._home, secrets, self.devices, options)
         )
-        limit = self._around.options.load_timeout_s
+        limit = options.load_timeout_s
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
         # and the supervisor's `stop` would wait for ever for a task that was told to end.
         await asyncio.wait({self._answer_to_load}, timeout=limit)
@@ -260,7 +261,7 @@ class Replica:
 
     def _heard(self, message: FromWorker) -> None:
         if isinstance(message, Notice):
-            self.facts.update(message.facts)
+            self.facts = worker_facts.joined(self.facts, message.facts)
             if "worn" in message.facts:
                 self._owner.worn(self)
         elif not self._answer_to_load.done():
@@ -308,6 +309,8 @@ class Replica:
         """Take the last replies, give the other calls back, then tidy up."""
         self.state = "dead"
         self._channel.close()
+        fences = self._around.fences
+        self.killed_because = self.killed_because or fences.why_ended(child.pid)
         place = self.place()
         os.close(self._page)
         self._owner.lost(self, place)
@@ -316,10 +319,12 @@ class Replica:
         self.died.set()
         self._around.orphans.forget(child.pid)
         self._around.orphans.end_session(child.pid)
-        self._last_task = self._around.loop.create_task(self._tidy_up())
+        self._last_task = self._around.loop.create_task(self._tidy_up(child.pid))
 
-    async def _tidy_up(self) -> None:
+    async def _tidy_up(self, pid: int) -> None:
         """Read the last message and lines, then let go of everything."""
+        await self._fencing
+        await self._around.fences.take(pid)
         await asyncio.wait(self._tasks[:1], timeout=_END_S)
         for task in self._tasks:
             task.cancel()

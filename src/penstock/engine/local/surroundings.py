@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from penstock.engine.base import MemoryHandler, SaidHandler
 from penstock.engine.local.devices import Devices
+from penstock.engine.local.fences import Fences
 from penstock.engine.local.launcher import Launcher, ProcessLauncher
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.orphans import Orphans
@@ -24,6 +25,7 @@ class Surroundings:
     memory: MemoryHandler
     on_said: SaidHandler
     devices: Devices = field(default_factory=Devices)
+    fences: Fences = field(default_factory=Fences)
 
     async def warm(self, modules: tuple[str, ...]) -> None:
         """Import modules ahead of the workers that need them."""

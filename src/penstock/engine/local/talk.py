@@ -16,6 +16,7 @@ import msgspec
 
 from penstock.codec.frames import (
     MESSAGE_LIMIT,
+    Failed,
     FromWorker,
     pack_message,
     split_frames,
@@ -24,6 +25,7 @@ from penstock.codec.frames import (
 from penstock.codec.memory import Refused, Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import FrameError, InternalError, PenstockError
 from penstock.engine.base import MemoryHandler, VersionKey
+from penstock.engine.local import worker_facts
 from penstock.engine.local.intake import descriptors
 
 _log = logging.getLogger(__name__)
@@ -57,7 +59,10 @@ class Control:
                 size = int.from_bytes(await reader.readexactly(4), "little")
                 if size > MESSAGE_LIMIT:
                     raise FrameError(f"A message of {size} bytes is announced.")
-                self._on_message(unpack_message(await reader.readexactly(size), FromWorker))
+                message = unpack_message(await reader.readexactly(size), FromWorker)
+                if not isinstance(message, Failed):
+                    worker_facts.check(message.facts)
+                self._on_message(message)
         except (asyncio.IncompleteReadError, OSError):
             return
 

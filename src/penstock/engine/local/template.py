@@ -16,7 +16,7 @@ import msgspec
 from penstock.codec import memfile
 from penstock.core.errors import EngineError
 from penstock.engine.base import VersionSpec
-from penstock.engine.local import failures
+from penstock.engine.local import failures, orphans
 from penstock.engine.local.exits import Child, Exit
 from penstock.engine.local.home import Home
 from penstock.engine.local.loading import load_message, secrets_of
@@ -51,12 +51,12 @@ class Template:
         self,
         loop: asyncio.AbstractEventLoop,
         options: EngineOptions,
-        orphans: Orphans,
+        followed: Orphans,
         tail: LogTail,
     ) -> None:
         self._loop = loop
         self._options = options
-        self._orphans = orphans
+        self._orphans = followed
         self._tail = tail
         self._decoder = msgspec.msgpack.Decoder(FromTemplate)
         self._lock = asyncio.Lock()
@@ -115,8 +115,7 @@ class Template:
         """
         secrets = await secrets_of(spec)
         self._tail.hide(secrets.values())
-        parts = self._options.max_parts
-        message = load_message(spec, folder, home, secrets, max_parts=parts)
+        message = load_message(spec, folder, home, secrets, options=self._options)
         packed = msgspec.msgpack.encode(message)
         fd, size = memfile.create([packed])
         limit = self._options.load_timeout_s
@@ -155,11 +154,17 @@ class Template:
 
     async def branch(self, ends: ChildEnds) -> int | None:
         """Return the process id of a new worker; None when the template is gone."""
+        since = orphans.now()
         try:
             answer = await asyncio.wait_for(self._ask(Branch(os.getpid()), ends), _BRANCH_S)
         except asyncio.TimeoutError:
             answer = None
-        return answer.pid if isinstance(answer, Branched) else None
+        if not isinstance(answer, Branched):
+            return None
+        if orphans.is_new_child(answer.pid, since):
+            return answer.pid
+        await self._end(kill=True)  # it is not the program that we started any more
+        return None
 
     def become(self, ends: ChildEnds) -> int:
         """Have it be a worker itself; return its process id, which is the worker's from now on.

@@ -41,6 +41,7 @@ class TemplateLauncher:
         self._template: Template | None = None
         self._loading: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
+        self._fenced = 0
         self._why_not = ""
         self._load_ms = 0.0
 
@@ -71,7 +72,7 @@ class TemplateLauncher:
 
     async def _load(self, spec: VersionSpec) -> None:
         if self._template is not None:
-            await self._template.close()
+            await self._close(self._template)
             self._template = None
         template = await self._spare.take(self._tail)
         if template is None:
@@ -79,9 +80,11 @@ class TemplateLauncher:
             return
         try:
             self._home.make(self._folder)
+            self._fenced = template.pid
+            await self._around.fences.put(self._fenced, spec.memory_limit_bytes)
             await template.load(spec, self._folder, self._home)
         except BaseException:
-            await asyncio.shield(template.close())
+            await asyncio.shield(self._close(template))
             raise
         finally:
             self._spare.renew()
@@ -95,6 +98,7 @@ class TemplateLauncher:
         if template.obstacle:
             self._why_not = template.obstacle
             self._template = None
+            self._fenced = 0  # the worker is where the template was, and takes that along
             try:
                 return template.become(ends)
             finally:
@@ -104,9 +108,14 @@ class TemplateLauncher:
 
     def _close_later(self, template: Template) -> None:
         """Close what is left of a template that became a worker, or that could not."""
-        task = self._loop.create_task(template.close())
+        task = self._loop.create_task(self._close(template))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+    async def _close(self, template: Template) -> None:
+        fenced, self._fenced = self._fenced, 0
+        await template.close()
+        await self._around.fences.take(fenced)
 
     async def close(self) -> None:
         """End the template; the next `prepare` makes a new one. No replica may be left."""

@@ -40,17 +40,12 @@ from penstock.engine.local import forking, lifeline, output, overlap
 from penstock.engine.local.begun import BegunPage
 from penstock.engine.local.intake import Intake, Outbox
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
+from penstock.engine.local.pace import Pace
 from penstock.engine.local.pipes import ChildEnds
 from penstock.engine.sandbox import confine
 
-#: Calls handed to the service at once, at most.
-ROUND_CALLS = 256
-
-#: A round of calls of a service that does not say lasts about this long, in nanoseconds.
-_ROUND_NS = 2_000_000
-
-#: A reply waits for others at most this long, in nanoseconds.
-_UNSENT_NS = 1_000_000
+#: A reply waits for those of later rounds at most this long, in nanoseconds.
+_UNSENT_NS = 100_000
 
 
 class _Messages:
@@ -175,11 +170,11 @@ def _stay_within(message: Load, *, forked: bool) -> None:
 
 
 def _serve(data: socket.socket, service: Service, page: BegunPage, cancelled: set[int]) -> None:
-    intake, outbox, pace = Intake(data), Outbox(data), _Pace()
+    intake, outbox, pace = Intake(data), Outbox(data), Pace()
     while calls := intake.wait():
         unsent_ns = 0
         while calls:
-            size = pace.size(service)
+            size = pace.size(service, len(calls))
             now, calls = calls[:size], calls[size:]
             page.begin(now[-1].call_id)
             took_ns = _answer(service, now, cancelled, outbox)
@@ -226,27 +221,3 @@ def _replies(service: Service, calls: list[CallFrame]) -> Sequence[ReplyFrame]:
     answered = {reply.call_id for reply in replies}
     missing = [c.call_id for c in calls if c.call_id not in answered]
     return [*replies, *(ReplyFrame(i, b"internal", 0, b"", body) for i in missing)]
-
-
-class _Pace:
-    """How many calls to take at once.
-
-    A service that knows says so in `together`: 1 when calls gain nothing from each other, more
-    when it answers so many at once. Any other gets as many as fit in about two milliseconds, so
-    that a slow call does not hold up the replies of the quick ones before it, nor die with more of
-    its neighbours than need be. Costs are believed at once when they rise, slowly when they fall.
-    """
-
-    def __init__(self) -> None:
-        self._call_ns = float(_ROUND_NS)
-
-    def size(self, service: Service) -> int:
-        together: int = getattr(service, "together", 0)
-        if together:
-            return min(together, ROUND_CALLS)
-        return max(1, min(ROUND_CALLS, int(_ROUND_NS / self._call_ns)))
-
-    def learn(self, calls: int, took_ns: int) -> None:
-        cost = max(took_ns, 1000) / calls
-        weight = 0.5 if cost > self._call_ns else 0.1
-        self._call_ns += weight * (cost - self._call_ns)

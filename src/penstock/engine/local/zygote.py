@@ -23,8 +23,6 @@ from penstock.engine.local.intake import descriptors
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.zygote_messages import (
     PACKET_LIMIT,
-    Confine,
-    Confined,
     Fork,
     Forked,
     FromZygote,
@@ -60,6 +58,7 @@ def serve(control: int, server: int, roles: Roles) -> NoReturn:
     decoder = msgspec.msgpack.Decoder(ToZygote)
     with socket.socket(fileno=control) as sock:
         sock.setblocking(True)
+        confine.look_ahead()
         forking.settle()
         while True:
             packet, ancillary, _, _ = sock.recvmsg(PACKET_LIMIT, _FDS, socket.MSG_CMSG_CLOEXEC)
@@ -68,9 +67,6 @@ def serve(control: int, server: int, roles: Roles) -> NoReturn:
             message = decoder.decode(packet)
             if isinstance(message, Warm):
                 sock.send(msgspec.msgpack.encode(_warm(message.modules)))
-            elif isinstance(message, Confine):
-                missing = confine.confine_zygote(message.sandbox)
-                sock.send(msgspec.msgpack.encode(Confined(missing)))
             else:
                 fds = list(descriptors(ancillary))
                 answer = _fork(message, fds, roles, sock)

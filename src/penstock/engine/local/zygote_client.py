@@ -21,6 +21,7 @@ import msgspec
 from penstock.codec.sandbox import Sandbox
 from penstock.core.errors import EngineError
 from penstock.engine.base import Environment
+from penstock.engine.local import orphans
 from penstock.engine.local.exits import Child
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.options import EngineOptions, zygote_command
@@ -29,8 +30,6 @@ from penstock.engine.local.pipes import ChildEnds, TemplateEnds
 from penstock.engine.local.processes import start_process
 from penstock.engine.local.zygote_messages import (
     PACKET_LIMIT,
-    Confine,
-    Confined,
     Fork,
     Forked,
     FromZygote,
@@ -59,7 +58,7 @@ class ZygoteClient:
         loop: The running loop.
         options: Settings.
         folder: Where it runs.
-        orphans: Follows the engine's processes.
+        followed: Follows the engine's processes.
         sandbox: How it is confined, where what it imports is a user's own choice.
     """
 
@@ -68,17 +67,16 @@ class ZygoteClient:
         loop: asyncio.AbstractEventLoop,
         options: EngineOptions,
         folder: Path,
-        orphans: Orphans,
+        followed: Orphans,
         sandbox: Sandbox | None = None,
         environment: Environment | None = None,
     ) -> None:
         self._loop = loop
-        self._command = zygote_command(options, environment)
+        self._command = zygote_command(options, environment, sandbox)
         self._python = environment.python if environment is not None else None
         self._bytes_per_s = options.log_bytes_per_s
         self._folder = folder
-        self._orphans = orphans
-        self._sandbox = sandbox
+        self._orphans = followed
         self._decoder = msgspec.msgpack.Decoder(FromZygote)
         self._lock = asyncio.Lock()
         self._modules: list[str] = []
@@ -118,8 +116,12 @@ class ZygoteClient:
         Raises:
             EngineError: The zygote died; ask again.
         """
+        since = orphans.now()
         answer = await self._whole(self._fork(ends))
         if isinstance(answer, Forked):
+            if not orphans.is_new_child(answer.pid, since):
+                await self._end()
+                raise EngineError("The zygote named a process that it did not fork.")
             return answer.pid
         if isinstance(answer, Refused):
             _log.warning("The zygote refuses to fork: %s", answer.reason)
@@ -227,17 +229,8 @@ class ZygoteClient:
         self._sock = ours
         self._pipe = LogPipe(self._loop, reader, self.logs, self._bytes_per_s)
         self._child = Child(self._loop, pid, self._on_exit)
-        if self._sandbox is not None:
-            await self._confine(self._sandbox)
         if self._modules:
             await self._ask(Warm(list(self._modules)))
-
-    async def _confine(self, sandbox: Sandbox) -> None:
-        answer = await self._ask(Confine(sandbox))
-        missing = answer.missing if isinstance(answer, Confined) else ["It does not answer."]
-        if missing and sandbox.required:
-            await self._end()
-            raise EngineError(f"The zygote cannot be confined as required: {missing[0]}")
 
     def _on_exit(self, child: Child) -> None:
         self._orphans.forget(child.pid)

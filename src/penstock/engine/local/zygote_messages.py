@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import msgspec
 
-from penstock.codec.sandbox import Sandbox
-
 #: Largest packet either side sends.
 PACKET_LIMIT = 64 * 1024
 
@@ -17,12 +15,6 @@ class Warm(msgspec.Struct, tag="warm", frozen=True):
     """Server to zygote: import these modules, if they are installed."""
 
     modules: list[str]
-
-
-class Confine(msgspec.Struct, tag="confine", frozen=True):
-    """Server to zygote, before anything else: what is imported is a user's; stay within this."""
-
-    sandbox: Sandbox
 
 
 class Fork(msgspec.Struct, tag="fork", frozen=True):
@@ -43,12 +35,6 @@ class Warmed(msgspec.Struct, tag="warmed", frozen=True):
     threaded: str
 
 
-class Confined(msgspec.Struct, tag="confined", frozen=True):
-    """Zygote to server: it stays within its bounds, but for what is `missing`, as sentences."""
-
-    missing: list[str]
-
-
 class Forked(msgspec.Struct, tag="forked", frozen=True):
     """Zygote to server: the worker's process id."""
 
@@ -61,5 +47,5 @@ class Refused(msgspec.Struct, tag="refused", frozen=True):
     reason: str
 
 
-ToZygote = Confine | Warm | Fork
-FromZygote = Confined | Warmed | Forked | Refused
+ToZygote = Warm | Fork
+FromZygote = Warmed | Forked | Refused

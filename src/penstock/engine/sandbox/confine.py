@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from penstock.codec.sandbox import (
     GUARDED,
     ISOLATED,
     NETWORK_VARIABLE,
+    NETWORKS,
     PROCESS,
     TIER_VARIABLE,
     TIERS,
@@ -27,7 +29,7 @@ from penstock.codec.sandbox import (
 from penstock.core.errors import SandboxUnavailable
 from penstock.engine.local import lifeline
 from penstock.engine.sandbox import kernel, landlock, limits, places, seccomp
-from penstock.engine.sandbox.landlock import READ, Rules
+from penstock.engine.sandbox.landlock import READ, RUN, Rules
 
 #: Where libraries keep what they download or make up; all of it goes to the process's own folder.
 _CACHES = {
@@ -71,6 +73,17 @@ def reached() -> dict[str, Any]:
     return _reached.facts() if _reached is not None else {}
 
 
+def look_ahead() -> None:
+    """Find out what every process will ask that is forked from here and confines itself."""
+    if not landlock.version() or not seccomp.available():
+        return
+    for _ in places.readable():
+        continue
+    for own_user in (True, False):
+        for network in NETWORKS:
+            seccomp.prepared(_families(own_user, network), not own_user)
+
+
 def confine(wanted: Sandbox, scratch: str, artifacts: list[str]) -> None:
     """Confine this process for good.
 
@@ -85,7 +98,7 @@ def confine(wanted: Sandbox, scratch: str, artifacts: list[str]) -> None:
     global _reached  # noqa: PLW0603 - a process is confined once, and so is what is known of it
     found = Reached()
     user = _possible_user(wanted, found)
-    limits.apply(wanted.open_files, wanted.file_bytes, own_user=bool(user))
+    limits.apply(wanted.open_files, wanted.file_bytes, wanted.processes)
     if wanted.tier != PROCESS:
         _guard(wanted, artifacts, user, found)
     elif wanted.network == "none":
@@ -100,18 +113,23 @@ def confine(wanted: Sandbox, scratch: str, artifacts: list[str]) -> None:
     _reached = found
 
 
-def confine_zygote(wanted: Sandbox) -> list[str]:
-    """Confine a zygote that imports packages of a user's; its children narrow this further.
+def confine_program(wanted: Sandbox, programs: Iterable[str]) -> list[str]:
+    """Confine a process that becomes a program of a user's; its children narrow this further.
 
-    `wanted.home` is the folder that holds all their homes. Returns what is missing, as sentences.
+    Args:
+        wanted: How. Of a zygote, `home` is the folder that holds the homes of all its children.
+        programs: Files and folders that it may read and run besides.
+
+    Returns:
+        What is missing, as sentences.
     """
     found = Reached()
-    limits.apply(wanted.open_files, wanted.file_bytes, own_user=False)
+    limits.apply(wanted.open_files, wanted.file_bytes, wanted.processes)
     if wanted.tier != PROCESS and sys.platform == "linux":
         if os.geteuid() == 0:
             kernel.drop_capabilities(kernel.CHANGE_USER if wanted.user else ())
         kernel.no_new_privileges()
-        _apply_landlock(wanted, [], found)
+        _apply_landlock(wanted, [], found, programs)
         _apply_seccomp(wanted, found)
     return found.missing
 
@@ -170,12 +188,14 @@ def _possible_user(wanted: Sandbox, found: Reached) -> int:
     return wanted.user
 
 
-def _apply_landlock(wanted: Sandbox, artifacts: list[str], found: Reached) -> None:
+def _apply_landlock(
+    wanted: Sandbox, artifacts: Iterable[str], found: Reached, programs: Iterable[str] = ()
+) -> None:
     version = landlock.version()
     if not version:
         found.missing.append("The kernel has no Landlock (Linux 5.13 and later have it).")
         return
-    allowed = [*places.readable(), places.own(wanted.home)]
+    allowed = [*places.readable(), places.own(wanted.home), *((path, RUN) for path in programs)]
     allowed += [(path, READ) for path in (*artifacts, *wanted.read)]
     allowed += [places.own(path) for path in wanted.write]
     if wanted.tier == ISOLATED:  # these are the process's own there
@@ -189,16 +209,20 @@ def _apply_landlock(wanted: Sandbox, artifacts: list[str], found: Reached) -> No
 
 
 def _apply_seccomp(wanted: Sandbox, found: Reached) -> None:
-    families: tuple[int, ...] = (seccomp.AF_UNIX,) if found.user else ()
-    if wanted.network != "none":
-        families += (seccomp.AF_INET, seccomp.AF_INET6, seccomp.AF_NETLINK)
     try:
-        seccomp.apply(families)
+        seccomp.apply(_families(bool(found.user), wanted.network), shared_user=not found.user)
     except OSError as error:
         found.missing.append(f"System calls cannot be filtered here: {error.strerror}.")
         return
     found.seccomp = True
     found.network = wanted.network
+
+
+def _families(own_user: bool, network: str) -> tuple[int, ...]:
+    if network == "none":
+        return ()
+    unix = (seccomp.AF_UNIX,) if own_user else ()  # to a shared user, the server's are open
+    return (*unix, seccomp.AF_INET, seccomp.AF_INET6, seccomp.AF_NETLINK)
 
 
 def _settle_in(scratch: str, wanted: Sandbox) -> None:
@@ -207,7 +231,8 @@ def _settle_in(scratch: str, wanted: Sandbox) -> None:
         return
     folder = Path(scratch) / "home"
     temporary = folder / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
+    for path in (folder, temporary):
+        path.mkdir(exist_ok=True)
     shared = [Path(path) for path in (*wanted.read, *wanted.write)]
     for name, below in _CACHES.items():
         given = os.environ.get(name)

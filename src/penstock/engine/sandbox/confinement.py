@@ -13,7 +13,7 @@ from pathlib import Path
 from penstock.codec.sandbox import GUARDED, ISOLATED, PROCESS, Sandbox
 from penstock.core.errors import SandboxUnavailable
 from penstock.engine.base import VersionKey
-from penstock.engine.sandbox import bubblewrap, landlock, places, seccomp
+from penstock.engine.sandbox import bubblewrap, landlock, limits, places, seccomp
 from penstock.engine.sandbox.options import SandboxOptions
 from penstock.engine.sandbox.state import SandboxState
 
@@ -68,8 +68,8 @@ class Confinement:
 
     def __init__(self, options: SandboxOptions, scratch: Path) -> None:
         self._options = options
-        self._scratch = scratch
         self._users: dict[str, int] = {}
+        self._processes = limits.half_of_the_user()
         self.state = examine(options, scratch)
         if options.required and self.state.missing:
             raise SandboxUnavailable(
@@ -82,6 +82,8 @@ class Confinement:
         """Return how the processes of a version confine themselves."""
         options = self._options
         tier = self.state.tier if self.state.tier == ISOLATED else min_tier(options.tier)
+        # There is only one user in a namespace of users.
+        user = self._user(key.project) if tier != ISOLATED else 0
         return Sandbox(
             tier=tier,
             home=str(home),
@@ -89,19 +91,26 @@ class Confinement:
             network=network,
             read=options.read,
             write=options.write,
-            user=self._user(key.project),
+            user=user,
+            processes=limits.PROCESSES if user else self._processes,
         )
 
-    def for_zygote(self) -> Sandbox:
-        """Return how a zygote is confined that imports packages of a user's own choice."""
+    def for_environment(self, homes: Path, files: Path) -> Sandbox:
+        """Return how an interpreter is confined whose packages are of a user's own choice.
+
+        Args:
+            homes: Folder that holds the homes of its versions.
+            files: Folder that holds the files of its versions.
+        """
         options = self._options
         return Sandbox(
             tier=min_tier(options.tier),
-            home=str(self._scratch),
+            home=str(homes),
             required=options.required,
-            read=(*options.read, *options.artifacts),
+            read=(*options.read, str(files)),
             write=options.write,
             user=int(self.state.users),
+            processes=self._processes,
         )
 
     def _user(self, project: str) -> int:

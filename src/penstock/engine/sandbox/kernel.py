@@ -40,7 +40,9 @@ class Machine(NamedTuple):
 @functools.lru_cache(maxsize=1)  # making one takes a quarter of a millisecond
 def libc() -> Any:
     """Return the C library; errors are told by `ctypes.get_errno`."""
-    return ctypes.CDLL(None, use_errno=True)
+    found = ctypes.CDLL(None, use_errno=True)
+    found.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    return found
 
 
 def syscall(number: int, *arguments: Any) -> int:
@@ -56,17 +58,14 @@ def syscall(number: int, *arguments: Any) -> int:
     return found
 
 
-def prctl(option: int, *arguments: int) -> int:
+def prctl(option: int, *arguments: int) -> None:
     """Make a `prctl` call.
 
     Raises:
         OSError: It failed.
     """
-    padded = [*arguments, 0, 0, 0, 0][:4]
-    found: int = libc().prctl(option, *(ctypes.c_ulong(a) for a in padded))
-    if found < 0:
+    if libc().prctl(option, *arguments, *(0,) * (4 - len(arguments))) < 0:
         raise_errno()
-    return found
 
 
 def raise_errno() -> None:
@@ -114,11 +113,19 @@ _COMMON = {
     "pidfd_getfd": 438, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427,
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432,
     "fspick": 433, "clone3": 435, "process_madvise": 440, "mount_setattr": 442,
-    "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448,
+    "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448, "fchmodat2": 452,
+    "setxattrat": 463, "removexattrat": 466,
 }  # fmt: skip
 
 _X86_64 = {
     **_COMMON,
+    "chmod": 90, "fchmod": 91, "fchmodat": 268,
+    "shmget": 29, "shmat": 30, "shmctl": 31, "socketpair": 53, "semget": 64, "semop": 65,
+    "semctl": 66, "msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "truncate": 76,
+    "setpriority": 141, "sched_setparam": 142, "sched_setscheduler": 144, "setxattr": 188,
+    "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198,
+    "fremovexattr": 199, "sched_setaffinity": 203, "semtimedop": 220, "mq_open": 240,
+    "mq_unlink": 241, "ioprio_set": 251, "prlimit64": 302, "sched_setattr": 314,
     "ioctl": 16, "socket": 41, "clone": 56, "ptrace": 101, "syslog": 103, "personality": 135,
     "vhangup": 153, "pivot_root": 155, "adjtimex": 159, "chroot": 161, "acct": 163,
     "settimeofday": 164, "mount": 165, "umount2": 166, "swapon": 167, "swapoff": 168,
@@ -134,6 +141,13 @@ _X86_64 = {
 
 _AARCH64 = {
     **_COMMON,
+    "fchmod": 52, "fchmodat": 53,
+    "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15,
+    "fremovexattr": 16, "ioprio_set": 30, "truncate": 45, "sched_setparam": 118,
+    "sched_setscheduler": 119, "sched_setaffinity": 122, "setpriority": 140, "mq_open": 180,
+    "mq_unlink": 181, "msgget": 186, "msgctl": 187, "msgrcv": 188, "msgsnd": 189, "semget": 190,
+    "semctl": 191, "semtimedop": 192, "semop": 193, "shmget": 194, "shmctl": 195, "shmat": 196,
+    "socketpair": 199, "prlimit64": 261, "sched_setattr": 274,
     "lookup_dcookie": 18, "ioctl": 29, "umount2": 39, "mount": 40, "pivot_root": 41,
     "nfsservctl": 42, "chroot": 51, "vhangup": 58, "quotactl": 60, "acct": 89, "personality": 92,
     "unshare": 97, "kexec_load": 104, "init_module": 105, "delete_module": 106,

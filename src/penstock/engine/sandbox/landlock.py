@@ -7,6 +7,7 @@ kernel does not know yet is left out; `Rules.apply` takes whatever the version o
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import stat
 import sys
@@ -46,6 +47,7 @@ DEVICE = _READ_FILE | _WRITE_FILE | _IOCTL_DEV
 _WRITING = WRITE | _MAKE_CHAR | _MAKE_BLOCK
 
 
+@functools.lru_cache(maxsize=1)
 def version() -> int:
     """Return the version of the kernel's Landlock interface; 0 if there is none."""
     if sys.platform != "linux":

@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 #: Processes and threads of one project, where projects have users of their own.
-_PROCESSES = 4096
+PROCESSES = 4096
+
+#: The same of a user that is shared with the server, where it has no limit of its own.
+_PROCESSES_SHARED = 32768
 
 
 def close_others(keep: Iterable[int]) -> None:
@@ -24,13 +27,26 @@ def close_others(keep: Iterable[int]) -> None:
             os.close(fd)
 
 
-def apply(open_files: int, file_bytes: int, *, own_user: bool) -> None:
+def apply(open_files: int, file_bytes: int, processes: int) -> None:
     """Limit this process and its children; nothing is raised above what it is now."""
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, open_files)
     _lower(resource.RLIMIT_FSIZE, file_bytes)
-    if own_user and hasattr(resource, "RLIMIT_NPROC"):
-        _lower(resource.RLIMIT_NPROC, _PROCESSES)
+    if processes and hasattr(resource, "RLIMIT_NPROC"):
+        _lower(resource.RLIMIT_NPROC, processes)
+
+
+def half_of_the_user() -> int:
+    """Return half of the processes that this process's user may have: the rest is the server's.
+
+    The kernel counts all of a user's processes, whichever process it asks about, so that workers
+    that fork without end come to their limit while the server is well below its own. It does not
+    count those of root.
+    """
+    if not hasattr(resource, "RLIMIT_NPROC"):
+        return 0
+    _, hard = resource.getrlimit(resource.RLIMIT_NPROC)
+    return _PROCESSES_SHARED if hard == resource.RLIM_INFINITY else max(1, hard // 2)
 
 
 def _lower(what: int, value: int) -> None:

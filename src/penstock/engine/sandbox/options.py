@@ -16,7 +16,6 @@ class SandboxOptions:
         required: Refuse to start workers that cannot be confined so.
         read: Further files and folders that workers may read.
         write: Further folders that workers may write.
-        artifacts: Folders with the files of all versions; each worker gets to see its own.
         users: User ids, one for each project, taken in order; empty to keep the server's own.
     """
 
@@ -25,4 +24,3 @@ class SandboxOptions:
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     users: range = range(0)
-    artifacts: tuple[str, ...] = ()

@@ -31,15 +31,20 @@ _STATE = ("/proc", "/sys/devices", "/sys/class", "/sys/bus", "/sys/module", "/sy
 
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 _ACCELERATORS = ("nvidia", "dri", "kfd", "accel")
+_USUAL = (
+    "accel", "dri", "kfd", "nvidia-caps", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools",
+    "nvidiactl", *(f"nvidia{number}" for number in range(32)),
+)  # fmt: skip
 
 
-def interpreter() -> list[str]:
+@functools.lru_cache(maxsize=1)  # those who fork ask before, and their children need not
+def interpreter() -> tuple[str, ...]:
     """Return files and folders of this interpreter and of what it imports from."""
     lib_folders = os.environ.get("LD_LIBRARY_PATH", "").split(":")
     found = [sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path, *lib_folders]
     real = {os.path.realpath(path) for path in found if path}
     real.add(os.path.dirname(os.path.realpath(sys.executable)))
-    return sorted(path for path in real if path != "/" and os.path.exists(path))
+    return tuple(sorted(path for path in real if path != "/" and os.path.exists(path)))
 
 
 def readable() -> Iterator[tuple[str, int]]:
@@ -54,9 +59,15 @@ def readable() -> Iterator[tuple[str, int]]:
 @functools.lru_cache(maxsize=1)  # a process that is confined cannot look again
 def devices() -> tuple[tuple[str, int], ...]:
     """Return rights by path for the harmless devices and for accelerators."""
-    found = [name for name in sorted(os.listdir("/dev")) if name.startswith(_ACCELERATORS)]
     harmless = ((path, DEVICE) for path in _DEVICES)
-    return (*harmless, *((f"/dev/{name}", DEVICE | READ) for name in found))
+    return (*harmless, *((f"/dev/{name}", DEVICE | READ) for name in _accelerators()))
+
+
+def _accelerators() -> list[str]:
+    try:
+        return [name for name in sorted(os.listdir("/dev")) if name.startswith(_ACCELERATORS)]
+    except PermissionError:  # confined before this program began: what has a name can be asked for
+        return [name for name in _USUAL if os.path.exists(f"/dev/{name}")]
 
 
 def own(folder: str) -> tuple[str, int]:

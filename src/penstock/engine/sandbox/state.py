@@ -16,6 +16,7 @@ class SandboxState:
         landlock: Version of the kernel's Landlock; 0 for none.
         seccomp: Whether system calls are filtered.
         users: Whether each project has a user of its own.
+        memory: What holds workers to their memory: `"cgroup v2"`, `"cgroup v1"` or `"watchdog"`.
         missing: Why `tier` is not `asked`, as sentences.
         notes: What would be better still, as sentences.
     """
@@ -26,5 +27,6 @@ class SandboxState:
     landlock: int
     seccomp: bool
     users: bool
+    memory: str = "watchdog"
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()

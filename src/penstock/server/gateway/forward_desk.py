@@ -44,6 +44,7 @@ class ForwardDesk(RunDesk):
         body: Body,
         ask: Ask,  # noqa: ARG002 - the server process asks again
         webhook_url: str | None,  # noqa: ARG002
+        trace: bytes = b"",
     ) -> Rendered:
         """Have a request made a run; see `RunDesk.accept`.
 
@@ -55,7 +56,7 @@ class ForwardDesk(RunDesk):
         def answered(_call: Call, answer: Answer) -> None:
             done.set_result(answer)
 
-        self._forward.start(route, record, media_type, body, answered, AS_RUN)
+        self._forward.start(route, record, media_type, body, answered, AS_RUN, trace=trace)
         answer = await done
         if answer.error is not None:
             raise answer.error
@@ -72,11 +73,13 @@ class ForwardedRuns:
     def __init__(self, desk: RunDesk) -> None:
         self._desk = desk
 
-    async def take(self, route: Route, record: KeyRecord, media_type: bytes, body: Body) -> Answer:
+    async def take(
+        self, route: Route, record: KeyRecord, media_type: bytes, body: Body, trace: bytes
+    ) -> Answer:
         """Make a request a run and return the HTTP answer, packed, or why it is none."""
         try:
             url = await self._desk.webhook(media_type, body)
-            rendered = await self._desk.accept(route, record, media_type, body, Ask(), url)
+            rendered = await self._desk.accept(route, record, media_type, body, Ask(), url, trace)
         except PenstockError as error:
             return Answer(error.code, error=error)
         return Answer(body=_pack_rendered(rendered))

@@ -11,14 +11,20 @@ import os
 from typing import TYPE_CHECKING
 
 from penstock.codec.frames import INLINE_LIMIT
-from penstock.control.predict import Body
-from penstock.core.errors import PenstockError, RequestError
+from penstock.control.predict import Body, not_ready
+from penstock.core.errors import NotReady, PenstockError, RequestError
 from penstock.server.gateway.body import BodySink, too_large
 from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.head import Head
 from penstock.server.gateway.respond import refusal, refusal_closes
-from penstock.server.gateway.run_desk import Ask, RunDesk, discard, worth_a_look
+from penstock.server.gateway.run_desk import (
+    Ask,
+    RunDesk,
+    discard,
+    may_name_webhook,
+    worth_a_look,
+)
 
 if TYPE_CHECKING:
     from penstock.control.predict import Route
@@ -150,7 +156,12 @@ class GatewayProtocol(Connection):
         """Admit a predict call; take its body if it is here, else make ready to receive it."""
         length = head.length
         try:
-            route, record = self._predictor.admit(head.path, head.authorization)
+            try:
+                route, record = self._predictor.admit(head.path, head.authorization)
+            except NotReady:
+                if self._gateway.desk is None or not may_name_webhook(head.media_type):
+                    raise
+                route, record = self._predictor.admit(head.path, head.authorization, starting=True)
             if length > route.max_body:
                 raise too_large(length, route.max_body)
         except PenstockError as error:
@@ -197,7 +208,8 @@ class GatewayProtocol(Connection):
                 else:
                     discard(body)  # the client went away meanwhile
                 return
-            exchange.settle_as(await desk.accept(route, record, head.media_type, body, Ask(), url))
+            told = await desk.accept(route, record, head.media_type, body, Ask(), url, head.trace)
+            exchange.settle_as(told)
         except PenstockError as error:
             exchange.settle(refusal(error), self._predictor.run_ids.take())
         self.flush()
@@ -205,6 +217,12 @@ class GatewayProtocol(Connection):
     def _call(
         self, exchange: Exchange, head: Head, route: Route, record: KeyRecord, body: Body
     ) -> None:
+        if route.pool is None:  # the body was read for a webhook, and names none
+            discard(body)
+            self._predictor.count_refusal(NotReady.code)
+            exchange.settle(refusal(not_ready(route)), self._predictor.run_ids.take())
+            self.flush()
+            return
         call = self._predictor.start(
             route, record, head.media_type, body, exchange.done, head.flags, trace=head.trace
         )

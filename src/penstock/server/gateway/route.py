@@ -14,14 +14,28 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from penstock.codec.frames import SHOW_TRACEBACK
-from penstock.control.predict import Answer, Body, Call, PredictCall, Predictor, Route
+from penstock.control.predict import (
+    Answer,
+    Body,
+    Call,
+    PredictCall,
+    Predictor,
+    Route,
+    not_ready,
+)
 from penstock.core.errors import InvalidSetting, NotFound, PenstockError, UnsupportedMedia
 from penstock.core.records import KeyRecord
 from penstock.server.gateway.body import BodySink, too_large
 from penstock.server.gateway.head import accept_flags, traceparent
 from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.respond import Rendered, refusal, refusal_closes, render
-from penstock.server.gateway.run_desk import Ask, RunDesk, ask_of, discard
+from penstock.server.gateway.run_desk import (
+    Ask,
+    RunDesk,
+    ask_of,
+    discard,
+    may_name_webhook,
+)
 
 #: Name in a request's scope for more flags of its call, set by routes of other protocols.
 FLAGS = "penstock.flags"
@@ -101,6 +115,9 @@ async def predict_once(
         rendered = await _run_later(predictor, request, route, record, body, desk, ask)
         if rendered is not None:
             return rendered
+    if route.pool is None:  # it was admitted for a webhook, and names none
+        discard(body)
+        return render(refusal(not_ready(route)), predictor.run_ids.take())
     call, answer = await _call(predictor, request, route, record, body)
     return render(answer, call.run_id, with_traceback=bool(call.flags & SHOW_TRACEBACK))
 
@@ -126,9 +143,13 @@ async def _run_later(
                 "A run is made for a deployment, not for one of its versions.",
                 hint="Submit it without /versions/… in the address; the active version runs it.",
             )
-        return await desk.accept(route, record, media_type, body, ask, url)
+        return await desk.accept(route, record, media_type, body, ask, url, _trace_of(request))
     except PenstockError as error:
         return render(refusal(error), predictor.run_ids.take())
+
+
+def _trace_of(request: Request) -> bytes:
+    return traceparent(request.headers.get("traceparent", "").encode("latin-1"))
 
 
 def _announced(request: Request) -> int:
@@ -142,10 +163,10 @@ async def _admit(
 ) -> tuple[Route, KeyRecord]:
     path = request.scope["path"].encode("utf-8")
     authorization = request.headers.get("authorization", "").encode("latin-1")
+    media_type = request.headers.get("content-type", "").encode("latin-1")
+    starting = desk is not None and (ask.later or may_name_webhook(media_type))
     try:
-        if desk is not None:
-            return desk.admit(path, authorization, ask)
-        return predictor.admit(path, authorization)
+        return predictor.admit(path, authorization, starting=starting)
     except NotFound:
         number = request.path_params.get("number")
         if wake is None or number is None:
@@ -177,8 +198,9 @@ async def _call(
     flags = accept_flags(request.headers.get("accept", "").encode("latin-1"))
     flags |= request.scope.get(FLAGS, 0)
     media_type = request.headers.get("content-type", "").encode("latin-1")
-    trace = traceparent(request.headers.get("traceparent", "").encode("latin-1"))
-    call = predictor.start(route, record, media_type, body, answered, flags, trace=trace)
+    call = predictor.start(
+        route, record, media_type, body, answered, flags, trace=_trace_of(request)
+    )
     gone: asyncio.Future[Any] = asyncio.ensure_future(request.receive())
     waiting: set[asyncio.Future[Any]] = {done, gone}
     try:

@@ -17,15 +17,23 @@ import msgspec
 
 from penstock.codec import memfile
 from penstock.codec.webhook_field import FIELD, find_webhook
-from penstock.control.predict import Body, Predictor, Route
+from penstock.control.predict import Body, Route
 from penstock.control.run_payloads import discard
 from penstock.control.runs import Accepted, Runs, Submission
-from penstock.core.errors import InvalidSetting, NotReady
+from penstock.core.errors import InvalidSetting
 from penstock.core.records import KeyRecord
 from penstock.core.states import TERMINAL_RUN_STATES
 from penstock.server.gateway.respond import RUN_ID_FIELD, Rendered
 
-__all__ = ["Ask", "RunDesk", "ask_of", "discard", "webhook_of", "worth_a_look"]
+__all__ = [
+    "Ask",
+    "RunDesk",
+    "ask_of",
+    "discard",
+    "may_name_webhook",
+    "webhook_of",
+    "worth_a_look",
+]
 
 #: Bodies over this many bytes are searched in a thread.
 _LARGE = 1024 * 1024
@@ -36,7 +44,8 @@ _PIECE = 256 * 1024
 #: Bodies up to this many bytes are searched before their media type is looked at.
 SMALL_BYTES = 4096
 
-_TRUE = frozenset({"true", "1", "yes", ""})
+_YES = frozenset({"true", "1", "yes", ""})
+_NO = frozenset({"false", "0", "no"})
 
 
 @dataclass(frozen=True)
@@ -61,12 +70,14 @@ def ask_of(query: Mapping[str, str], headers: Mapping[str, str]) -> Ask:
     """Return what a request's query and header fields ask for.
 
     Raises:
-        InvalidSetting: A number is none.
+        InvalidSetting: A number is none, or `async` is neither yes nor no.
     """
-    later = query.get("async", "false").lower() in _TRUE
+    wish = query.get("async", "false").lower()
+    if wish not in _YES | _NO:
+        raise InvalidSetting(f"The query has async={wish[:40]!r}; it must be true or false.")
     preferred = [part.strip().lower() for part in headers.get("prefer", "").split(",")]
     return Ask(
-        later or "respond-async" in preferred,
+        wish in _YES or "respond-async" in preferred,
         int(_number(query, "priority") or 0),
         _number(query, "timeout_s"),
         headers.get("idempotency-key"),
@@ -114,21 +125,10 @@ class RunDesk:
 
     Args:
         runs: The use cases.
-        predictor: Route table and key check.
     """
 
-    def __init__(self, runs: Runs, predictor: Predictor) -> None:
+    def __init__(self, runs: Runs) -> None:
         self._runs = runs
-        self._predictor = predictor
-
-    def admit(self, path: bytes, authorization: bytes, ask: Ask) -> tuple[Route, KeyRecord]:
-        """Like `Predictor.admit`, but a run may also wait for a deployment that is starting."""
-        try:
-            return self._predictor.admit(path, authorization)
-        except NotReady:
-            if not ask.later:
-                raise
-            return self._predictor.routes[path], self._predictor.check_key(authorization)
 
     async def webhook(self, media_type: bytes, body: Body) -> str | None:
         """Return the webhook that a body names, or None; the body stays as it is."""
@@ -144,8 +144,11 @@ class RunDesk:
         body: Body,
         ask: Ask,
         webhook_url: str | None,
+        trace: bytes = b"",
     ) -> Rendered:
         """Make a request a run and return the 202. The body now belongs to the runs.
+
+        `trace` is the request's `traceparent`, maybe empty.
 
         Raises:
             PenstockError: It was not accepted.
@@ -161,6 +164,7 @@ class RunDesk:
                 ask.timeout_s,
                 webhook_url,
                 ask.idempotency_key,
+                trace.decode("latin-1"),
             )
         )
         return _rendered(route.project, accepted)

@@ -138,6 +138,8 @@
           .map(([word, values, weight]) => ({ word, weight, v: values.findLast((v) => v !== null) }))
           .filter((end) => end.v !== undefined).map((end) => ({ ...end, y: u.valToPos(end.v, "y", true) }));
         for (let i = 1; i < ends.length; i++) ends[i].y = Math.max(ends[i].y, ends[i - 1].y + 13 * px());
+        let lowest = bbox.top + bbox.height;
+        for (const end of [...ends].reverse()) { end.y = Math.min(end.y, lowest); lowest = end.y - 13 * px(); }
         for (const end of ends) { ctx.font = font(end.weight); ctx.fillText(end.word, bbox.left + bbox.width + 6 * px(), end.y); }
         ctx.restore();
       },

@@ -1,0 +1,165 @@
+"""Environments of versions under guard: a worker changes neither its own nor a neighbour's.
+
+Run with `-s` to see what was tried in each tier.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from penstock import deploy, model_type
+from penstock.engine.sandbox import bubblewrap, landlock, seccomp
+
+pytestmark = pytest.mark.skipif(
+    not (landlock.version() and seccomp.available()), reason="needs Landlock and seccomp"
+)
+
+TIERS = [
+    "guarded",
+    pytest.param(
+        "isolated",
+        marks=pytest.mark.skipif(bool(bubblewrap.obstacle()), reason=bubblewrap.obstacle() or "-"),
+    ),
+]
+
+
+def poison(data: Any) -> Any:
+    """Try to change what is imported here and elsewhere; say what came of it."""
+    import sys
+    from pathlib import Path
+
+    import colorama
+
+    def outcome(attempt: Any) -> str:
+        try:
+            attempt()
+        except OSError as error:
+            return f"stopped ({error.strerror})"
+        return "open"
+
+    def change(path: Any, mode: int) -> None:
+        before = path.stat().st_mode
+        path.chmod(mode)
+        if path.stat().st_mode == before:
+            raise PermissionError(1, "it stays as it is")
+
+    own = Path(colorama.__file__)
+    attempts = {}
+    for name, folder in (("own", own.parent), *sorted(data[0].items())):
+        target = Path(folder)
+        attempts[f"{name}: add a module"] = outcome(
+            lambda t=target: (t / "evil.py").write_text("x")
+        )
+        attempts[f"{name}: add a .pth"] = outcome(
+            lambda t=target: (t.parent / "evil.pth").write_text("import os")
+        )
+        attempts[f"{name}: rename"] = outcome(lambda t=target: t.rename(t.with_name("gone")))
+        attempts[f"{name}: change its mode"] = outcome(lambda t=target: change(t, 0o700))
+    attempts["own: append to a module"] = outcome(lambda: own.open("a").write("evil = 1\n"))
+    attempts["own: link over a module"] = outcome(lambda: own.with_name("evil").symlink_to(own))
+    return {
+        "colorama": colorama.__version__, "prefix": sys.prefix, "python": sys.version.split()[0],
+        "attempts": attempts,
+    }  # fmt: skip
+
+
+FLOW = [(model_type.PYTHON, poison)]
+
+
+def digest(folder: Path) -> str:
+    """Return one hash over names and contents of everything below a folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        found.update(f"{path.relative_to(folder)}\n".encode())
+        if path.is_file() and not path.is_symlink():
+            found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def put(server: Any, name: str, pin: str, **options: Any) -> Any:
+    return deploy(
+        FLOW, name, server.keys["deploy"], server=server.url, quiet=True,
+        requirements=[f"colorama=={pin}"], **options,
+    )  # fmt: skip
+
+
+def sandbox_of(server: Any, name: str) -> Any:
+    url = f"{server.url}/v1/default/{name}"
+    headers = {"Authorization": server.keys["deploy"]}
+    until = time.monotonic() + 60
+    while True:  # one that was killed may answer a last call before the next one is there
+        found = httpx2.get(url, headers=headers).json()["replicas"]
+        told = [replica["facts"]["sandbox"] for replica in found if "sandbox" in replica["facts"]]
+        if told or time.monotonic() > until:
+            return told[0]
+
+
+def open_still(attempts: dict[str, str], sandbox: Any) -> set[str]:
+    """Return what was not stopped, without what the threat model says is open."""
+    found = {name for name, outcome in attempts.items() if outcome == "open"}
+    if sandbox["tier"] == "guarded" and not sandbox["user"]:  # Landlock has no say in modes
+        found = {name for name in found if not name.endswith("make writable")}
+    if sandbox["tier"] == "isolated":  # a folder of that name in the worker's own /tmp
+        found = {name for name in found if not name.startswith("records:")}
+    return found
+
+
+@pytest.mark.parametrize("tier", TIERS)
+@pytest.mark.parametrize("network", ["all", "none"])
+def test_a_worker_poisons_no_environment(
+    start_server: Any, package_cache: Path, tier: str, network: str
+) -> None:
+    server = start_server(
+        environment={
+            "PENSTOCK_SANDBOX": tier, "PENSTOCK_SANDBOX_WRITE": "",
+            "PENSTOCK_SANDBOX_REQUIRED": "on", "PENSTOCK_PACKAGE_CACHE": str(package_cache),
+        }
+    )  # fmt: skip
+    neighbour = put(server, "neighbour", "0.4.6")
+    theirs = neighbour.predict([{}])
+    mine = put(server, "mine", "0.4.5", network=network)
+    first = mine.predict([{}])
+    assert (theirs["colorama"], first["colorama"]) == ("0.4.6", "0.4.5")
+    assert first["prefix"] != theirs["prefix"]
+    folders = [Path(told["prefix"]) for told in (first, theirs)]
+    before = [digest(folder) for folder in folders]
+    cached = digest(package_cache)
+    where = next(folders[1].rglob("site-packages/colorama"))
+    targets = {"neighbour": str(where), "cache": str(package_cache)}
+    said = mine.predict([targets])
+    print(f"\ntier {tier}, network {network}: {said['attempts']}")
+    assert len(said["attempts"]) == 14
+    assert open_still(said["attempts"], sandbox_of(server, "mine")) == set()
+    assert not (server.data / "evil.py").exists()
+    assert not (server.data.parent / "evil.pth").exists()
+    assert [digest(folder) for folder in folders] == before
+    assert digest(package_cache) == cached
+    found = sandbox_of(server, "mine")
+    assert (found["tier"], found["network"], found["missing"]) == (tier, network, [])
+    assert neighbour.predict([{}])["colorama"] == "0.4.6"
+
+
+@pytest.mark.skipif(bool(bubblewrap.obstacle()), reason=bubblewrap.obstacle() or "-")
+def test_an_isolated_version_in_its_own_environment_comes_back_after_its_worker_is_killed(
+    start_server: Any, package_cache: Path
+) -> None:
+    server = start_server(
+        environment={
+            "PENSTOCK_SANDBOX": "isolated", "PENSTOCK_PACKAGE_CACHE": str(package_cache),
+        }
+    )  # fmt: skip
+    endpoint = put(server, "killed", "0.4.6", memory=0.5)
+    assert endpoint.predict([{}])["colorama"] == "0.4.6"
+    url = f"{server.url}/v1/default/killed"
+    headers = {"Authorization": server.keys["deploy"]}
+    pid = httpx2.get(url, headers=headers).json()["replicas"][0]["pid"]
+    os.kill(pid, 9)
+    assert endpoint.predict([{}])["colorama"] == "0.4.6"
+    assert sandbox_of(server, "killed")["tier"] == "isolated"
