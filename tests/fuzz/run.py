@@ -1,10 +1,11 @@
 """Feeds strange bytes to everything that reads them: `make fuzz`, `make fuzz ARGS="--seconds 60"`.
 
 Each target runs in a process of its own, guided by coverage where atheris is installed, else by
-chance. An input that breaks a target is kept in `tests/fuzz/corpus/<target>/`, and every later run
-of the tests feeds it again. Inputs that reached code no other reached are kept from one run to the
-next in `--grow FOLDER`; `--pack` writes the shortest of them into
-`tests/fuzz/corpus/<target>.lines`, where every run begins.
+chance. Seconds are those of the processor, so a busy machine only makes it last longer; targets
+take turns. An input that breaks one is kept in `tests/fuzz/corpus/<target>/`, and every later run
+of the tests feeds it again. With `--grow FOLDER`, inputs that reached code no other reached are
+kept from one run to the next, with what each target has had: a stopped run goes on from there.
+`--pack` writes the shortest into `tests/fuzz/corpus/<target>.lines`, where every run begins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ import argparse
 import base64
 import hashlib
 import importlib.util
+import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,6 +46,9 @@ _LONGEST = 64 * 1024
 
 #: Processor seconds that one input may take.
 _SLOW_S = 2.0
+
+#: How a target's process says what it has had; the process ends with it.
+_HAD = "had"
 
 #: Characters of a packed corpus, at most; the shortest inputs come first.
 _PACKED = 24_000
@@ -78,56 +85,69 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
-def by_chance(name: str, seconds: float, seed: int) -> int:
+class TooSlow(BaseException):
+    """An input took more of the processor than it may; no target can take this for a refusal."""
+
+
+def _too_slow(*_: object) -> None:
+    raise TooSlow(f"more than {_SLOW_S} s of the processor for one input")
+
+
+def feed(name: str, data: bytes) -> None:
+    """Give a target an input, and keep the input if that breaks it."""
+    signal.setitimer(signal.ITIMER_PROF, _SLOW_S)
+    try:
+        targets.feed(name, data)
+    except (Exception, TooSlow):
+        print(f"{name}: broken by {keep(name, data)}", flush=True)
+        raise
+
+
+def _had(seconds: float, inputs: int) -> None:
+    print(f"{_HAD} {seconds:.1f} {inputs}", flush=True)
+
+
+def by_chance(name: str, seconds: float, seed: str) -> int:
     rng, pool = random.Random(f"{name} {seed}"), list(seeds.seeds(name))
-    ends, count = time.monotonic() + seconds, 0
-    while time.monotonic() < ends:
+    began, count = time.process_time(), 0
+    while time.process_time() - began < seconds:
         data, count = mutated(rng, pool), count + 1
-        begun = time.monotonic()
         try:
-            targets.feed(name, data)
-        except Exception:
+            feed(name, data)
+        except (Exception, TooSlow):
             traceback.print_exc()
-            print(f"{name}: broken after {count:,} inputs by {keep(name, data)}")
-            return 1
-        if time.monotonic() - begun > 1:
-            print(f"{name}: more than a second for {keep(name, data)}")
             return 1
         if count % 50 == 0 and len(pool) < 200:
             pool.append(data)
-    print(f"{name}: {count:,} inputs, by chance, seed {seed}: no defect")
+    _had(time.process_time() - began, count)
     return 0
 
 
 def guided(name: str, seconds: float, grown: Path) -> int:
-    """Feed inputs that atheris makes; it leaves the process itself."""
-    count = 0
+    """Feed inputs that atheris makes, until the time is up; it leaves the process itself."""
+    began, count = time.process_time(), 0
 
     def one(data: bytes) -> None:
         nonlocal count
         count += 1
-        begun = time.process_time()
-        try:
-            targets.feed(name, data)
-        except Exception:
-            print(f"{name}: broken after {count:,} inputs by {keep(name, data)}", flush=True)
-            raise
-        if time.process_time() - begun > _SLOW_S:
-            raise TimeoutError(f"more than {_SLOW_S} s for {keep(name, data)}")
+        feed(name, data)
+        if count % 64 == 0 and time.process_time() - began > seconds:
+            _had(time.process_time() - began, count)
+            os._exit(0)  # its finds are on disk already
 
     with tempfile.TemporaryDirectory() as folder:
         for number, seed in enumerate(seeds.seeds(name)):
             (Path(folder) / f"seed-{number}").write_bytes(seed)
-        _atheris(one, grown, Path(folder), f"-max_total_time={int(seconds)}")
+        _atheris(one, grown, Path(folder))
     return 0
 
 
-def _atheris(one: Callable[[bytes], None], into: Path, known: Path, *options: str) -> None:
+def _atheris(one: Callable[[bytes], None], into: Path, known: Path) -> None:
     into.mkdir(parents=True, exist_ok=True)
-    # A process that is held up is not slow: `one` looks at the processor time, this at the clock.
-    usual = [f"-max_len={_LONGEST}", "-timeout=120", "-rss_limit_mb=4096", "-verbosity=0"]
-    usual += ["-print_final_stats=1", f"-artifact_prefix={tempfile.gettempdir()}/"]
-    atheris.Setup([sys.argv[0], *options, *usual, str(into), str(known)], one)
+    # A process held up is not slow: `feed` looks at the time of the processor, this at the clock.
+    usual = [f"-max_len={_LONGEST}", "-timeout=3600", "-rss_limit_mb=4096", "-verbosity=0"]
+    usual += [f"-artifact_prefix={tempfile.gettempdir()}/"]
+    atheris.Setup([sys.argv[0], *usual, str(into), str(known)], one)
     atheris.Fuzz()
 
 
@@ -149,38 +169,80 @@ def pack(name: str, folder: Path) -> None:
 def run_one(given: argparse.Namespace) -> int:
     """Be the process of one target."""
     name = given.one
+    signal.signal(signal.SIGPROF, _too_slow)
     if not HAS_ATHERIS:
         return by_chance(name, given.seconds, given.seed)
     with tempfile.TemporaryDirectory() as folder:
         return guided(name, given.seconds, given.grow / name if given.grow else Path(folder))
 
 
-def start(name: str, given: argparse.Namespace) -> tuple[int, list[str]]:
-    """Run one target; return how it ended and what it said."""
-    command = [sys.executable, __file__, f"--one={name}"]
-    command += [f"--seconds={given.seconds}", f"--seed={given.seed}"]
+class Tally:
+    """What one target has had: seconds of the processor, inputs, and whether it broke."""
+
+    def __init__(self, name: str, grown: Path | None) -> None:
+        self.name, self.path = name, grown / f"{name}.json" if grown else None
+        self.seconds, self.inputs, self.broken = 0.0, 0, False
+        if self.path and self.path.exists():
+            self.seconds, self.inputs = json.loads(self.path.read_text())
+
+    def add(self, lines: list[str]) -> None:
+        for line in lines:
+            if line.startswith(f"{_HAD} "):
+                _, seconds, inputs = line.split()
+                self.seconds += float(seconds)
+                self.inputs += int(inputs)
+        if self.path:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.write_text(json.dumps([self.seconds, self.inputs]))
+
+    def __str__(self) -> str:
+        end = "DEFECT" if self.broken else "no defect"
+        return (
+            f"{self.name}: {self.inputs:,} inputs in {self.seconds:.0f} s of the processor: {end}"
+        )
+
+
+def turn(tally: Tally, seconds: float, given: argparse.Namespace) -> None:
+    """Run one target for some seconds and note what it had."""
+    command = [sys.executable, __file__, f"--one={tally.name}", f"--seconds={seconds}"]
+    command += [f"--seed={given.seed}.{tally.inputs}"]
     command += [f"--grow={given.grow}"] if given.grow else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return done.returncode, [x for x in done.stdout.splitlines() + done.stderr.splitlines() if x]
+    lines = [x for x in done.stdout.splitlines() + done.stderr.splitlines() if x]
+    tally.add(lines)
+    if done.returncode:
+        tally.broken = True
+        print(f"{tally.name}: DEFECT\n  " + "\n  ".join(lines[-25:]), flush=True)
 
 
-def fuzz(name: str, given: argparse.Namespace) -> bool:
-    """Run one target and say how it went; return whether all is well."""
-    code, lines = start(name, given)
-    runs = next((line.split()[-1] for line in lines if "number_of_executed_units" in line), "")
-    if code:
-        print(f"{name}: DEFECT\n  " + "\n  ".join(lines[-25:]), flush=True)
-    elif runs:
-        print(f"{name}: {int(runs):,} inputs, guided: no defect", flush=True)
-    else:
-        print("\n".join(lines[-1:]), flush=True)
-    return not code
+def fuzz(tally: Tally, given: argparse.Namespace) -> None:
+    """Give one target its next turn."""
+    left = given.seconds - tally.seconds
+    if left < 1 or tally.broken:
+        return
+    turn(tally, min(left, given.turn), given)
+    if tally.broken or given.seconds - tally.seconds < 1:
+        print(tally, flush=True)
+
+
+def fuzz_all(names: list[str], given: argparse.Namespace) -> bool:
+    """Fuzz targets in turns until each has had its time; return whether all is well."""
+    tallies = [Tally(name, given.grow) for name in names]
+    with ThreadPoolExecutor(given.jobs) as threads:
+        while any(given.seconds - x.seconds >= 1 and not x.broken for x in tallies):
+            list(threads.map(lambda tally: fuzz(tally, given), tallies))
+    return not any(tally.broken for tally in tallies)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0, help="for each target")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--seconds", type=float, default=600.0, help="of the processor, for each target"
+    )
+    parser.add_argument(
+        "--turn", type=float, default=60.0, help="seconds until the next target's turn"
+    )
+    parser.add_argument("--seed", default="0", help="for inputs made by chance")
     parser.add_argument("--jobs", type=int, default=1, help="targets at the same time")
     parser.add_argument("--grow", type=Path, help="folder with a corpus that grows, by target")
     parser.add_argument("--pack", action="store_true", help="pack what has grown, and no more")
@@ -196,8 +258,7 @@ def main() -> int:
         return 0
     how = "Guided by coverage (atheris)" if HAS_ATHERIS else "By chance: there is no atheris"
     print(f"{how}.")
-    with ThreadPoolExecutor(given.jobs) as threads:
-        return 0 if all(list(threads.map(lambda name: fuzz(name, given), names))) else 1
+    return 0 if fuzz_all(names, given) else 1
 
 
 if __name__ == "__main__":

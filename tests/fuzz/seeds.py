@@ -43,7 +43,7 @@ _INFER = {
 _MESSAGES = [
     frames.Load("p", "d", 1, b"{}", {_SHA: "/x"}, "/s", 1, 8),
     frames.Cancel([1, 2]),
-    frames.Ready(1.0, {"a": 1}),
+    frames.Ready(1.0, b'{"a": 1}'),
     Read("deployment", "n", 0),
     Publish([Write("deployment", "n", b"v", None)]),
     Increment("deployment", "n", 1, None),

@@ -21,6 +21,7 @@ LIMITS = {
     "PENSTOCK_MAX_NESTING": "6",
     "PENSTOCK_MAX_BODY_BYTES": "4096",
     "PENSTOCK_MAX_CONTROL_BODY_BYTES": "65536",
+    "PENSTOCK_MAX_CONTROL_ITEMS": "500",
     "PENSTOCK_MAX_BLOB_BYTES": "100000",
     "PENSTOCK_MAX_RESULT_BYTES": "262144",
     "PENSTOCK_PROJECT_STORAGE_BYTES": "150000",
@@ -96,6 +97,10 @@ def test_bodies(site: Any) -> None:
     assert told(answer)[:2] == (400, "malformed_body")
     label = {"scope": "read", "label": "x" * 70_000}
     assert told(client.post("/v1/default/keys", json=label))[:2] == (413, "body_too_large")
+    truths = [{"prediction_id": "x-0", "truth": [[] for _ in range(500)]}]
+    answer = client.post("/v1/default/obeys/feedback", json={"feedback": truths})
+    assert told(answer)[:2] == (413, "body_too_large")
+    assert "max_control_items" in answer.json()["error"]["hint"]
 
 
 def test_uploaded_files_and_the_room_of_a_project(site: Any) -> None:

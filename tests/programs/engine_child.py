@@ -128,6 +128,8 @@ class Service:
 
     def _one(self, call: CallFrame) -> ReplyFrame:
         body = call.body
+        if call.media_type == "error":  # what it is told is an error
+            return ReplyFrame(call.call_id, b"function_failed", 0, b"", bytes(body))
         if call.media_type == "order":
             body = act(json.loads(bytes(body)), self._tools)
         return ReplyFrame(call.call_id, b"", 0, b"total;dur=1", body)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import functools
 import struct
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,8 @@ _SIZE = struct.Struct("<I")
 _CALL = struct.Struct("<IBBHQqq36s")
 _REPLY = struct.Struct("<IBBBBHQ")
 _FD_SIZE = struct.Struct("<Q")
+
+_PRINTABLE = bytes(range(0x20, 0x7F))  # what may be in the header of an answer
 
 CALL_HEADER_BYTES = _CALL.size
 REPLY_HEADER_BYTES = _REPLY.size
@@ -209,8 +211,8 @@ def read_replies(data: memoryview, into: list[Reply]) -> int:
         How many bytes of `data` were taken.
 
     Raises:
-        FrameError: Something else than a REPLY frame, or one whose sizes do not add up. Frames
-            before it were appended.
+        FrameError: It is no REPLY frame, its sizes do not add up, or what it says is no header.
+            Frames before it were appended.
     """
     total = len(data)
     at = 0
@@ -229,6 +231,8 @@ def read_replies(data: memoryview, into: list[Reply]) -> int:
             raise FrameError(f"Frame kind {kind} is not a whole REPLY.")
         code = bytes(data[text_at:timing_at]) if code_size else b""
         timing = bytes(data[timing_at:body_at]) if timing_size else b""
+        if media > MEDIA_ARROW or timing.translate(None, _PRINTABLE):
+            raise FrameError("A REPLY frame has a header that no answer may have.")
         if flags & HAS_FD:
             size = _read_fd_size(data, body_at, end)
             into.append(Reply(call_id, media, code, timing, None, size))
@@ -254,6 +258,7 @@ _unpack_reply = _REPLY.unpack_from
 
 
 # --- control messages -------------------------------------------------------------------------
+# What a worker tells of itself is JSON: the server looks how much it is before it reads it.
 
 
 class Load(msgspec.Struct, tag="load", frozen=True):
@@ -300,31 +305,28 @@ class Stop(msgspec.Struct, tag="stop", frozen=True):
 
 
 class Ready(msgspec.Struct, tag="ready", frozen=True):
-    """Worker to server: the version is loaded. `facts` is shown to people (model inputs, ...)."""
+    """Worker to server: the version is loaded. `told` is shown to people (model inputs, ...)."""
 
     load_ms: float
-    facts: dict[str, Any] = {}
+    told: bytes = b"{}"
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
-    """Worker to server: the version cannot be loaded. `error` is `PenstockError.to_dict()`."""
+    """Worker to server: the version cannot be loaded. `told` is `PenstockError.to_dict()`."""
 
-    error: dict[str, Any]
+    told: bytes
 
 
 class Notice(msgspec.Struct, tag="notice", frozen=True):
     """Worker to server: something worth showing changed, e.g. why batching is on or off."""
 
-    facts: dict[str, Any]
+    told: bytes
 
 
 ToWorker = Load | Cancel | Stop
 FromWorker = Ready | Failed | Notice
 
-M = TypeVar("M")
-
-#: Largest control message either side accepts.
-MESSAGE_LIMIT = 16 * 1024 * 1024
+MESSAGE_LIMIT = 16 * 1024 * 1024  # largest message that a worker accepts
 
 
 def pack_message(message: msgspec.Struct) -> bytes:
@@ -339,11 +341,7 @@ def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
 
 
 def unpack_message(frame: memoryview | bytes, kind: Any) -> Any:
-    """Return the message in `frame` as one of the types of `kind`.
-
-    Raises:
-        FrameError: It is not one.
-    """
+    """Return the message in `frame` as one of the types of `kind`, or raise `FrameError`."""
     try:
         return _decoder(kind).decode(frame)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

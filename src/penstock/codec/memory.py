@@ -7,9 +7,12 @@ travels as an open descriptor beside its message.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+
+#: Most names that are written in one go.
+MOST_WRITES = 100_000
 
 #: Where a value lives. `run` never leaves the worker, so it does not appear here.
 DEPLOYMENT = "deployment"
@@ -36,7 +39,7 @@ class Read(msgspec.Struct, tag="read", frozen=True):
 class Publish(msgspec.Struct, tag="publish", frozen=True):
     """Write everything a run (or a batch of runs) saved, in order, in one transaction."""
 
-    writes: list[Write]
+    writes: Annotated[list[Write], msgspec.Meta(max_length=MOST_WRITES)]
 
 
 class Increment(msgspec.Struct, tag="increment", frozen=True):

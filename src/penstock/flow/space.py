@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import cloudpickle
 
 from penstock.codec.memory import (
+    MOST_WRITES,
     Done,
     Increment,
     Lost,
@@ -32,7 +33,7 @@ from penstock.codec.memory import (
     WorkerRequest,
     Write,
 )
-from penstock.core.errors import Conflict, InternalError, from_dict
+from penstock.core.errors import Conflict, InternalError, MemoryQuotaExceeded, from_dict
 
 Ask = Callable[[WorkerRequest], WorkerAnswer]
 
@@ -141,8 +142,14 @@ class MemorySpace:
         """Write everything in one transaction. Returns when it is durable.
 
         Raises:
-            MemoryQuotaExceeded: A value is too large or the memory is full; nothing was written.
+            MemoryQuotaExceeded: A value is too large, the memory is full, or they are too many at
+                once; nothing was written.
         """
+        if len(writes) > MOST_WRITES:
+            raise MemoryQuotaExceeded(
+                f"{len(writes)} names are saved at once; at most {MOST_WRITES} may be.",
+                hint="Save fewer, larger values.",
+            )
         answer = self._send(Publish(writes))
         if not isinstance(answer, Done):
             raise _unexpected(answer)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
+from penstock.codec.light import count_containers
 from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
@@ -165,14 +166,22 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(taken)
 
 
-async def read_json(request: Request, kind: type[T], limit: int) -> T:
+async def read_json(request: Request, kind: type[T], settings: Settings) -> T:
     """Return the JSON body of a control request as a `kind`.
 
     Raises:
-        BodyTooLarge: It has more than `limit` bytes.
+        BodyTooLarge: It has more than `max_control_body_bytes`, or more lists and objects than
+            `max_control_items`: reading those would keep everybody waiting.
         MalformedBody: It is not JSON, or a field is missing, unknown or of the wrong type.
     """
-    raw = await read_body(request, limit)
+    raw = await read_body(request, settings.max_control_body_bytes)
+    most = settings.max_control_items
+    if len(raw) > most and count_containers(raw) > most:
+        raise BodyTooLarge(
+            f"The body of {request.url.path} has more than {most} lists and objects.",
+            hint="Send less at once, or raise the server's setting max_control_items.",
+            limit_items=most,
+        )
     try:
         return msgspec.json.decode(raw, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -111,6 +111,7 @@ class Settings(PackageSettings):
     max_control_body_bytes: int = _option(
         "Largest body of a control request (manifests).", 8 * MIB, least=1024, most=GIB
     )
+    max_control_items: int = _option("Most lists and objects in such a body.", 100_000, least=100)
     max_result_bytes: int = _option(
         "Largest answer of a predict call.", GIB, least=256 * 1024, most=64 * GIB
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from penstock.codec.frames import Notice, pack_message, reply_header
+
 
 def sockets_of(pid):
     fds = Path(f"/proc/{pid}/fd").iterdir()
@@ -140,7 +142,17 @@ def test_killing_zygote_template_and_worker_together_still_heals(run):
 
 
 @pytest.mark.parametrize(
-    "garbage", ["ff" * 64, "10000000" + "ee" * 16, "1c000000" + "02" + "00" * 27]
+    "garbage",
+    [
+        "ff" * 64,
+        "10000000" + "ee" * 16,
+        "1c000000" + "02" + "00" * 27,
+        reply_header(2, 0, 200, b"", b"", 2).hex() + b"[]".hex(),
+        reply_header(2, 0, 0, b"", b"a\r\nset-cookie: x=1", 2).hex() + b"[]".hex(),
+        pack_message(Notice(b'{"a": [%s1]}' % (b"[]," * 20_000))).hex(),
+        pack_message(Notice(b"[1]")).hex(),
+    ],
+    ids=["noise", "size", "frame", "media", "header", "heavy facts", "no facts"],
 )
 def test_garbage_from_a_worker_costs_only_that_worker(run, garbage):
     async def test(bench):
@@ -153,6 +165,19 @@ def test_garbage_from_a_worker_costs_only_that_worker(run, garbage):
         assert {a.code for a in answers} <= {"", "worker_died"}
         assert "worker_died" in {a.code for a in answers}
         assert (await bench.send(pool, b"next")).body == b"next"
+
+    run(test)
+
+
+def test_an_error_that_is_too_much_to_read_is_told_in_short(run):
+    async def test(bench):
+        pool = await bench.start()
+        for lists, told in ((1000, False), (30_000, True), (2_000_000, True)):
+            sent = b'{"error": {"code": "x", "facts": [%s1]}}' % (b"[]," * lists)
+            answer = await bench.call(pool, sent, b"error")[1]
+            assert answer.code == "function_failed"
+            assert (b"too great length" in bytes(answer.body)) is told
+            assert (bytes(answer.body) == sent) is not told
 
     run(test)
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import struct
 
+import msgspec
 import pytest
 
 from penstock.codec.frames import (
@@ -25,6 +26,7 @@ from penstock.codec.frames import (
     split_frames,
     unpack_message,
 )
+from penstock.codec.memory import MOST_WRITES, WorkerRequest
 from penstock.core.errors import FrameError
 
 RUN = b"r" * 36
@@ -66,6 +68,36 @@ def test_garbage_is_a_frame_error(data):
         read_calls(data[:4] + b"\7" + data[5:] + b"\0" * 80, [])
 
 
+@pytest.mark.parametrize(
+    ("media", "timing"),
+    [
+        (4, b""),
+        (200, b"total;dur=1"),
+        (0, b"a\r\nset-cookie: session=x"),
+        (0, b"a\nx: y"),
+        (0, b"a\x00"),
+        (0, "dur=½".encode()),
+    ],
+)
+def test_a_reply_that_would_become_another_answer_is_a_frame_error(media: int, timing: bytes):
+    data = reply_header(1, 0, media, b"", timing, 2) + b"[]"
+    with pytest.raises(FrameError, match="no answer may have"):
+        read_replies(memoryview(data), [])
+
+
+def test_a_publish_of_too_many_names_is_refused_before_it_is_read():
+    write = msgspec.msgpack.encode(["deployment", "a", None])
+    for count, taken in ((MOST_WRITES, True), (MOST_WRITES + 1, False)):
+        head = b"\x82\xa4type\xa7publish\xa6writes\xdd" + count.to_bytes(4, "big")
+        # Of those that are refused none has to be there: their number is looked at first.
+        body = head + (write * count if taken else b"")
+        if taken:
+            assert len(unpack_message(body, WorkerRequest).writes) == count
+        else:
+            with pytest.raises(FrameError, match="length"):
+                unpack_message(body, WorkerRequest)
+
+
 def test_random_bytes_never_do_worse_than_a_frame_error():
     rng = random.Random(7)
     for _ in range(3000):
@@ -85,8 +117,8 @@ def test_random_bytes_never_do_worse_than_a_frame_error():
         (Load("p", "d", 1, b"{}", {"a": "/b"}, "/s", 1, 64), ToWorker),
         (Cancel([1, 2]), ToWorker),
         (Stop(), ToWorker),
-        (Ready(1.5, {"a": [1]}), FromWorker),
-        (Failed({"code": "x"}), FromWorker),
+        (Ready(1.5, b'{"a": [1]}'), FromWorker),
+        (Failed(b'{"code": "x"}'), FromWorker),
     ],
 )
 def test_messages_come_back_as_they_were(message, kind):

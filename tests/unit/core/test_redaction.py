@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import random
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from penstock.core import redaction
 from penstock.core.errors import FunctionFailed
 from penstock.core.redaction import HIDDEN, RedactingFormatter, Redactor
 
@@ -44,6 +46,18 @@ def test_no_secret_of_six_characters_survives_between_other_text(
     shown = Redactor([secret]).text(before + secret + after)
     # What is left may spell the secret anew only out of the text around it and the mask.
     assert "***" in shown
+
+
+def test_a_quick_look_before_the_pattern_misses_nothing() -> None:
+    rng = random.Random(3)
+    pieces = [
+        "pk_d_12345678_abcdefghijklmnopqrstuvwxyz012345", "whsec_" + "A" * 20, "s://me:you@host",
+        "?token=abc", "&api_key=1", "a-secret", "tail", "x", " ", "=", "@",
+    ]  # fmt: skip
+    redactor = Redactor(["a-secret", "two\nlines-of-a-secret"])
+    for _ in range(2000):
+        data = "".join(rng.choices(pieces, k=rng.randrange(6))).encode()
+        assert redactor.data(data) == redactor._pattern.sub(redaction._masked, data)
 
 
 def test_each_long_line_of_a_secret_is_hidden_by_itself() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from penstock.engine.local.logs import MAX_BYTES, MAX_LINE_BYTES, LogPipe, LogTail
 
@@ -54,6 +55,20 @@ def test_long_lines_together_stay_below_the_limit():
 
 def test_bytes_that_are_no_text_are_shown_all_the_same():
     assert read_through([b"caf\xe9\n"]) == ["caf�"]
+
+
+def test_a_flood_has_the_server_for_a_part_of_the_time_only():
+    def slow(_line: str) -> None:
+        until = time.thread_time() + 0.001
+        while time.thread_time() < until:
+            pass
+
+    tail = LogTail(slow)
+    assert tail.has_time(1.0)
+    tail.add([b"x"] * 50)
+    assert not tail.has_time(1.0)
+    assert not tail.has_time(1.04), "it is still the same moment"
+    assert tail.has_time(1.06)
 
 
 def test_a_line_is_handed_on_as_it_comes():

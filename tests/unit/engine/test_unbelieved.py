@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 
+import msgspec
 import pytest
 
+from penstock.codec.light import MOST_BYTES, MOST_CONTAINERS
 from penstock.core.errors import FrameError
 from penstock.engine.base import VersionKey
 from penstock.engine.local import failures, orphans, worker_facts
@@ -52,18 +54,27 @@ def test_facts_are_taken_and_later_ones_join_them() -> None:
         {"stages": [1]},
         {"stages": [{"stage": "first"}]},
         {"stages": [{"stage": 1, "batching": [1]}]},
-        {"text": "x" * worker_facts.LIMIT},
-        {"thing": object()},
+        {"text": "x" * MOST_BYTES},
+        {"lists": [[] for _ in range(MOST_CONTAINERS)]},
     ],
     ids=lambda facts: next(iter(facts)),
 )
 def test_facts_that_pages_cannot_show_are_refused(facts: dict[str, object]) -> None:
     with pytest.raises(FrameError):
-        worker_facts.check(facts)
+        worker_facts.read(msgspec.json.encode(facts))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [b"", b"[]", b"{", b'{"a": NaN}', b'{"a": "\xff"}', b'{"a":' * 5000 + b"1" + b"}" * 5000],
+)
+def test_what_is_no_json_object_is_no_fact(told: bytes) -> None:
+    with pytest.raises(FrameError):
+        worker_facts.read(told)
 
 
 def test_many_small_facts_come_to_their_limit() -> None:
-    tenth = "x" * (worker_facts.LIMIT // 10)
+    tenth = "x" * (MOST_BYTES // 10)
     facts = worker_facts.joined({}, {f"fact {number}": tenth for number in range(9)})
     with pytest.raises(FrameError):
         worker_facts.joined(facts, {"one": tenth, "more": tenth})

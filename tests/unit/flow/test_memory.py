@@ -8,7 +8,7 @@ import threading
 import cloudpickle
 import pytest
 
-from penstock.codec.memory import Done, Publish, Read, Refused
+from penstock.codec.memory import MOST_WRITES, Done, Publish, Read, Refused, Write
 from penstock.core.errors import InvalidSetting, MemoryQuotaExceeded
 from penstock.core.flow import ModelType as M
 from penstock.flow.local_memory import LocalMemory
@@ -265,3 +265,12 @@ def test_functions_that_use_memory_are_pickled_by_the_public_names():
     assert b"penstock" in pickled
     assert b"flow.memory" not in pickled
     assert pickle.loads(cloudpickle.dumps(memory)) is memory
+
+
+def test_too_many_names_at_once_are_refused_before_they_travel():
+    asked = []
+    space = MemorySpace(asked.append)
+    writes = [Write("deployment", f"n{number}", b"v") for number in range(MOST_WRITES + 1)]
+    with pytest.raises(MemoryQuotaExceeded, match="100001 names"):
+        space.publish(writes)
+    assert asked == []

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from penstock.codec.light import is_light
 from penstock.codec.payload import decode
 from penstock.control.insight import drift
 from penstock.control.insight.drift import Profiled
@@ -231,6 +232,8 @@ class Monitoring:
         self._thread.store.monitor.add(profiles, predictions)
 
     def _count_one(self, seen: _Seen, monitor: Monitor) -> list[Prediction]:
+        if not (is_light(seen.answer, MOST_BYTES) and is_light(seen.body, MOST_BYTES)):
+            return []  # to read it would take too long
         try:
             answer = msgspec.json.decode(seen.answer, type=_Envelope)
         except msgspec.MsgspecError:

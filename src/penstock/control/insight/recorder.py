@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -36,6 +37,9 @@ TICK_S = 1.0
 MOST_CALLS = 2000
 MOST_BYTES = 64 * 1024 * 1024
 MOST_LINES = 5000
+
+#: Most of those lines that one deployment may have: one that floods takes no other's place.
+MOST_LINES_OF_ONE = 2000
 
 #: Good calls of one version and tick that its deployment's observer gets, at most.
 OBSERVED = 100
@@ -90,6 +94,7 @@ class Recorder:
         self._kept: list[Kept] = []
         self._bytes = 0
         self._lines: list[LogLine] = []
+        self._lines_of: Counter[tuple[str, str]] = Counter()
         self._points: list[StoredPoint] = []
         self._totals: dict[VersionKey, VersionTotal] = {}
         self._switches: list[Switch] = []
@@ -178,12 +183,15 @@ class Recorder:
                 self._grant(watched, 0.0)
 
     def add_lines(self, lines: list[LogLine]) -> None:
-        """Keep log lines."""
-        if self._gone:
-            lines = [line for line in lines if not self._is_gone(_key(line))]
-        room = MOST_LINES - len(self._lines)
-        self._lines += lines[:room]
-        self.lost["lines"] += max(0, len(lines) - room)
+        """Keep log lines of one version."""
+        if not lines or self._is_gone(_key(lines[0])):
+            return
+        name = lines[0].project, lines[0].deployment
+        room = min(MOST_LINES - len(self._lines), MOST_LINES_OF_ONE - self._lines_of[name])
+        kept = lines[: max(0, room)]
+        self._lines += kept
+        self._lines_of[name] += len(kept)
+        self.lost["lines"] += len(lines) - len(kept)
 
     def switched(self, key: VersionKey) -> None:
         """Note that a version began to serve."""
@@ -276,7 +284,7 @@ class Recorder:
 
     async def _write(self) -> None:
         kept, self._kept, self._bytes = self._kept, [], 0
-        lines, self._lines = self._lines, []
+        lines, self._lines, self._lines_of = self._lines, [], Counter()
         points, self._points = self._points, []
         totals, self._totals = self._totals, {}
         switches, self._switches = self._switches, []

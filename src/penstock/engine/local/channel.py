@@ -10,7 +10,11 @@ import os
 import socket
 from collections.abc import Callable
 
+import msgspec
+
 from penstock.codec.frames import HAS_FD, Reply, call_header, fd_size, read_replies
+from penstock.codec.light import is_light
+from penstock.core.errors import InternalError
 from penstock.engine.base import Call
 from penstock.engine.local.frame_socket import FrameSocket
 
@@ -18,6 +22,11 @@ OnReplies = Callable[[list[tuple[Reply, bytes | memoryview | None]]], None]
 
 #: Largest body when nobody says, in bytes.
 _NO_LIMIT = 1 << 62
+
+#: Stands in for an error that is too much to be read.
+_HEAVY = msgspec.json.encode(
+    {"error": InternalError("The worker told of an error at too great length.").to_dict()}
+)
 
 
 class Channel(FrameSocket):
@@ -78,9 +87,11 @@ class Channel(FrameSocket):
         self._on_replies([(reply, self._body(reply)) for reply in replies])
 
     def _body(self, reply: Reply) -> bytes | memoryview | None:
-        if reply.body is not None:
-            return reply.body
-        if reply.body_size > self._max_body:
-            os.close(self._next_fd())
-            return None
-        return self._read_file(reply.body_size)
+        body: bytes | memoryview | None = reply.body
+        if body is None:
+            if reply.body_size > self._max_body:
+                os.close(self._next_fd())
+                return None
+            body = self._read_file(reply.body_size)
+        # Errors are read by us, and shown to people; of results only the beginning is.
+        return body if not reply.code or is_light(body) else _HEAVY

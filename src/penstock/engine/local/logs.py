@@ -1,14 +1,15 @@
 """What workers print: the last lines of a pool, read without ever hurting the server.
 
 A worker that prints a gigabyte is slowed down by its pipe, not the server: each turn of the loop
-reads at most 64 KiB, and no more than a set number of bytes a second. Lines are cut at 8 KiB, 200
-of them are kept, 256 KiB at most.
+reads at most 64 KiB, and no more than a set number of bytes a second, nor for longer than a quarter
+of the time. Lines are cut at 8 KiB, 200 of them are kept, 256 KiB at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -21,6 +22,9 @@ MAX_BYTES = 256 * 1024
 
 _READ = 64 * 1024
 _PAUSE_S = 0.05
+
+#: Processor seconds that the lines of one pool may take of each such pause.
+_SHARE_S = _PAUSE_S / 4
 
 OnLine = Callable[[str], None]
 OnSaid = Callable[[list[Said]], None]
@@ -39,6 +43,14 @@ class LogTail:
         self._on_line = on_line
         self._on_said = on_said
         self._hidden = Redactor()
+        self._since = 0.0
+        self._spent_s = 0.0
+
+    def has_time(self, now: float) -> bool:
+        """Whether more lines may be added at this time of the loop."""
+        if now - self._since > _PAUSE_S:
+            self._since, self._spent_s = now, 0.0
+        return self._spent_s < _SHARE_S
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Keep these secrets out of the lines from now on; API keys never get in."""
@@ -46,6 +58,11 @@ class LogTail:
 
     def add(self, lines: list[bytes]) -> None:
         """Keep lines, each cut to 8 KiB; the oldest go when there are too many."""
+        began = time.thread_time()
+        self._add(lines)
+        self._spent_s += time.thread_time() - began
+
+    def _add(self, lines: list[bytes]) -> None:
         said = [read_line(self._cut(line)) for line in lines]
         self._lines.extend(line.text for line in said)
         size = sum(map(len, self._lines))
@@ -114,7 +131,7 @@ class LogPipe:
         now = self._loop.time()
         if now - self._since > _PAUSE_S:
             self._since, self._allowed = now, self._per_pause
-        if self._allowed <= 0:
+        if self._allowed <= 0 or not self._tail.has_time(now):
             self._loop.remove_reader(self._fd)
             self._timer = self._loop.call_later(_PAUSE_S, self._go_on)
             return

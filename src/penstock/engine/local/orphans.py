@@ -1,8 +1,10 @@
 """Processes that user code started and left behind: ended with their worker, reaped when dead.
 
 The server adopts every descendant whose parent ended. A worker leads a session of its own, so its
-descendants are told from the server's own children by their session. Linux only; elsewhere init
-adopts them.
+descendants are told from the server's own children by their session. One that made a session for
+itself belongs to no worker that we know: where workers are confined it is told by its filter of
+system calls, which nothing takes off, and ended some time after it came to us. Linux only;
+elsewhere init adopts them.
 """
 
 from __future__ import annotations
@@ -69,10 +71,35 @@ def now() -> float:
     return int(time.clock_gettime(clock) * _TICKS) / _TICKS
 
 
-class Orphans:
-    """Looks after adopted processes that nobody follows."""
+def _session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
 
-    def __init__(self) -> None:
+
+def _filters(pid: str) -> int:
+    """Return how many filters of system calls a process has; 0 if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    lines = dict(line.partition(":")[::2] for line in text.splitlines())
+    # Kernels before 5.9 tell the mode only: 2 where there is a filter.
+    return int(lines.get("Seccomp_filters") or lines.get("Seccomp") or 0)
+
+
+class Orphans:
+    """Looks after adopted processes that nobody follows.
+
+    Args:
+        stray_s: Seconds that a confined process of an unknown session is let be. It may be one that
+            only tries imports, or a worker that was just forked and that nobody follows yet.
+    """
+
+    def __init__(self, stray_s: float = 150.0) -> None:
+        self._stray_s = stray_s
+        self._strays: dict[int, float] = {}
         # Children of the program that the engine lives in are not ours, whatever their session.
         self._followed: set[int] = {found.pid for found in _children()}
         self._ended: set[int] = set()
@@ -100,8 +127,18 @@ class Orphans:
         self.sweep()
 
     def sweep(self) -> None:
-        """Reap dead orphans, and kill what has come to us from the sessions of dead workers."""
-        self._sweep(lambda found: found.session in self._ended)
+        """Reap dead orphans; kill those of dead workers' sessions, and those of unknown ones."""
+        now = time.monotonic()
+        self._strays = {pid: self._strays.get(pid, now) for pid in self._find_strays()}
+        old = {pid for pid, since in self._strays.items() if now - since > self._stray_s}
+        self._sweep(lambda found: found.session in self._ended or found.pid in old)
+
+    def _find_strays(self) -> list[int]:
+        adopted = self._adopted()
+        if not adopted:
+            return []
+        known, own = {_session_of(pid) for pid in self._followed}, _filters("self")
+        return [f.pid for f in adopted if f.session not in known and _filters(str(f.pid)) > own]
 
     def end_all(self) -> bool:
         """Kill every orphan. Returns whether any is left to be reaped."""

@@ -9,6 +9,8 @@ import traceback
 from contextlib import suppress
 from typing import NoReturn
 
+import msgspec
+
 from penstock.codec.sandbox import hint_for
 from penstock.core.errors import LoadFailed, PenstockError
 from penstock.core.memory_limit import memory_hint
@@ -33,6 +35,16 @@ def end(code: int) -> NoReturn:
         with suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
+
+
+def told(error: PenstockError, most_bytes: int) -> bytes:
+    """Return an error as JSON; one too long loses its traceback, then the rest."""
+    fields = error.to_dict(with_traceback=True)
+    said = msgspec.json.encode(fields)
+    if len(said) <= most_bytes:
+        return said
+    kept = {name: fields.get(name) for name in ("code", "stage", "function", "type", "hint")}
+    return msgspec.json.encode({**kept, "message": str(fields.get("message"))[:4000]})
 
 
 def as_load_error(error: BaseException) -> PenstockError:

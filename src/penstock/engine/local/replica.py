@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from penstock.codec.frames import (
     Cancel,
-    Failed,
     FromWorker,
     Notice,
     Ready,
@@ -33,6 +32,8 @@ from penstock.engine.local.surroundings import Surroundings
 
 #: How long a worker that was told to stop, or said that it failed, may take to end, in seconds.
 _END_S = 2.0
+
+Told = tuple[FromWorker | None, dict[str, Any]]
 
 #: What a call costs besides its rows, as if so many bytes of body.
 CALL_WEIGHT = 512
@@ -93,7 +94,7 @@ class Replica:
         self._launching: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._last_task: asyncio.Task[None] | None = None
-        self._answer_to_load: asyncio.Future[Ready | Failed | None] = around.loop.create_future()
+        self._answer_to_load: asyncio.Future[Told] = around.loop.create_future()
         self.outstanding: dict[int, Call] = {}
         self.inline_bytes = 0
         self.weight = 0
@@ -190,23 +191,23 @@ class Replica:
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
         # and the supervisor's `stop` would wait for ever for a task that was told to end.
         await asyncio.wait({self._answer_to_load}, timeout=limit)
-        said = self._answer_to_load.result() if self._answer_to_load.done() else None
+        said, told = self._answer_to_load.result() if self._answer_to_load.done() else (None, {})
         if not self._answer_to_load.done():
             self.kill(f"loading took longer than {limit:g} s")
         if isinstance(said, Ready):
             self.state, self.ready_at = "ready", time.monotonic()
             start_ms = (self.ready_at - self._launched_at) * 1e3
-            self.facts = {**said.facts, "load_ms": said.load_ms, "start_ms": start_ms}
+            self.facts = {**told, "load_ms": said.load_ms, "start_ms": start_ms}
             if self.devices:
                 self.facts["devices"] = list(self.devices)
             return
         await self._wait_for_end()
-        raise self._load_error(said)
+        raise self._load_error(said, told)
 
-    def _load_error(self, said: Failed | None) -> LoadFailed:
+    def _load_error(self, said: FromWorker | None, told: dict[str, Any]) -> LoadFailed:
         lines = self._tail.lines()
         if said is not None:
-            return failures.load_failed(self._spec.key, said.error, lines)
+            return failures.load_failed(self._spec.key, told, lines)
         return failures.died_loading(self._spec.key, self.exit, self.killed_because, lines)
 
     # --- calls ---
@@ -259,13 +260,13 @@ class Replica:
 
     # --- messages ---
 
-    def _heard(self, message: FromWorker) -> None:
+    def _heard(self, message: FromWorker, told: dict[str, Any]) -> None:
         if isinstance(message, Notice):
-            self.facts = worker_facts.joined(self.facts, message.facts)
-            if "worn" in message.facts:
+            self.facts = worker_facts.joined(self.facts, told)
+            if "worn" in told:
                 self._owner.worn(self)
         elif not self._answer_to_load.done():
-            self._answer_to_load.set_result(message)
+            self._answer_to_load.set_result((message, told))
 
     # --- the end ---
 
@@ -333,7 +334,7 @@ class Replica:
         self._control.close()
         self._memory_sock.close()
         if not self._answer_to_load.done():
-            self._answer_to_load.set_result(None)
+            self._answer_to_load.set_result((None, {}))
         await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
         self.ended.set()
 

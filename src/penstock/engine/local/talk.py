@@ -1,6 +1,7 @@
 """The server's ends of a worker's control and memory sockets: length-prefixed messages.
 
 A worker is not trusted: message sizes are bounded and anything unreadable ends the conversation.
+Nor may one that talks without end keep the others waiting: what it says is taken bit by bit.
 """
 
 from __future__ import annotations
@@ -10,18 +11,19 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from penstock.codec.frames import (
-    MESSAGE_LIMIT,
-    Failed,
     FromWorker,
     pack_message,
     split_frames,
     unpack_message,
 )
+from penstock.codec.light import MOST_BYTES
 from penstock.codec.memory import Refused, Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import FrameError, InternalError, PenstockError
 from penstock.engine.base import MemoryHandler, VersionKey
@@ -33,6 +35,16 @@ _log = logging.getLogger(__name__)
 #: Largest memory request: a publish of many values; the store's own quota is far below.
 MEMORY_LIMIT = 64 * 1024 * 1024
 
+#: Largest message of a worker about itself.
+_TOLD_LIMIT = MOST_BYTES + 1024
+
+#: Times as long as it took to take a message that the next one waits, and the longest wait in
+#: seconds: a worker's messages may have 2 % of the server.
+_REST, _LONGEST_REST_S = 50, 1.0
+
+#: Memory requests that are answered before others get their turn.
+_AT_ONCE = 16
+
 _FD_SPACE = socket.CMSG_SPACE(4 * array.array("i").itemsize)
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
@@ -40,14 +52,16 @@ _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 class Control:
     """The control socket. Messages that cannot be sent at once are kept in order."""
 
-    def __init__(self, sock: socket.socket, on_message: Callable[[FromWorker], None]) -> None:
+    def __init__(
+        self, sock: socket.socket, on_message: Callable[[FromWorker, dict[str, Any]], None]
+    ) -> None:
         self._sock = sock
         self._on_message = on_message
         self._writer: asyncio.StreamWriter | None = None
         self._early: list[bytes] = []
 
     async def listen(self) -> None:
-        """Hand over every message until the worker closes its end.
+        """Hand over every message, and what it tells, until the worker closes its end.
 
         Raises:
             FrameError: The worker sent something that is no message.
@@ -57,12 +71,14 @@ class Control:
         try:
             while True:
                 size = int.from_bytes(await reader.readexactly(4), "little")
-                if size > MESSAGE_LIMIT:
+                if size > _TOLD_LIMIT:
                     raise FrameError(f"A message of {size} bytes is announced.")
-                message = unpack_message(await reader.readexactly(size), FromWorker)
-                if not isinstance(message, Failed):
-                    worker_facts.check(message.facts)
-                self._on_message(message)
+                packed = await reader.readexactly(size)
+                began = time.thread_time()
+                message = unpack_message(packed, FromWorker)
+                self._on_message(message, worker_facts.read(message.told))
+                rest_s = _REST * (time.thread_time() - began)
+                await asyncio.sleep(min(rest_s, _LONGEST_REST_S))
         except (asyncio.IncompleteReadError, OSError):
             return
 
@@ -93,10 +109,12 @@ async def serve_memory(sock: socket.socket, key: VersionKey, handler: MemoryHand
         try:
             while data := await _receive(loop, sock, fds):
                 buffer += data
-                for frame in split_frames(buffer, MEMORY_LIMIT):
+                for number, frame in enumerate(split_frames(buffer, MEMORY_LIMIT), 1):
                     answer = await _answer(key, _request(frame, fds), handler)
                     fds.close_one()
                     await loop.sock_sendall(sock, pack_message(answer))
+                    if not number % _AT_ONCE:
+                        await asyncio.sleep(0)
         except OSError:
             return
 

@@ -10,13 +10,14 @@ import asyncio
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from penstock.codec import memfile
-from penstock.core.errors import EngineError
+from penstock.core.errors import EngineError, FrameError
 from penstock.engine.base import VersionSpec
-from penstock.engine.local import failures, orphans
+from penstock.engine.local import failures, orphans, worker_facts
 from penstock.engine.local.exits import Child, Exit
 from penstock.engine.local.home import Home
 from penstock.engine.local.loading import load_message, secrets_of
@@ -133,7 +134,7 @@ class Template:
         end = await self._end(kill=bool(because))
         lines = self._tail.lines()
         if isinstance(answer, NotPrepared):
-            raise failures.load_failed(spec.key, answer.error, lines)
+            raise failures.load_failed(spec.key, _read_error(answer.told), lines)
         raise failures.died_loading(spec.key, end, because, lines)
 
     async def _end(self, *, kill: bool) -> Exit | None:
@@ -206,3 +207,10 @@ class Template:
             self._theirs.close()
         async with self._lock:  # whoever waits for an answer has read the end by now
             self._sock.close()
+
+
+def _read_error(told: bytes) -> dict[str, Any]:
+    try:
+        return worker_facts.read(told)
+    except FrameError:
+        return {}

@@ -7,7 +7,6 @@ packet; the descriptors of a `Branch` or `Become` are those of `pipes.ChildEnds`
 from __future__ import annotations
 
 import socket
-from typing import Any
 
 import msgspec
 
@@ -44,9 +43,9 @@ class Prepared(msgspec.Struct, tag="prepared", frozen=True):
 
 
 class NotPrepared(msgspec.Struct, tag="not_prepared", frozen=True):
-    """Template to server: it cannot be loaded. `error` is `PenstockError.to_dict()`."""
+    """Template to server: it cannot be loaded. `told` is `PenstockError.to_dict()` as JSON."""
 
-    error: dict[str, Any]
+    told: bytes
 
 
 class Branched(msgspec.Struct, tag="branched", frozen=True):

@@ -99,23 +99,13 @@ def _prepare(sock: socket.socket, message: Load, loader: Loader) -> Any:
             confine.confine(message.sandbox, message.scratch, list(message.blobs.values()))
         loaded = loader.prepare(message)
     except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
-        failed = NotPrepared(output.as_load_error(error).to_dict(with_traceback=True))
-        sock.send(_bounded(failed))
+        told = output.told(output.as_load_error(error), PACKET_LIMIT - 64)
+        sock.send(msgspec.msgpack.encode(NotPrepared(told)))
         output.end(1)
     forking.settle()
     took_ms = (time.perf_counter() - begun) * 1e3
     sock.send(msgspec.msgpack.encode(Prepared(took_ms, obstacle(before))))
     return loaded
-
-
-def _bounded(failed: NotPrepared) -> bytes:
-    """Return the packet; an error too long for one loses its traceback, then the rest."""
-    packet = msgspec.msgpack.encode(failed)
-    if len(packet) <= PACKET_LIMIT:
-        return packet
-    kept = {name: failed.error.get(name) for name in ("code", "stage", "function", "type", "hint")}
-    kept["message"] = str(failed.error.get("message"))[:4000]
-    return msgspec.msgpack.encode(NotPrepared(kept))
 
 
 def _branch(message: Branch, work: Any) -> Branched | Refused:

@@ -34,6 +34,7 @@ from penstock.codec.frames import (
     split_frames,
     unpack_message,
 )
+from penstock.codec.light import MOST_BYTES
 from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import InternalError
 from penstock.engine.local import forking, lifeline, output, overlap
@@ -128,7 +129,7 @@ def _work(ends: ChildEnds, loader: Loader, prepared: Any) -> None:
     control = _Messages(ends.control)
     page = BegunPage(ends.page)
     os.close(ends.page)
-    tools = Tools(_Messages(ends.memory).ask, page.at, lambda facts: control.send(Notice(facts)))
+    tools = Tools(_Messages(ends.memory).ask, page.at, lambda facts: control.send(_notice(facts)))
     service = _load(control, loader, tools, prepared)
     data = socket.socket(fileno=ends.data)
     data.setblocking(True)
@@ -149,13 +150,17 @@ def _load(control: _Messages, loader: Loader, tools: Tools, prepared: Any) -> Se
         service = loader.serve(loaded, message, tools)
         facts = service.facts()
     except BaseException as error:  # noqa: BLE001 - sys.exit in user code is a failed load too
-        control.send(Failed(output.as_load_error(error).to_dict(with_traceback=True)))
+        control.send(Failed(output.told(output.as_load_error(error), MOST_BYTES)))
         output.end(1)
     forking.settle()
     gc.set_threshold(10_000, 20, 20)
     facts = {**facts, "sandbox": confine.reached()}
-    control.send(Ready((time.perf_counter() - begun) * 1e3, facts))
+    control.send(Ready((time.perf_counter() - begun) * 1e3, msgspec.json.encode(facts)))
     return service
+
+
+def _notice(facts: dict[str, Any]) -> Notice:
+    return Notice(msgspec.json.encode(facts))
 
 
 def _stay_within(message: Load, *, forked: bool) -> None:

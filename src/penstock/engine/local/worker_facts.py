@@ -1,6 +1,6 @@
 """What a worker says of itself for people to see: not believed, so bounded in size and shape.
 
-`talk` checks every message, `replica` joins what later ones add. Pages and routes show the facts as
+`talk` reads every message, `replica` joins what later ones add. Pages and routes show the facts as
 they are.
 """
 
@@ -11,24 +11,31 @@ from typing import Any
 
 import msgspec
 
+from penstock.codec.light import MOST_BYTES, is_light
 from penstock.core.errors import FrameError
 
-#: Largest facts of one worker, in bytes of JSON.
-LIMIT = 1024 * 1024
+_FACTS = msgspec.json.Decoder(dict[str, Any])
 
 
-def check(facts: Mapping[str, Any]) -> None:
-    """Check facts that a worker sent.
+def read(told: bytes) -> dict[str, Any]:
+    """Return facts, or an error, that a worker sent.
 
     Raises:
-        FrameError: They are too many, cannot be shown, or are of another shape than pages expect.
+        FrameError: It is too much, cannot be read, or is of another shape than pages expect.
     """
+    if not is_light(told):
+        raise FrameError(f"Facts of {len(told)} bytes come.")
     try:
-        size = len(msgspec.json.encode(facts))
-    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError):
-        raise FrameError("Facts come that cannot be shown.") from None
-    if size > LIMIT:
-        raise FrameError(f"Facts of {size} bytes come.")
+        facts = _FACTS.decode(told)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise FrameError("Facts come that cannot be read.") from None
+    _check(facts)
+    return facts
+
+
+def _check(facts: Mapping[str, Any]) -> None:
+    if len(msgspec.json.encode(facts)) > MOST_BYTES:
+        raise FrameError("Facts come that are too many together.")
     stages = facts.get("stages", [])
     if not isinstance(stages, list) or not all(map(_is_stage, stages)):
         raise FrameError("Facts of stages come that are none.")
@@ -41,7 +48,7 @@ def joined(known: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
         FrameError: It is too much.
     """
     facts = {**known, **told}
-    check(facts)
+    _check(facts)
     return facts
 
 

@@ -32,7 +32,7 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 async def missing_blobs(request: Request, parts: Parts) -> Response:
     """Answer which files need to be uploaded."""
-    body = await read_json(request, BlobNames, parts.settings.max_control_body_bytes)
+    body = await read_json(request, BlobNames, parts.settings)
     return json_answer(MissingBlobs(await parts.blobs.missing(body.sha256)))
 
 

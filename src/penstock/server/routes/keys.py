@@ -88,7 +88,7 @@ async def list_all_keys(_request: Request, parts: Parts) -> Response:
 async def add_key(request: Request, parts: Parts) -> Response:
     """Make a key of a project; admin keys are of no project and are not made here."""
     project = request.path_params["project"]
-    body = await read_json(request, KeyBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, KeyBody, parts.settings)
     if body.scope is Scope.ADMIN:
         raise Forbidden(
             "A project has no admin keys.",
@@ -100,7 +100,7 @@ async def add_key(request: Request, parts: Parts) -> Response:
 
 async def add_admin_key(request: Request, parts: Parts) -> Response:
     """Make an admin key."""
-    body = await read_json(request, KeyBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, KeyBody, parts.settings)
     if body.scope is not Scope.ADMIN or body.deployments is not None:
         raise InvalidSetting(
             "Here admin keys are made, which act on everything.",

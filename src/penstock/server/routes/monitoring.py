@@ -25,7 +25,7 @@ async def get_monitoring(request: Request, parts: Parts) -> Response:
 async def start_monitoring(request: Request, parts: Parts) -> Response:
     """Take a reference and what to watch for."""
     project, name = await _deployment(request, parts)
-    asked = await read_json(request, MonitorBody, parts.settings.max_control_body_bytes)
+    asked = await read_json(request, MonitorBody, parts.settings)
     return json_answer(await parts.insight.monitoring.put(project, name, asked))
 
 
@@ -39,7 +39,7 @@ async def delete_monitoring(request: Request, parts: Parts) -> Response:
 async def give_feedback(request: Request, parts: Parts) -> Response:
     """Take the truth about predictions."""
     project, name = await _deployment(request, parts)
-    told = await read_json(request, FeedbackBody, parts.settings.max_control_body_bytes)
+    told = await read_json(request, FeedbackBody, parts.settings)
     answer = await parts.insight.monitoring.feedback(project, name, told.feedback)
     return json_answer(answer)
 

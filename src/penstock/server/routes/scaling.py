@@ -33,7 +33,7 @@ class ScalingBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def scale_deployment(request: Request, parts: Parts) -> Response:
     """Change the limits and answer the deployment."""
     params = request.path_params
-    body = await read_json(request, ScalingBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, ScalingBody, parts.settings)
     view = await parts.deployments.scale(params["project"], params["name"], body.given())
     return json_answer(view)
 

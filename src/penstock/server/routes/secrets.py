@@ -59,7 +59,7 @@ async def list_secrets(request: Request, parts: Parts) -> Response:
 async def set_secret(request: Request, parts: Parts) -> Response:
     """Set a secret; workers that declare it see it within seconds."""
     project, name = request.path_params["project"], request.path_params["secret"]
-    body = await read_json(request, SecretBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, SecretBody, parts.settings)
     created = await parts.secrets.set(project, name, body.value, request.state.key.prefix)
     return json_answer(SecretSet(name, created), 201 if created else 200)
 

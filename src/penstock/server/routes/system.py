@@ -113,7 +113,7 @@ async def list_projects(_request: Request, parts: Parts) -> Response:
 
 async def add_project(request: Request, parts: Parts) -> Response:
     """Make a project."""
-    body = await read_json(request, ProjectBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, ProjectBody, parts.settings)
     return json_answer(await parts.projects.add(body.name), 201)
 
 
