@@ -45,6 +45,7 @@ ACCEPT_NPY = 4
 ACCEPT_ARROW = 8
 BARE_RESULT = 16  # the result without its envelope
 INFER = 32  # a request of the Open Inference Protocol
+BODY_FILE = 64  # with HAS_FD: the file is used again after the answer
 
 # Media of a REPLY.
 MEDIA_JSON = 0
@@ -211,8 +212,7 @@ def read_replies(data: memoryview, into: list[Reply]) -> int:
         How many bytes of `data` were taken.
 
     Raises:
-        FrameError: It is no REPLY frame, its sizes do not add up, or what it says is no header.
-            Frames before it were appended.
+        FrameError: It is no REPLY frame, its sizes do not add up, or it says what is no header.
     """
     total = len(data)
     at = 0

@@ -19,6 +19,7 @@ from penstock.core.errors import InternalError
 
 _LINUX = sys.platform == "linux"
 _CHUNK = 1 << 20
+_SEAL_FUTURE_WRITE = 0x10  # linux/fcntl.h, since Linux 5.1
 
 
 def create(parts: Iterable[bytes | memoryview]) -> tuple[int, int]:
@@ -41,9 +42,16 @@ def open_empty(name: str) -> int:
         return os.dup(file.fileno())
 
 
-def seal(fd: int) -> None:
-    """Fix the size of a memory file for good, so that others may map it."""
+def seal(fd: int, *, writable: bool = True) -> None:
+    """Fix the size of a memory file for good, so that others may map it.
+
+    Args:
+        fd: The descriptor.
+        writable: False lets only maps write to it that are there already.
+    """
     if _LINUX:
+        if not writable:
+            fcntl.fcntl(fd, fcntl.F_ADD_SEALS, _SEAL_FUTURE_WRITE)
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
 

@@ -18,14 +18,15 @@ from penstock.control.run_ids import RunIds
 from penstock.control.tally import Tally
 from penstock.core.errors import Forbidden, NotFound, NotReady
 from penstock.core.records import KeyRecord, Scope
-from penstock.engine.base import Answer, Body, Call, Pool, VersionKey
+from penstock.engine.base import Answer, Body, Call, FileBody, Pool, VersionKey
 
-#: The last three are the engine's, which the server does not import itself.
+#: The last four are the engine's, which the server does not import itself.
 __all__ = [
     "DEFAULT_MAX_BODY",
     "Answer",
     "Body",
     "Call",
+    "FileBody",
     "PredictCall",
     "Predictor",
     "Route",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from penstock.codec.body_files import BodyFile
 from penstock.codec.log_lines import Said
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
@@ -119,6 +120,29 @@ class Body:
         self.data = data
         self.fd = fd
         self.size = len(data) if data is not None else size
+
+    def give_back(self) -> None:
+        """A worker has answered the call: let go of what it read its body from."""
+
+
+class FileBody(Body):
+    """A large body in a file that is used again once its call is answered.
+
+    Attributes:
+        file: The file; `fd` is a descriptor of it that the engine closes, as of any body.
+    """
+
+    __slots__ = ("file",)
+
+    def __init__(self, file: BodyFile, size: int) -> None:
+        super().__init__(None, file.descriptor(), size)
+        self.file: BodyFile | None = file
+
+    def give_back(self) -> None:
+        """Let the file be used again: the worker has a copy."""
+        file, self.file = self.file, None
+        if file is not None:
+            file.give_back()
 
 
 class Answer:

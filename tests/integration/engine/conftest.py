@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 import uvloop
 
+from penstock.codec.body_files import Shelf
 from penstock.codec.frames import INLINE_LIMIT
 from penstock.codec.memfile import create
 from penstock.codec.memory import Done, Increment, MemoryAnswer, MemoryRequest, Value
-from penstock.engine.base import Answer, Body, Call, VersionKey, VersionSpec
+from penstock.engine.base import Answer, Body, Call, FileBody, VersionKey, VersionSpec
 from penstock.engine.local.local_engine import LocalEngine
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.pool import LocalPool
@@ -88,6 +89,8 @@ class Bench:
         self.numbers: dict[str, float] = {}
         self.on_line: Callable[[str], None] | None = None
         self._versions = 0
+        #: Has files for large bodies that are used again; None: each has a file of its own.
+        self.shelf: Shelf | None = None
 
     async def _memory(self, key: VersionKey, request: MemoryRequest) -> MemoryAnswer:
         if isinstance(request, Increment):
@@ -112,7 +115,11 @@ class Bench:
 
         now = time.monotonic_ns()
         held = Body(body)
-        if len(body) > INLINE_LIMIT:
+        if len(body) > INLINE_LIMIT and self.shelf is not None:
+            file = self.shelf.take("lab/flow", len(body))
+            file.view[: len(body)] = body
+            held = FileBody(file, len(body))
+        elif len(body) > INLINE_LIMIT:
             held = Body(None, *create([body]))
         run_id = str(uuid.uuid4())
         call = Call(run_id, media, held, now, now + int(timeout_s * 1e9), on_done)
@@ -145,6 +152,8 @@ def run(tmp_path: Path) -> Run:
                 await asyncio.wait_for(test(bench), 50)
             finally:
                 await bench.engine.close(1.0)
+                if bench.shelf is not None:
+                    bench.shelf.close()
 
         uvloop.run(asyncio.sleep(0))  # libuv opens a signal pipe once per process
         before = descriptors()

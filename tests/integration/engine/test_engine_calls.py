@@ -8,6 +8,7 @@ import os
 
 import pytest
 
+from penstock.codec.body_files import Shelf
 from penstock.core.errors import PenstockError
 
 
@@ -38,13 +39,40 @@ def test_bodies_of_any_size_go_both_ways(run, size):
     run(test)
 
 
-def test_large_and_small_bodies_keep_their_own_answers(run):
+@pytest.mark.parametrize("again", [False, True])
+def test_large_and_small_bodies_keep_their_own_answers(run, again):
     async def test(bench):
+        bench.shelf = Shelf() if again else None
         pool = await bench.start(replicas=2)
         sizes = [(i * 37 % 11) * 60_000 for i in range(60)]
         bodies = [bytes([i]) * size for i, size in enumerate(sizes)]
         answers = await asyncio.gather(*(bench.send(pool, body) for body in bodies))
         assert all(a.body == body for a, body in zip(answers, bodies, strict=True))
+
+    run(test)
+
+
+def test_a_file_for_bodies_is_used_again_once_a_worker_has_answered(run):
+    async def test(bench):
+        bench.shelf = Shelf()
+        pool = await bench.start()
+        for letter in (b"a", b"b", b"c"):
+            call, answer = bench.call(pool, letter * 600_000)
+            assert (await answer).body == letter * 600_000
+            assert call.body.file is None
+        assert bench.shelf.free == 1
+
+    run(test)
+
+
+def test_a_file_for_bodies_of_a_call_that_is_given_up_is_not_used_again(run):
+    async def test(bench):
+        bench.shelf = Shelf()
+        pool = await bench.start(replicas=0)
+        call, _ = bench.call(pool, b"a" * 600_000)
+        pool.cancel(call)
+        assert call.body.fd == -1
+        assert bench.shelf.free == 0
 
     run(test)
 

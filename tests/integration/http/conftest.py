@@ -113,11 +113,12 @@ class Pool:
         if call.body.fd < 0:
             return bytes(call.body.data)
         try:
-            body = os.read(call.body.fd, call.body.size + 1)
+            body = os.pread(call.body.fd, call.body.size, 0)
             assert len(body) == call.body.size
             return body
         finally:
             os.close(call.body.fd)
+            call.body.give_back()
 
     def _answer(self, call: Call) -> Answer:
         body = call.state

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from penstock.codec.body_files import Shelf
 from penstock.server.gateway.limits import Limits
 
 MIB = 1024 * 1024
@@ -91,6 +92,7 @@ def test_no_descriptor_stays_open(front, corpus):
     def opened():
         return len(os.listdir("/proc/self/fd"))
 
+    front.gateway.shelf = Shelf(kept_bytes=0)
     front.ask(corpus.post(b"x" * 300_000))
     front.clients[-1].close()
     _wait_for_connections(front, 0)

@@ -6,7 +6,9 @@ import socket
 import pytest
 
 from penstock.codec import memfile
+from penstock.codec.body_files import Shelf
 from penstock.codec.frames import (
+    BODY_FILE,
     HAS_FD,
     INLINE_LIMIT,
     Reply,
@@ -73,6 +75,20 @@ def test_a_large_body_comes_as_a_view_of_its_file(pair):
     before, large = Intake(theirs).wait()
     assert bytes(before.body) == b"before"
     assert bytes(large.body) == b"z" * 1_000_000
+
+
+def test_a_body_in_a_file_that_is_used_again_stays_what_it_was(pair):
+    ours, theirs = pair
+    intake, file = Intake(theirs), Shelf().take("default/a", 300_000)
+    bodies = []
+    for number in (1, 2):
+        file.view[:300_000] = bytes([number]) * 300_000
+        head = call_header(number, RUN, HAS_FD | BODY_FILE, 0, 0, b"raw", 8) + fd_size(300_000)
+        fd = file.descriptor()
+        socket.send_fds(ours, [head], [fd])
+        os.close(fd)
+        bodies += [call.body for call in intake.wait()]
+    assert bodies == [bytes([number]) * 300_000 for number in (1, 2)]
 
 
 def test_the_end_of_the_server_ends_the_waiting(pair):

@@ -12,10 +12,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from penstock.codec.frames import HAS_FD, Reply, call_header, fd_size, read_replies
+from penstock.codec.frames import BODY_FILE, HAS_FD, Reply, call_header, fd_size, read_replies
 from penstock.codec.light import is_light
 from penstock.core.errors import InternalError
-from penstock.engine.base import Call
+from penstock.engine.base import Call, FileBody
 from penstock.engine.local.frame_socket import FrameSocket
 
 OnReplies = Callable[[list[tuple[Reply, bytes | memoryview | None]]], None]
@@ -74,6 +74,8 @@ class Channel(FrameSocket):
     def _send_large(self, call_id: int, call: Call, run_id: bytes) -> None:
         """Queue a frame whose body goes as a copy of the descriptor."""
         flags = call.flags | HAS_FD
+        if type(call.body) is FileBody:
+            flags |= BODY_FILE
         media = call.media_type
         head = call_header(call_id, run_id, flags, call.arrived_ns, call.deadline_ns, media, 8)
         self._queue_with(head + fd_size(call.body.size), os.dup(call.body.fd))

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from penstock.codec import memfile
+from penstock.codec.body_files import Mappings
 from penstock.codec.frames import (
+    BODY_FILE,
     FRAME_LIMIT,
     HAS_FD,
     INLINE_LIMIT,
@@ -46,6 +48,7 @@ class Intake:
         self._view = memoryview(self._buffer)
         self._have = 0
         self._fds: deque[int] = deque()
+        self._mappings = Mappings()
         self.ended = False
 
     def wait(self) -> list[CallFrame]:
@@ -90,10 +93,16 @@ class Intake:
             if call.flags & HAS_FD:
                 fd = self._fds.popleft()
                 try:
-                    body = memfile.read(fd, call.body_size, trusted=True)
+                    body = self._read(call, fd)
                 finally:
                     os.close(fd)
                 calls[index] = call._replace(body=body)
+
+    def _read(self, call: CallFrame, fd: int) -> memoryview:
+        """Return the bytes of a large body; a copy where the file is used again."""
+        if call.flags & BODY_FILE:
+            return memoryview(self._mappings.copy(fd, call.body_size))
+        return memfile.read(fd, call.body_size, trusted=True)
 
 
 class Outbox:

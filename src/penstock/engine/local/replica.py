@@ -98,8 +98,7 @@ class Replica:
         self.outstanding: dict[int, Call] = {}
         self.inline_bytes = 0
         self.weight = 0
-        self.suspect = False
-        self.calls = 0
+        self.suspect, self.calls = False, 0
         self.state = "starting"
         self.facts: dict[str, Any] = {}
         self.started_at = time.time()
@@ -184,9 +183,8 @@ class Replica:
         secrets = await secrets_of(self._spec)
         self._tail.hide(secrets.values())
         options = self._around.options
-        self._control.send(
-            load_message(self._spec, self._scratch, self._home, secrets, self.devices, options)
-        )
+        load = load_message(self._spec, self._scratch, self._home, secrets, self.devices, options)
+        self._control.send(load)
         limit = options.load_timeout_s
         # Not `wait_for`: before Python 3.12 it swallows a cancellation that comes with the answer,
         # and the supervisor's `stop` would wait for ever for a task that was told to end.
@@ -240,6 +238,8 @@ class Replica:
             self.weight -= call.body.size + CALL_WEIGHT
             if call.body.data is not None:
                 self.inline_bytes -= call.body.size
+            else:
+                call.body.give_back()
             self.calls += 1
             if call.state is not self:
                 continue

@@ -1,7 +1,8 @@
 """A predict body as it arrives: small ones in memory, large ones straight into a memory file.
 
 Used by the gateway's protocol and by the Starlette predict route, so that both hand the engine the
-same thing. A large body is never held twice: each piece is written away as it comes.
+same thing. A large body is never held twice: each piece is written away as it comes, or received
+where it is to be (`room`).
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import os
 
 from penstock.codec import memfile
+from penstock.codec.body_files import LARGEST, BodyFile, Shelf
 from penstock.codec.frames import INLINE_LIMIT
-from penstock.control.predict import Body
+from penstock.control.predict import Body, FileBody
 from penstock.core.errors import BodyTooLarge
 
 
@@ -30,15 +32,36 @@ class BodySink:
     Args:
         limit: Most bytes allowed.
         expected: Bytes announced, 0 if unknown; a large announcement opens the file at once.
+        shelf: Has files that are used again; without it each large body gets a file of its own.
+        owner: Whose body it is, for the shelf.
     """
 
-    __slots__ = ("_fd", "_held", "_limit", "size")
+    __slots__ = ("_expected", "_fd", "_file", "_held", "_limit", "size")
 
-    def __init__(self, limit: int, expected: int = 0) -> None:
+    def __init__(
+        self, limit: int, expected: int = 0, shelf: Shelf | None = None, owner: str = ""
+    ) -> None:
         self.size = 0
         self._limit = limit
+        self._expected = expected
         self._held = bytearray()
-        self._fd = memfile.open_empty("penstock-body") if expected > INLINE_LIMIT else -1
+        self._fd = -1
+        self._file: BodyFile | None = None
+        if shelf is not None and INLINE_LIMIT < expected <= LARGEST:
+            self._file = shelf.take(owner, expected)
+        elif expected > INLINE_LIMIT:
+            self._fd = memfile.open_empty("penstock-body")
+
+    def room(self) -> memoryview | None:
+        """Return where the rest of the announced body goes, to be told with `received`.
+
+        None where that cannot be: it must come through `write`.
+        """
+        return None if self._file is None else self._file.view[self.size : self._expected]
+
+    def received(self, size: int) -> None:
+        """Take note that `size` bytes are in the room."""
+        self.size += size
 
     def write(self, piece: bytes | memoryview) -> None:
         """Add bytes.
@@ -49,6 +72,9 @@ class BodySink:
         self.size += len(piece)
         if self.size > self._limit:
             raise too_large(self.size, self._limit)
+        if self._file is not None:
+            self._file.view[self.size - len(piece) : self.size] = piece
+            return
         if self._fd < 0:
             self._held += piece
             if self.size > INLINE_LIMIT:
@@ -63,6 +89,9 @@ class BodySink:
 
     def finish(self) -> Body:
         """Return the whole body. Its descriptor, if it has one, now belongs to the caller."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            return FileBody(file, self.size)
         if self._fd < 0:
             return Body(bytes(self._held))
         memfile.seal(self._fd)
@@ -74,6 +103,9 @@ class BodySink:
     def discard(self) -> None:
         """Give up; nothing is kept. Safe to call after `finish`, and twice."""
         self._held = bytearray()
+        if self._file is not None:
+            self._file.give_back()
+            self._file = None
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from uvicorn.server import ServerState
 
+from penstock.codec.body_files import Shelf
 from penstock.control.predict import Predictor
 from penstock.server.gateway.addresses import Addresses
 from penstock.server.gateway.app_request import AppConnection, AppSide
@@ -67,6 +68,8 @@ class Gateway:
         self.limits = limits or Limits()
         self.heads = HeadReader(self.limits)
         self.wire = Wire()
+        #: Files for large bodies. An extra gateway never gets one back, so it has none.
+        self.shelf = Shelf() if handover is None else None
         self.connections: set[Connection] = set()
         self.addresses = Addresses()
         self.draining = False
@@ -143,6 +146,8 @@ class Gateway:
             self._timer.cancel()
         for task in list(self._state.tasks):
             task.cancel()
+        if self.shelf is not None:
+            self.shelf.close()
 
     async def _wait_until_empty(self, seconds: float) -> None:
         if not self.connections:

@@ -16,6 +16,7 @@ from penstock.core.errors import NotReady, PenstockError, RequestError
 from penstock.server.gateway.body import BodySink, too_large
 from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
+from penstock.server.gateway.filler import Filler
 from penstock.server.gateway.head import Head
 from penstock.server.gateway.respond import refusal, refusal_closes
 from penstock.server.gateway.run_desk import (
@@ -42,13 +43,14 @@ class GatewayProtocol(Connection):
         gateway: What all connections share.
     """
 
-    __slots__ = ("_arriving", "_known", "_left", "_predictor", "_routes")
+    __slots__ = ("_arriving", "_fill", "_known", "_left", "_predictor", "_routes")
 
     _arriving: tuple[Head, Route, KeyRecord]
 
     def __init__(self, gateway: Gateway) -> None:
         super().__init__(gateway)
         self._left = 0  # bytes of the body still to come
+        self._fill = False  # they may be received straight into the body's file
         self._known = gateway.heads.known
         self._predictor = gateway.predictor
         self._routes = gateway.predictor.routes
@@ -143,12 +145,31 @@ class GatewayProtocol(Connection):
         if sink is not None:
             sink.write(memoryview(data)[at:end])
         if not self._left:
-            self._mode = _HEAD
-            self._since = self._gateway.now
-            if sink is not None:
-                self._sink = None
-                self._start(*self._arriving, sink.finish())
+            self._body_ends()
+        elif self._fill:
+            self._fill = False
+            if sink is not None and Filler.can_fill(self._transport, sink):
+                Filler(self, self._transport, sink, self._left).begin()
         return end
+
+    def _body_ends(self) -> None:
+        sink, self._sink = self._sink, None
+        self._mode = _HEAD
+        self._since = self._gateway.now
+        if sink is not None:
+            self._start(*self._arriving, sink.finish())
+
+    def filled(self) -> None:
+        """The rest of the body was received where it belongs: begin the call."""
+        self._left = 0
+        try:
+            self._body_ends()
+        except PenstockError as error:
+            self._refuse(error)
+
+    def wants(self, sink: BodySink) -> bool:
+        """Whether the body of `sink` is still to be received."""
+        return self._sink is sink
 
     # --- predict calls ---
 
@@ -173,7 +194,10 @@ class GatewayProtocol(Connection):
             return end
         self._receive(_BODY, length)
         self._arriving = (head, route, record)
-        self._sink = BodySink(route.max_body, length)
+        shelf = self._gateway.shelf
+        owner = f"{route.project}/{route.deployment}"
+        self._sink = BodySink(route.max_body, length, shelf, owner)
+        self._fill = shelf is not None
         return at
 
     def _receive(self, mode: Mode, length: int) -> None:
