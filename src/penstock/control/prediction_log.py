@@ -163,6 +163,7 @@ class PredictionLog:
         """Hand over what there is and let the process write it."""
         if self._timer is not None:
             self._timer.cancel()
-        self._hand_over()
+        if self._gathered:
+            self._hand_over()
         if self._writer is not None:
             await self._writer.close()
