@@ -17,7 +17,7 @@ from penstock.control.insight.histogram import (
     cumulative,
     quantiles_ms,
 )
-from penstock.control.insight.points import Point, pack_point, unpack_point
+from penstock.control.insight.points import MOST_PARTS, Point, pack_point, unpack_point
 from penstock.control.insight.profiles import (
     Counted,
     count_into,
@@ -64,6 +64,34 @@ def test_parts_are_read_with_what_they_were_joined_with():
     assert place_of("s2-dark-s1-model") == (2, "model", "dark-s1")
     assert place_of("s12-post") == (12, "post", "")
     assert place_of("decode") == (0, "decode", "")
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e999", "1e300"])
+def test_a_time_that_is_none_is_left_out(number):
+    assert read_parts(f"s1-pre;dur={number}, encode;dur=1") == [Part("encode", 1.0)]
+
+
+def test_a_number_of_any_length_is_no_stage_and_no_rows():
+    digits = "9" * 5000
+    assert place_of(f"s{digits}-pre") == (0, f"s{digits}-pre", "")
+    assert read_parts(f's1-model;dur=1;desc="{digits}/{digits}"') == [Part("s1-model", 1.0)]
+    assert place_of("s01-pre") == (0, "s01-pre", "")
+    assert place_of("s\u00b2-pre") == (0, "s\u00b2-pre", "")
+
+
+def test_parts_that_a_worker_makes_up_do_not_fill_the_memory():
+    text = ", ".join(f"made-up-{number};dur=1" for number in range(10_000))
+    assert len(read_parts(text)) == 256
+    assert read_parts(f"{'x' * 5000};dur=1") == []
+    point, whole = Point(), Point()
+    for number in range(20):
+        names = [Part(f"{number}-{n}", 1.0, 1, 1) for n in range(256)]
+        point.add_parts(names, 1)
+        other = Point()
+        other.add_parts(names, 1)
+        whole.merge(other)
+    for full in (point, whole):
+        assert len(full.parts) == len(full.rows) == len(full.model_calls) == MOST_PARTS
 
 
 def test_a_model_call_that_answered_several_counts_once():

@@ -206,14 +206,15 @@ def _parts(out: MetricText, rows: Sequence[Row]) -> None:
     samples = []
     for labels, totals in rows:
         for name, counts in totals.parts.items():
-            place = place_of(name)
+            whole, place = totals.point.parts.get(name), place_of(name)
+            if whole is None:
+                continue
             where = {"stage": str(place.stage), "branch": place.branch, "part": place.kind}
             below, bounds = 0.0, []
             for bound, count in zip(_SECONDS, counts, strict=False):
                 below += count
                 bounds.append((bound, below))
-            spent = totals.point.parts[name].ms / 1e3
-            samples.append(({**labels, **where}, bounds, below + counts[-1], spent))
+            samples.append(({**labels, **where}, bounds, below + counts[-1], whole.ms / 1e3))
     out.histogram(
         "penstock_part_duration_seconds",
         "Time of one part of the calls: queue, decode, a stage's pre, model and post, encode. "

@@ -25,6 +25,10 @@ class PartSum(msgspec.Struct, array_like=True):
     ms: float = 0.0
 
 
+#: Names of parts that one version may have: what a worker makes up must not fill our memory.
+MOST_PARTS = 1000
+
+
 class Point(msgspec.Struct, array_like=True):
     """What one version did.
 
@@ -71,6 +75,8 @@ class Point(msgspec.Struct, array_like=True):
         for name, ms, calls, rows in parts:
             total = self.parts.get(name)
             if total is None:
+                if len(self.parts) >= MOST_PARTS:
+                    continue
                 total = self.parts[name] = PartSum()
             total.calls += weight
             total.ms += ms * weight
@@ -98,6 +104,8 @@ class Point(msgspec.Struct, array_like=True):
         _add_sums(self.parts, other.parts)
         _add_sums(self.rows, other.rows)
         for name, groups in other.model_calls.items():
+            if name not in self.rows:
+                continue
             mine = self.model_calls.setdefault(name, {})
             for group, count in groups.items():
                 mine[group] = mine.get(group, 0.0) + count
@@ -112,6 +120,8 @@ def _add_sums(into: dict[str, PartSum], other: Mapping[str, PartSum]) -> None:
     for name, theirs in other.items():
         mine = into.get(name)
         if mine is None:
+            if len(into) >= MOST_PARTS:
+                continue
             mine = into[name] = PartSum()
         mine.calls += theirs.calls
         mine.ms += theirs.ms

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_left
 
 from penstock.control.insight.histogram import SHOWN_NS
-from penstock.control.insight.points import Point
+from penstock.control.insight.points import MOST_PARTS, Point
 from penstock.control.insight.timings import Part
 
 _SHOWN_MS = [bound / 1e6 for bound in SHOWN_NS]
@@ -32,5 +32,7 @@ class Totals:
         for part in parts:
             counts = self.parts.get(part.name)
             if counts is None:
+                if len(self.parts) >= MOST_PARTS:
+                    continue
                 counts = self.parts[part.name] = [0.0] * (len(_SHOWN_MS) + 1)
             counts[bisect_left(_SHOWN_MS, part.ms)] += weight

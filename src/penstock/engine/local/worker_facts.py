@@ -57,4 +57,11 @@ def _is_stage(facts: Any) -> bool:
         isinstance(facts, dict)
         and isinstance(facts.get("stage", 0), int)
         and isinstance(facts.get("batching") or {}, dict)
+        and isinstance(facts.get("functions", []), list)
+        and isinstance(facts.get("inputs") or [], list)
+        and all(map(_is_input, facts.get("inputs") or []))
     )
+
+
+def _is_input(spec: Any) -> bool:
+    return isinstance(spec, dict) and isinstance(spec.get("shape") or [], list)
