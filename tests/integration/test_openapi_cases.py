@@ -30,8 +30,8 @@ with warnings.catch_warnings():
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
-#: Seconds after which an answer is a hang.
-LONGEST_S = 5.0
+#: Seconds after which an answer is a hang, however busy the machine is.
+LONGEST_S = 60.0
 
 #: Answers that say that the server is at its limit, not that it broke: the request was refused.
 POLITE = {503, 504}
@@ -62,7 +62,8 @@ class Watch:
     def __init__(self, site: Any) -> None:
         self.site = site
         self.statuses: Counter[int] = Counter()
-        self.client = httpx2.Client(base_url=site.url, timeout=30.0)
+        self.slowest = 0.0
+        self.client = httpx2.Client(base_url=site.url, timeout=90.0)
 
     def send_raw(self, line: http.client.HTTPConnection, one: Sent) -> None:
         """Send a request as it is, which is much quicker than a client that looks at it."""
@@ -76,6 +77,7 @@ class Watch:
 
     def check(self, status: int, took: float, what: str) -> None:
         self.statuses[status] += 1
+        self.slowest = max(self.slowest, took)
         assert status < 500 or status in POLITE, what
         assert took < LONGEST_S, f"{took:.1f} s: {what}"
 
@@ -245,18 +247,19 @@ def test_any_bytes_of_any_kind_are_refused_or_answered(
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_20_000_requests_made_up_from_the_description_are_never_answered_by_a_5xx(
     watch: Watch,
 ) -> None:
     watch.statuses.clear()
     known = list(described(watch.site, 600))
-    line = http.client.HTTPConnection(watch.site.url.removeprefix("http://"), timeout=30)
+    line = http.client.HTTPConnection(watch.site.url.removeprefix("http://"), timeout=90)
     with closing(line):
         for one in itertools.chain(known, mixed(random.Random(7), known, 20_000 - len(known))):
             watch.send_raw(line, one)
     sent = sum(watch.statuses.values())
-    print(f"\n{sent:,} requests: {dict(sorted(watch.statuses.items()))}")
+    statuses = dict(sorted(watch.statuses.items()))
+    print(f"\n{sent:,} requests: {statuses}, slowest {watch.slowest:.2f} s")
     assert sent == 20_000
     assert {200, 400, 404} <= set(watch.statuses), watch.statuses
 
@@ -267,7 +270,7 @@ def test_20_000_requests_that_schemathesis_makes_one_by_one_are_never_answered_b
     watch: Watch,
 ) -> None:
     watch.statuses.clear()
-    line = http.client.HTTPConnection(watch.site.url.removeprefix("http://"), timeout=30)
+    line = http.client.HTTPConnection(watch.site.url.removeprefix("http://"), timeout=90)
     with closing(line):
         # Some operations have fewer different requests than others.
         for one in described(watch.site, 26_000):
