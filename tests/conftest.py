@@ -25,7 +25,7 @@ hypothesis.settings.register_profile("seeded", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("seeded")
 
 #: Seconds a server gets to become ready, and to end.
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 
 _KEY = re.compile(r"^\s+(admin|deploy|predict)\s+(pk_\S+)$")
 

@@ -14,10 +14,11 @@ from penstock.core.errors import FileQuotaExceeded, NotFound
 from penstock.core.names import new_run_id
 from penstock.core.run_records import NewRun, Payload
 
-PENDING, DELIVERED, FAILED = (
+PENDING, DELIVERED, FAILED, CANCELLED = (
     DeliveryState.PENDING,
     DeliveryState.DELIVERED,
     DeliveryState.FAILED,
+    DeliveryState.CANCELLED,
 )
 
 
@@ -98,6 +99,22 @@ def test_a_delivery_asked_for_by_hand_is_due_at_once_and_keeps_its_log(records) 
     assert [d.id for d in store.due(7.0, 10, (), ())] == [delivery_id]
     assert len(store.attempts(delivery_id)) == 1
     assert store.redeliver("other", delivery_id, 7.0) is None
+
+
+def test_only_what_is_pending_is_called_off_and_may_be_asked_for_again(records) -> None:
+    store = records.webhooks
+    one, other, done = (add_delivery(records, at) for at in (1.0, 2.0, 3.0))
+    store.settle(settlement(done, 0, DELIVERED))
+    assert store.call_off("other", one, None) == 0
+    assert store.call_off("default", one, None) == 1
+    found = store.get("default", one)
+    assert (found.state, found.next_attempt_at) == (CANCELLED, None)
+    assert not store.settle(settlement(one, 0, DELIVERED))
+    assert store.call_off("default", None, "http://a.exampl") == 0
+    assert store.call_off("default", None, "http://a.example") == 1
+    assert [store.get("default", id_).state for id_ in (other, done)] == [CANCELLED, DELIVERED]
+    assert store.due(9.0, 10, (), ()) == []
+    assert store.redeliver("default", one, 7.0).state is PENDING
 
 
 def test_the_log_shows_the_latest_fifty_attempts(records) -> None:

@@ -252,6 +252,10 @@ def test_webhooks_are_listed_shown_and_sent_again(penstock: Any, server: Any, mo
     assert f"Sending {delivery} to https://receiver.invalid" in penstock(
         "webhooks", "redeliver", delivery
     )
+    assert f"{delivery} is cancelled" in penstock("webhooks", "cancel", delivery)
+    told = penstock("webhooks", "cancel", "--receiver", "https://receiver.invalid", "--json")
+    assert told == {"cancelled": 0}
+    penstock("webhooks", "cancel", status=2)
     penstock("webhooks", "secret", "--rotate", status=1, input="n\n")
     first = penstock("webhooks", "secret", "--rotate", "--yes", "--json")["secret"]
     assert penstock("webhooks", "secret", "--rotate", "--yes").strip() != first

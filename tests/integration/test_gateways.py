@@ -252,7 +252,11 @@ def test_a_killed_gateway_costs_its_own_connections_only_and_is_replaced(
     crowd: Any, model: Path, lines: list[Line]
 ) -> None:
     put(crowd, model, "killed")
-    ask = request("killed", crowd.keys["predict"])
+    kill_a_gateway(crowd, "killed", lines)
+
+
+def kill_a_gateway(crowd: Any, name: str, lines: list[Line]) -> None:
+    ask = request(name, crowd.keys["predict"])
     assert {line.ask(ask)[0] for line in lines} == {200}
     victim = gateways_of(crowd)[0]
     os.kill(victim, signal.SIGKILL)
@@ -268,6 +272,24 @@ def test_a_killed_gateway_costs_its_own_connections_only_and_is_replaced(
         fresh = [stack.enter_context(Line(crowd)) for _ in range(16 * GATEWAYS)]
         assert {line.ask(ask)[0] for line in fresh} == {200}
     assert victim not in gateways_of(crowd)
+
+
+@pytest.mark.soak
+def test_500_killed_gateways_cost_their_own_connections_only(crowd: Any, model: Path) -> None:
+    endpoint = put(crowd, model, "killed-often")
+    worker = replicas_of(crowd, endpoint)
+    for number in range(500):
+        with contextlib.ExitStack() as stack:
+            lines = [stack.enter_context(Line(crowd)) for _ in range(16 * GATEWAYS)]
+            kill_a_gateway(crowd, "killed-often", lines)
+        print(f"\r{number + 1}/500 gateways killed", end="", flush=True)
+    assert replicas_of(crowd, endpoint) == worker, "a worker went with a gateway"
+
+
+def replicas_of(crowd: Any, endpoint: Endpoint) -> list[int]:
+    url = f"{crowd.url}/v1/{endpoint.project}/{endpoint.name}"
+    found = httpx2.get(url, headers={"Authorization": crowd.keys["deploy"]}).json()
+    return [replica["pid"] for replica in found["replicas"]]
 
 
 def test_a_gateway_told_to_end_answers_what_it_has(crowd: Any, model: Path) -> None:

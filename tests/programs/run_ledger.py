@@ -163,7 +163,7 @@ class Ledger:
         }
 
     def same_again(self, run_id: str, end: dict) -> bool:
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while time.monotonic() < give_up:
             status, body = self.read(run_id, 0)
             if status:

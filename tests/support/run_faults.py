@@ -112,7 +112,7 @@ class Killer:
 
     def _kill_some(self, victims: Callable[[], list[int]]) -> None:
         """Kill one of a kind, once there is one."""
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while time.monotonic() < give_up:
             if found := victims():
                 with suppress(ProcessLookupError):

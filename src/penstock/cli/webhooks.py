@@ -1,4 +1,4 @@
-"""`penstock webhooks`: the log of deliveries, sending again by hand, the signing secret."""
+"""`penstock webhooks`: the log of deliveries, sending again or no more, the signing secret."""
 
 from __future__ import annotations
 
@@ -90,6 +90,35 @@ def redeliver(
         print_json(found)
     else:
         say(f"Sending {delivery_id} to {found['url']}.")
+
+
+@app.command("cancel")
+def cancel(
+    delivery_id: Annotated[
+        str | None, typer.Argument(help="Id of one delivery, as `penstock webhooks list` shows it.")
+    ] = None,
+    receiver: Annotated[
+        str | None, typer.Option(help="A URL of a receiver: all that waits for it.")
+    ] = None,
+    project: ProjectOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a webhook no more, or none of those that wait for a receiver."""
+    if (delivery_id is None) == (receiver is None):
+        raise typer.BadParameter("Name a delivery, or a receiver with --receiver.")
+    where = place(project, server)
+    path = f"/v1/{where.project}/webhooks/deliveries"
+    if delivery_id is not None:
+        found = where.session.post(f"{path}/{quote(delivery_id)}/cancel")
+        said = f"{delivery_id} is {found['state']}."
+    else:
+        found = where.session.post(f"{path}/cancel", {"url": receiver})
+        said = f"{found['cancelled']} deliveries are not sent any more."
+    if as_json:
+        print_json(found)
+    else:
+        say(said)
 
 
 @app.command("secret")

@@ -1,4 +1,4 @@
-"""What people see of webhooks, and sending one again by hand. Called by the webhook routes."""
+"""What people see of webhooks; sending one again, or no more, by hand. Called by the routes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from penstock.control.database import Database
+from penstock.control.webhook_urls import read_url
 from penstock.core.delivery_records import AttemptRecord, DeliveryRecord, DeliveryState
 from penstock.core.errors import NotFound
 
@@ -88,6 +89,28 @@ class Deliveries:
             raise _unknown(project, delivery_id)
         self._wake()
         return found
+
+    async def call_off(self, project: str, delivery_id: str) -> DeliveryRecord:
+        """Send a delivery no more, if it is still to be sent; return it as it now is.
+
+        What is on its way just now may still arrive.
+
+        Raises:
+            NotFound: There is none by that id.
+        """
+        await self._database.call(self._store.call_off, project, delivery_id, None)
+        return await self._get(project, delivery_id)
+
+    async def call_off_receiver(self, project: str, url: str) -> int:
+        """Send no more what waits for the receiver of `url`; return how many deliveries those were.
+
+        Later runs may name the receiver again.
+
+        Raises:
+            InvalidWebhookUrl: `url` is not that of a receiver.
+        """
+        origin = read_url(url).origin
+        return await self._database.call(self._store.call_off, project, None, origin)
 
     async def _get(self, project: str, delivery_id: str) -> DeliveryRecord:
         found = await self._database.call(self._store.get, project, delivery_id)

@@ -14,6 +14,7 @@ import msgspec
 from penstock.codec.results import error_body
 from penstock.control.run_payloads import RunPayloads
 from penstock.core.errors import (
+    DiskFull,
     InternalError,
     NotReady,
     Overloaded,
@@ -36,7 +37,7 @@ MOST_POINTS = 1_000_000
 BACKOFF_S = (0.5, 10.0)
 
 _TRIED_AGAIN = frozenset(
-    kind.code for kind in (WorkerDied, NotReady, Overloaded, StoreError, StoreUnavailable)
+    kind.code for kind in (WorkerDied, NotReady, Overloaded, StoreError, StoreUnavailable, DiskFull)
 )
 
 

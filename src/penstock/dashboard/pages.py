@@ -61,6 +61,7 @@ PAGES: list[tuple[str, str, Handler]] = [
     ("POST", "/webhooks/secret", webhooks_page.secret),
     ("GET", "/webhooks/{delivery_id}", webhooks_page.delivery),
     ("POST", "/webhooks/{delivery_id}/redeliver", webhooks_page.redeliver),
+    ("POST", "/webhooks/{delivery_id}/cancel", webhooks_page.cancel),
     ("GET", "/keys", keys_page.keys),
     ("POST", "/keys", keys_page.make_key),
     ("POST", "/keys/{key_id}/revoke", keys_page.revoke_key),

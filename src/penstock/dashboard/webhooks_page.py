@@ -1,4 +1,4 @@
-"""Webhooks of a project: deliveries with their attempts, sending one again, the signing secret."""
+"""Webhooks of a project: deliveries with their attempts, sent again or no more, the secret."""
 
 from __future__ import annotations
 
@@ -60,6 +60,16 @@ async def redeliver(visit: Visit, parts: Parts) -> Go:
         visit.project, visit.request.path_params["delivery_id"]
     )
     return Go(f"{visit.base}/webhooks/{found.id}", "It is sent again, under the same id.")
+
+
+async def cancel(visit: Visit, parts: Parts) -> Go:
+    """Send a delivery no more."""
+    visit.require(Scope.DEPLOY)
+    await _seen(visit, parts)
+    found = await parts.deliveries.call_off(visit.project, visit.request.path_params["delivery_id"])
+    if found.state is DeliveryState.CANCELLED:
+        return Go(f"{visit.base}/webhooks/{found.id}", "It is not sent any more.")
+    return Go(f"{visit.base}/webhooks/{found.id}", f"It is {found.state.value}.", failed=True)
 
 
 async def secret(visit: Visit, parts: Parts) -> Page | Go:

@@ -50,6 +50,7 @@ STATUSES: dict[type[PenstockError], int] = {
     errors.SandboxUnavailable: 503,
     errors.StoreUnavailable: 503,
     errors.DeadlineExceeded: 504,
+    errors.DiskFull: 507,
 }
 
 #: Statuses whose answers carry `Retry-After`.

@@ -44,6 +44,7 @@ PREDICT_ERRORS: tuple[type[PenstockError], ...] = (
     errors.WorkerDied,
     errors.NotReady,
     errors.DeadlineExceeded,
+    errors.DiskFull,
     errors.InternalError,
 )
 

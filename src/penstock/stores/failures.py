@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from penstock.core.errors import StoreError
+from penstock.core.errors import DiskFull, StoreError
 
 # Fragments of SQLite's own messages: Python 3.10 does not hand out its error codes.
 _KNOWN: tuple[tuple[str, str, str], ...] = (
@@ -60,7 +60,8 @@ def database_failure(error: Exception, path: Path) -> StoreError:
     cause = str(getattr(error, "orig", None) or error)
     for fragment, message, hint in _KNOWN:
         if fragment in cause.lower():
-            return StoreError(f"{message.format(path=path)} ({cause}).", hint=hint)
+            kind = DiskFull if "is full" in message else StoreError
+            return kind(f"{message.format(path=path)} ({cause}).", hint=hint)
     return StoreError(f"The database {path} failed: {cause}.")
 
 
@@ -74,4 +75,5 @@ def disk_failure(error: OSError, doing: str) -> StoreError:
         errno.EMFILE: "Raise the limit of open files of the server process.",
     }
     reason = error.strerror or str(error)
-    return StoreError(f"{doing} failed: {reason}.", hint=hints.get(error.errno or 0))
+    kind = DiskFull if error.errno in {errno.ENOSPC, errno.EDQUOT} else StoreError
+    return kind(f"{doing} failed: {reason}.", hint=hints.get(error.errno or 0))

@@ -156,6 +156,18 @@ class SqlWebhooks:
             )
             return changed
 
+    def call_off(self, project: str, delivery_id: str | None, origin: str | None) -> int:
+        """Make pending deliveries `cancelled`: one by its id, or all to a receiver; the number."""
+        assert (delivery_id is None) != (origin is None)
+        change = webhook_deliveries.update().where(_all.project == project, _all.state == _PENDING)
+        if delivery_id is not None:
+            change = change.where(_all.id == delivery_id)
+        else:
+            change = change.where(_all.url.startswith(f"{origin}/", autoescape=True))
+        cancelled = DeliveryState.CANCELLED.value
+        with self._transaction() as connection:
+            return connection.execute(change.values(state=cancelled, next_attempt_at=None)).rowcount
+
     # --- secrets ---
 
     def secrets(self, project: str, now: float) -> Sequence[SecretRecord]:

@@ -73,6 +73,12 @@ class WebhookStore(Protocol):
     def redeliver(self, project: str, delivery_id: str, now: float) -> DeliveryRecord | None:
         """Make a delivery pending and due at once, with its attempts counted anew; or None."""
 
+    def call_off(self, project: str, delivery_id: str | None, origin: str | None) -> int:
+        """Make pending deliveries `cancelled`; return how many.
+
+        It is the one of that id, or all to the receiver `origin` (scheme and authority).
+        """
+
     def secrets(self, project: str, now: float) -> Sequence[SecretRecord]:
         """Return the secrets that sign at `now`, the present one first; empty if there is none."""
 

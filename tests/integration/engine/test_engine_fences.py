@@ -57,7 +57,7 @@ def test_the_kernel_ends_a_worker_that_takes_too_much_and_no_other(run, tools):
         # Two templates and two workers, each in a group of its own.
         await tools.until(lambda: [len(inside(g)) for g in groups()] == [1] * 4)
         assert {p.status()[0].pid for p in (pool, other)} < set().union(*map(inside, groups()))
-        answer = await bench.order(pool, "leak_and_sleep", mib=300, s=5)
+        answer = await bench.order(pool, "leak_and_sleep", mib=4096, s=5)
         assert answer.code == "worker_died"
         assert "took more memory than the kernel gives it" in answer.error.message
         assert "64 MiB" in answer.error.message

@@ -199,10 +199,11 @@ def test_a_leaking_replica_is_replaced_and_no_call_fails(run, tools):
     run(test, memory_check_s=0.02)
 
 
-def test_a_replica_far_over_its_limit_is_killed_and_named(run):
+@pytest.mark.parametrize("mib", [200, 4096])
+def test_a_replica_far_over_its_limit_is_killed_and_named(run, mib):
     async def test(bench):
         pool = await bench.start(memory_limit_bytes=64 << 20)
-        leaking = bench.order(pool, "leak_and_sleep", mib=200, s=10)
+        leaking = bench.order(pool, "leak_and_sleep", mib=mib, s=10)
         answer = await leaking
         assert answer.code == "worker_died"
         assert "its limit is 64 MiB" in answer.error.message

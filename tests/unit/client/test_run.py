@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -164,6 +165,26 @@ def test_many_runs_keep_the_order_of_their_data(table: Any) -> None:
     assert runs.results() == [[n] for n in range(12)]
     assert [run.run_id for run in runs[2:4]] == ["r-2", "r-3"]
     assert repr(runs) == "Runs(12 runs, 12 at their end)"
+
+
+def test_a_bar_counts_the_runs_that_ended_also_within_another(
+    table: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    monkeypatch.setattr("sys.stdout", out)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
+    runs = many(table, 3)
+    assert "submitted" in out.getvalue()
+    assert "3/3" in out.getvalue()
+    out.truncate(0)
+    assert [a.run_id == b.run_id for a, b in zip(runs, runs, strict=True)] == [True] * 3
+    assert "runs" in out.getvalue()
+    assert "3/3" in out.getvalue()
 
 
 def test_many_wait_while_the_server_takes_no_more(

@@ -67,6 +67,8 @@ ROWS = {
     "GET /v1/{project}/webhooks/deliveries": "read",
     "GET /v1/{project}/webhooks/deliveries/{delivery_id}": "read",
     "POST /v1/{project}/webhooks/deliveries/{delivery_id}/redeliver": "deploy",
+    "POST /v1/{project}/webhooks/deliveries/{delivery_id}/cancel": "deploy",
+    "POST /v1/{project}/webhooks/deliveries/cancel": "deploy",
     "GET /v1/{project}/webhooks/secret": "deploy",
     "POST /v1/{project}/webhooks/secret": "deploy",
     "GET /v1/{project}/files": "deploy",

@@ -45,6 +45,30 @@ def test_deliveries_are_listed_shown_and_sent_again(on_site: Run) -> None:
     on_site(story)
 
 
+def test_deliveries_are_called_off_alone_and_by_their_receiver(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        for path in ("x", "y", "z"):
+            await end_run(site, f"https://hooks.example/{path}")
+        await end_run(site, "https://hooks.example.org/x")
+        path = "/v1/default/webhooks/deliveries"
+
+        async def states() -> list[str]:
+            return [d["state"] for d in (await site.call("GET", path)).json()["deliveries"]]
+
+        newest = (await site.call("GET", path)).json()["deliveries"][0]["id"]
+        told = await site.call("POST", f"{path}/{newest}/cancel")
+        assert (told.status_code, told.json()["state"]) == (200, "cancelled")
+        assert await states() == ["cancelled", "pending", "pending", "pending"]
+        receiver = {"url": "https://HOOKS.example:443"}
+        told = await site.call("POST", f"{path}/cancel", json=receiver)
+        assert (told.status_code, told.json()) == (200, {"cancelled": 3})
+        assert await states() == ["cancelled"] * 4
+        again = await site.call("POST", f"{path}/{newest}/redeliver")
+        assert again.json()["state"] == "pending"
+
+    on_site(story)
+
+
 def test_the_secret_is_shown_once_and_replaced_by_post(on_site: Run) -> None:
     async def story(site: Any) -> None:
         path = "/v1/default/webhooks/secret"
@@ -76,6 +100,9 @@ def test_the_secret_is_shown_once_and_replaced_by_post(on_site: Run) -> None:
         ("GET", "/deliveries/msg_none", "deploy", 404),
         ("POST", "/deliveries/msg_none/redeliver", "deploy", 404),
         ("POST", "/deliveries/msg_none/redeliver", "predict", 403),
+        ("POST", "/deliveries/msg_none/cancel", "deploy", 404),
+        ("POST", "/deliveries/msg_none/cancel", "predict", 403),
+        ("POST", "/deliveries/cancel", "predict", 403),
     ],
 )
 def test_who_may_see_what(on_site: Run, method: str, path: str, key: str, status: int) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.core.errors import StoreError
+from penstock.core.errors import DiskFull, StoreError
 from penstock.stores.failures import database_failure, disk_failure
 from penstock.stores.files import FileBlobs
 
@@ -31,6 +31,18 @@ def test_each_known_failure_names_the_file_and_says_what_to_do(text, said):
     assert isinstance(error, StoreError)
     assert said in str(error)
     assert str(PATH) in str(error)
+
+
+def test_a_full_disk_is_told_from_other_failures():
+    full = database_failure(sqlite3.OperationalError("database or disk is full"), PATH)
+    broken = database_failure(sqlite3.OperationalError("disk I/O error"), PATH)
+    assert (type(full), type(broken)) == (DiskFull, StoreError)
+    for number, kind in (
+        (errno.ENOSPC, DiskFull),
+        (errno.EDQUOT, DiskFull),
+        (errno.EIO, StoreError),
+    ):
+        assert type(disk_failure(OSError(number, "said"), "Writing")) is kind
 
 
 def test_a_disk_failure_says_what_was_being_done():

@@ -24,7 +24,7 @@
     │   ├── WorkerDied        NotReady         DeadlineExceeded
     │   └── SandboxUnavailable
     ├── StoreError           the server's own state
-    │   └── StoreUnavailable
+    │   └── StoreUnavailable  DiskFull
     ├── ClientError          between client and server
     │   ├── ServerUnreachable                  NoKey              UnexpectedAnswer
     │   └── MissingFramework (ImportError)
@@ -40,6 +40,7 @@ from __future__ import annotations
 
 from penstock.core.errors.between import (
     ClientError,
+    DiskFull,
     FrameError,
     InternalError,
     MissingFramework,
@@ -133,6 +134,7 @@ __all__ = [
     "ClientError",
     "Conflict",
     "DeadlineExceeded",
+    "DiskFull",
     "EngineError",
     "EnvironmentFailed",
     "ExampleFailed",

@@ -11,6 +11,12 @@ class StoreError(PenstockError):
     code = "store_failed"
 
 
+class DiskFull(StoreError):
+    """A disk of the server is full, so nothing was kept; it works again once there is space."""
+
+    code = "disk_full"
+
+
 class StoreUnavailable(StoreError):
     """The server's own state cannot be reached just now; the same request may work soon."""
 

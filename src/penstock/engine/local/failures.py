@@ -98,7 +98,11 @@ def worker_died(
     because: str,
     place: Place,
 ) -> WorkerDied:
-    """Return the error for a call that was inside a worker when it died."""
+    """Return the error for a call that was inside a worker when it died.
+
+    It is `retryable`: nothing of it was kept, and the next worker is there at once. A call that was
+    handed over and not begun never gets it; the next worker does that call.
+    """
     reason = f"was killed because {because}" if because else f"died ({_how(end)})"
     hint = (_MEMORY if "memory" in because else None) if because else _hint(end)
     return WorkerDied(
@@ -107,6 +111,7 @@ def worker_died(
         function=place.part or None,
         hint=hint,
         **_facts(end),
+        retryable=True,
     )
 
 

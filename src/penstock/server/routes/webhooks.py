@@ -1,4 +1,4 @@
-"""Webhooks of a project: the delivery log, sending again by hand, the signing secret."""
+"""Webhooks of a project: the delivery log, sending again or no more, the signing secret."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from penstock.core.delivery_records import (
     DeliveryState,
     SecretRecord,
 )
-from penstock.core.errors import Conflict, InvalidSetting, NotFound
+from penstock.core.errors import Conflict, InvalidSetting, InvalidWebhookUrl, NotFound
 from penstock.core.records import Scope
-from penstock.server.endpoints import Endpoint, Parts, json_answer
+from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
 
 _DEFAULT_LIMIT = 100
 
@@ -32,6 +32,18 @@ class DeliveryDetails(msgspec.Struct, frozen=True):
 
     delivery: DeliveryRecord
     attempts: list[AttemptRecord]
+
+
+class ReceiverBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A receiver, by any URL of it: scheme, host and port count, the path does not."""
+
+    url: str
+
+
+class CalledOff(msgspec.Struct, frozen=True):
+    """How many deliveries will not be sent."""
+
+    cancelled: int
 
 
 class WebhookSecret(msgspec.Struct, frozen=True):
@@ -88,6 +100,20 @@ async def redeliver(request: Request, parts: Parts) -> Response:
     )
 
 
+async def cancel(request: Request, parts: Parts) -> Response:
+    """Send a delivery no more."""
+    params = request.path_params
+    return json_answer(await parts.deliveries.call_off(params["project"], params["delivery_id"]))
+
+
+async def cancel_all(request: Request, parts: Parts) -> Response:
+    """Send no more what waits for one receiver."""
+    project = request.path_params["project"]
+    body = await read_json(request, ReceiverBody, parts.settings.max_control_body_bytes)
+    await parts.projects.get(project)
+    return json_answer(CalledOff(await parts.deliveries.call_off_receiver(project, body.url)))
+
+
 async def show_secret(request: Request, parts: Parts) -> Response:
     """Answer the signing secret, if it was never shown before."""
     return _secret(await parts.webhook_secrets.show(request.path_params["project"]))
@@ -135,6 +161,25 @@ ENDPOINTS = [
         gives=DeliveryRecord,
         status=202,
         errors=(NotFound,),
+    ),
+    Endpoint(
+        "POST",
+        _DELIVERY + "/cancel",
+        cancel,
+        "Send a webhook no more: one that was not taken yet. It stays in the log.",
+        Scope.DEPLOY,
+        gives=DeliveryRecord,
+        errors=(NotFound,),
+    ),
+    Endpoint(
+        "POST",
+        _PATH + "/deliveries/cancel",
+        cancel_all,
+        "Send no more what waits for one receiver, such as one that is gone for good.",
+        Scope.DEPLOY,
+        takes=ReceiverBody,
+        gives=CalledOff,
+        errors=(InvalidWebhookUrl, NotFound),
     ),
     Endpoint(
         "GET",
