@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from failing_disk import CREATE, NAME, OPEN, READ, SYNC, WRITE, FailingDisk
+from disks import CREATE, NAME, OPEN, READ, SYNC, WRITE, FailingDisk
 from versioned import put
 
 from penstock import model_type
@@ -174,10 +174,7 @@ def fail_in_turn(
 ) -> None:
     """Let every `step`-th call fail, in each kind of work and with each error."""
     data = folder / "data"
-    try:
-        disk = FailingDisk(folder, data)
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
+    disk = FailingDisk(folder, data)
     live = start_server(data, disk.environment)
     caller = Caller(live)
     happened: Counter[str] = Counter()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -65,6 +66,24 @@ def test_deliveries_are_called_off_alone_and_by_their_receiver(on_site: Run) -> 
         assert await states() == ["cancelled"] * 4
         again = await site.call("POST", f"{path}/{newest}/redeliver")
         assert again.json()["state"] == "pending"
+
+    on_site(story)
+
+
+def test_a_delivery_is_called_off_on_its_page(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await end_run(site)
+        await site.http.post("/sign-in", data={"key": site.keys["deploy"]})
+        found = (await site.call("GET", "/v1/default/webhooks/deliveries")).json()["deliveries"]
+        path = f"/p/default/webhooks/{found[0]['id']}"
+        page = (await site.http.get(path)).text
+        assert "Send no more" in page
+        word = re.search(r'<meta name="csrf" content="(\w+)"', page)
+        assert word is not None
+        await site.http.post(f"{path}/cancel", data={"csrf": word[1]})
+        page = (await site.http.get(path)).text
+        assert "Cancelled" in page
+        assert "Send no more" not in page
 
     on_site(story)
 
