@@ -15,6 +15,7 @@ input ends. Prints one JSON object:
     twice       idempotency keys that were answered with two run ids
     states      how many runs ended in which state
     retried     submits that had to be repeated
+    rate        runs accepted per second, while there was submitting
 
 A flow under test answers `[[number]]` with `[[number, ...]]`; only the first value is compared.
 """
@@ -50,6 +51,7 @@ class Ledger:
         self.lost: list[str] = []
         self.twice: list[int] = []
         self.retried = 0
+        self.took_s = math.inf
         self.stop = threading.Event()
         self.give_up_at = math.inf
         self.local = threading.local()
@@ -71,7 +73,9 @@ class Ledger:
 
     def submit_loop(self) -> None:
         while (number := self.due.get()) is not None:
-            self.submit(number)
+            # On a machine that cannot keep up, what is still to be submitted at the end is not.
+            if not self.stop.is_set():
+                self.submit(number)
 
     def submit(self, number: int) -> None:
         path = f"/v1/{self.project}/{self.name}/predict?async=true"
@@ -117,7 +121,9 @@ class Ledger:
         followers = [threading.Thread(target=self.follow_loop) for _ in range(FOLLOWERS)]
         for thread in submitters + followers:
             thread.start()
+        begun = time.monotonic()
         self.submit_at(rate, seconds)
+        self.took_s = time.monotonic() - begun
         for _ in submitters:
             self.due.put(None)
         for thread in submitters:
@@ -160,6 +166,7 @@ class Ledger:
             "states": dict(Counter(end["state"] for end in self.ends.values())),
             "errors": dict(Counter(e["error"]["code"] for e in self.ends.values() if "error" in e)),
             "retried": self.retried,
+            "rate": round(len(self.accepted) / self.took_s, 1),
         }
 
     def same_again(self, run_id: str, end: dict) -> bool:

@@ -98,6 +98,7 @@ class Killer:
         self._start = start
         self._port = port
         self._random = random.Random(seed)
+        self._paused_at = time.monotonic()
 
     def kill_one(self) -> None:
         """Kill one process without warning."""
@@ -143,8 +144,14 @@ class Killer:
         return [c for c in found if "zygote" in _command(c)]
 
     def pause(self, shortest_s: float, longest_s: float) -> None:
-        """Let the system work for a random time: the kills must land anywhere."""
-        time.sleep(self._random.uniform(shortest_s, longest_s))
+        """Wait a random time since the last pause ended: the kills must land anywhere.
+
+        The time that a kill takes, until the server is there again, counts; a little is always left
+        for the system to work.
+        """
+        due = self._paused_at + self._random.uniform(shortest_s, longest_s)
+        time.sleep(max(self._random.uniform(0.05, 0.5), due - time.monotonic()))
+        self._paused_at = time.monotonic()
 
 
 def _command(pid: int) -> str:
