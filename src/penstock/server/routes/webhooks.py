@@ -109,7 +109,7 @@ async def cancel(request: Request, parts: Parts) -> Response:
 async def cancel_all(request: Request, parts: Parts) -> Response:
     """Send no more what waits for one receiver."""
     project = request.path_params["project"]
-    body = await read_json(request, ReceiverBody, parts.settings.max_control_body_bytes)
+    body = await read_json(request, ReceiverBody, parts.settings)
     await parts.projects.get(project)
     return json_answer(CalledOff(await parts.deliveries.call_off_receiver(project, body.url)))
 
