@@ -24,6 +24,7 @@ from penstock.codec.frames import (
     read_calls,
     reply_header,
 )
+from penstock.engine.local.watch import Watch
 
 _BUFFER = 1 << 20
 _FDS = socket.CMSG_SPACE(8 * array.array("i").itemsize)
@@ -49,6 +50,7 @@ class Intake:
         self._have = 0
         self._fds: deque[int] = deque()
         self._mappings = Mappings()
+        self._watch = Watch(sock)
         self.ended = False
 
     def wait(self) -> list[CallFrame]:
@@ -58,8 +60,10 @@ class Intake:
             In order of arrival; empty only when the server will send no more (`ended`).
         """
         calls: list[CallFrame] = []
+        self._watch.begin()
         while not calls and not self.ended:
             self._receive(calls, 0)
+        self._watch.end()
         return calls
 
     def poll(self, calls: list[CallFrame]) -> None:
