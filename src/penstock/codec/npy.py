@@ -66,13 +66,23 @@ def write_npy(array: Any) -> bytes:
             f"result is an array of {array.dtype.name}, which npy cannot hold without pickling.",
             hint="Ask for JSON, or return an array of numbers.",
         )
-    head = io.BytesIO()
-    header = numpy.lib.format.header_data_from_array_1_0(array)
-    numpy.lib.format.write_array_header_1_0(head, header)
+    fortran = array.flags.f_contiguous and not array.flags.c_contiguous
+    head = _header(array.dtype, array.shape, fortran)
     if array.nbytes == 0:
-        return head.getvalue()
-    flat = array.ravel("F" if header["fortran_order"] else "C")
-    return b"".join((head.getvalue(), flat.view(numpy.uint8).data))
+        return head
+    flat = array.ravel("F" if fortran else "C")
+    return b"".join((head, flat.view(numpy.uint8).data))
+
+
+@lru_cache(maxsize=256)
+def _header(dtype: Any, shape: tuple[int, ...], fortran: bool) -> bytes:
+    # Cached: answers have the same shapes again and again.
+    from numpy.lib import format as npy
+
+    head = io.BytesIO()
+    fields = {"descr": npy.dtype_to_descr(dtype), "fortran_order": fortran, "shape": shape}
+    npy.write_array_header_1_0(head, fields)
+    return head.getvalue()
 
 
 def result_array(value: Any) -> Any | None:
