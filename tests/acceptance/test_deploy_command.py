@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from penstock import Conduit, Endpoint, model_type
@@ -89,6 +90,60 @@ def test_a_dry_run_answers_the_example_here_and_sends_nothing(command: Any) -> N
     assert "answers ['one']" in done.stdout
 
 
+TRAINED = '''
+import csv
+from sklearn.base import BaseEstimator
+from penstock import model_type
+
+with open("houses.csv") as file:
+    ROWS = [[float(cell) for cell in row] for row in csv.reader(file)]
+MEAN = sum(price for _, price in ROWS) / len(ROWS)
+
+class Doubling(BaseEstimator):
+    """A model that no library of the server's has."""
+
+    def fit(self, rows, prices):
+        self.factor = sum(prices) / sum(row[0] for row in rows)
+        return self
+
+    def predict(self, rows):
+        return self.factor * rows[:, 0]
+
+def post(result):
+    return [{"price": float(price), "dear": bool(price > MEAN)} for price in result]
+
+model = Doubling().fit([row[:1] for row in ROWS], [row[1] for row in ROWS])
+flow = [(model_type.SKLEARN, model, {"post": post})]
+'''
+
+
+def test_a_file_that_trains_its_model_is_run_here_and_never_on_the_server(
+    command: Any, server: Any, folder: Path
+) -> None:
+    (folder / "trained.py").write_text(TRAINED)
+    (folder / "houses.csv").write_text("1,2\n2,4\n3,6\n")
+    done = command("trained.py", "--name", "cli-trained", "--example", "[[4.0]]")
+    assert done.returncode == 0, done.stderr
+    assert "takes along MEAN" in done.stdout
+    endpoint = Endpoint(f"{server.url}/v1/default/cli-trained/predict", server.keys["deploy"])
+    expected = [{"price": 2.0, "dear": False}, {"price": 10.0, "dear": True}]
+    assert endpoint.predict([[1.0], [5.0]]) == expected
+    endpoint.delete()
+
+
+def test_options_of_the_command_reach_the_version(command: Any, server: Any) -> None:
+    options = ["--cpu=2", "--memory=1.5", "--hardware=cpu", "--network=none", "--max-replicas=3"]
+    done = command("my_flow.py", "cli-options", *options, "--json")
+    assert done.returncode == 0, done.stderr
+    url = json.loads(done.stdout)["endpoint"]
+    shown = httpx2.get(
+        url.replace("/predict", "/versions/1"), headers={"Authorization": server.keys["deploy"]}
+    ).json()
+    wanted = {"threads": 2, "memory_limit_bytes": 3 << 29, "hardware": "CPU", "network": "none"}
+    assert {name: shown["settings"][name] for name in wanted} == wanted
+    Endpoint(url, server.keys["deploy"]).delete()
+
+
 def test_a_conduits_file_is_deployed_too(command: Any, server: Any, folder: Path) -> None:
     conduit = Conduit("from-file", "k", [(model_type.PYTHON, lambda v: [len(v)])])
     conduit.create_json_config(folder / "conduit.json")
@@ -107,6 +162,9 @@ def test_a_conduits_file_is_deployed_too(command: Any, server: Any, folder: Path
         (["my_flow.py:number"], 1, "is a int, no flow"),
         (["my_flow.py", "--example", "[1"], 1, "--example is no JSON"),
         (["my_flow.py", "--replicas", "many"], 2, "neither a number nor auto"),
+        (["my_flow.py", "--requirements-file", "absent.txt"], 1, "absent.txt cannot be read"),
+        (["my_flow.py", "--python-version", "3.8"], 1, "Penstock needs Python 3.10 or newer"),
+        (["my_flow.py", "--secret", "ABSENT_ONE"], 1, "penstock secrets set ABSENT_ONE"),
         (["my_flow.py", "--server", "http://127.0.0.1:1"], 3, "127.0.0.1:1"),
         (["my_flow.py", "broken", "--example", '["x"]'], 1, "invalid literal"),
         (["my_flow.py", "broken", "--example", '["x"]', "--no-check-locally"], 4, "invalid lit"),

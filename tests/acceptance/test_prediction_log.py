@@ -210,3 +210,58 @@ def test_a_logger_the_server_lacks_is_refused_before_anything_is_loaded(live: An
     conduit.add_logger("censius", {"api_key": "$NOT_SET"})
     with pytest.raises(InvalidSetting, match="no logging platform 'censius'"):
         conduit.deploy()
+
+
+OTHER = '''
+import json, os
+
+class ToLines:
+    """Writes rows as lines, in milliseconds where it was asked for them."""
+
+    def __init__(self, spec):
+        self.spec = spec
+        self.path = spec.arguments["path"]
+
+    def write(self, rows):
+        scale = 1000 if self.spec.log_ms else 1
+        with open(self.path, "a") as file:
+            for row in rows:
+                told = {"id": row.prediction_id, "time": row.time * scale, "in": row.features,
+                        "out": row.outputs, "key": self.spec.authentication["api_key"]}
+                print(json.dumps(told), file=file)
+
+    def close(self):
+        with open(self.path, "a") as file:
+            print(json.dumps("closed"), file=file)
+
+def make(spec, folder):
+    return ToLines(spec)
+'''
+
+
+def test_a_package_beside_the_server_adds_a_platform(
+    start_server: Callable[..., Any], tmp_path: Path
+) -> None:
+    package, lines = tmp_path / "package", tmp_path / "lines.jsonl"
+    facts = package / "penstock_lines-1.0.dist-info"
+    facts.mkdir(parents=True)
+    (package / "penstock_lines.py").write_text(OTHER)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: penstock-lines\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[penstock.loggers]\nlines = penstock_lines:make\n")
+    live = start_server(
+        environment={"PYTHONPATH": str(package), "PENSTOCK_LOGGER_LINES_KEY": "right"}
+    )
+    conduit = Conduit("areas", live.keys["deploy"], FLOW, server=live.url, quiet=True)
+    conduit.add_logger(
+        "lines", {"api_key": "$LINES_KEY"}, ["a", "b"], ["c", "d"], {"path": str(lines)}, True
+    )
+    before = time.time()
+    answer = conduit.deploy().call([[1, 2], [3, 4]])
+    assert live.stop() == 0, live.log
+    *rows, end = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert end == "closed"
+    assert [row["id"] for row in rows] == answer.prediction_ids
+    assert [row["in"] for row in rows] == [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]
+    assert [row["out"] for row in rows] == [{"c": 2.0, "d": 4.0}, {"c": 6.0, "d": 8.0}]
+    assert all(before * 1000 <= row["time"] <= time.time() * 1000 for row in rows)
+    assert {row["key"] for row in rows} == {"right"}

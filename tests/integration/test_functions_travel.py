@@ -259,6 +259,50 @@ def test_a_module_that_deploys_itself_is_not_run_again_by_the_worker(desk):
     assert desk.call(1) == "3"
 
 
+def test_a_module_that_cloudpickle_is_told_of_is_not_run_again_by_the_worker(desk):
+    desk.write(
+        "training.py",
+        """
+        import pathlib
+        MEAN = float(pathlib.Path("numbers.csv").read_text())
+        class Above:
+            def of(self, data): return data > MEAN
+        def pre(data): return Above().of(data)
+        """,
+    )
+    desk.write("numbers.csv", "4.5")
+    code = (
+        "import cloudpickle, training\n"
+        "from penstock_test_pack import pack\n"
+        "cloudpickle.register_pickle_by_value(training)\n"
+        "pack({'pre': training.pre})\n"
+    )
+    desk.pack("-c", code)
+    assert desk.call(5) == "True"
+
+
+def test_a_module_that_cannot_be_imported_in_the_worker_is_named_with_its_line(desk):
+    desk.write(
+        "training.py",
+        """
+        import os
+        MEAN = float(os.environ["ONLY_HERE"])
+        def pre(data): return data > MEAN
+        """,
+    )
+    code = (
+        "import os\n"
+        "os.environ['ONLY_HERE'] = '1'\n"
+        "import training\n"
+        "from penstock_test_pack import pack\n"
+        "pack({'pre': training.pre})\n"
+    )
+    desk.pack("-c", code)
+    told = desk.load(5).stdout
+    assert "could not be loaded: KeyError: 'ONLY_HERE'" in told
+    assert "training.py, line 3: the server imports that file" in told
+
+
 def test_the_public_memory_functions_travel_by_name(desk):
     desk.write(
         "script.py",

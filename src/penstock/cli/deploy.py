@@ -29,6 +29,9 @@ def deploy(
     name: Annotated[
         str | None, typer.Argument(help="Name of the deployment; the file's by default.")
     ] = None,
+    name_option: Annotated[
+        str | None, typer.Option("--name", help="The same, as an option.", hidden=True)
+    ] = None,
     server: Annotated[str | None, typer.Option(help="Address of the server.")] = None,
     project: Annotated[str | None, typer.Option(help="Project to deploy to.")] = None,
     example: Annotated[
@@ -40,6 +43,15 @@ def deploy(
     requirement: Annotated[
         list[str] | None, typer.Option(help="Package the functions need; may be repeated.")
     ] = None,
+    requirements_file: Annotated[
+        Path | None, typer.Option(help="File of such packages, as pip reads it.")
+    ] = None,
+    python_version: Annotated[
+        str | None, typer.Option(help="Python of the version's own environment, as 3.12.")
+    ] = None,
+    force_rebuild: Annotated[
+        bool, typer.Option("--force-rebuild", help="Build the environment again.")
+    ] = False,
     replicas: Annotated[str | None, typer.Option(help='Worker processes, or "auto".')] = None,
     min_replicas: Annotated[int | None, typer.Option(help="Fewest; 0 lets it sleep.")] = None,
     max_replicas: Annotated[int | None, typer.Option(help="Most worker processes.")] = None,
@@ -47,6 +59,16 @@ def deploy(
     concurrency: Annotated[int | None, typer.Option(help="Runs at once in a worker.")] = None,
     timeout_s: Annotated[float | None, typer.Option(help="Seconds a call may take.")] = None,
     max_batch: Annotated[int | None, typer.Option(help="Most rows of one model call.")] = None,
+    hardware: Annotated[str | None, typer.Option(help="CPU or GPU.")] = None,
+    cpu: Annotated[int | None, typer.Option(help="Cores a worker may keep busy.")] = None,
+    memory: Annotated[float | None, typer.Option(help="GiB a worker may take.")] = None,
+    gpu: Annotated[int | None, typer.Option(help="GPUs of one worker.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="What the functions may reach: all or none.")
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="Secret the functions may read; may be repeated.")
+    ] = None,
     log: Annotated[
         list[str] | None, typer.Option(help="Log predictions there: parquet; may be repeated.")
     ] = None,
@@ -65,6 +87,8 @@ def deploy(
         "project": project,
         "example_files": example_file,
         "requirements": requirement,
+        "requirements_file": requirements_file,
+        "python_version": python_version,
         "replicas": _replicas(replicas),
         "min_replicas": min_replicas,
         "max_replicas": max_replicas,
@@ -72,16 +96,23 @@ def deploy(
         "concurrency": concurrency,
         "timeout_s": timeout_s,
         "max_batch": max_batch,
+        "hardware": hardware,
+        "cpu": cpu,
+        "memory": memory,
+        "gpu": gpu,
+        "network": network,
+        "secrets": secret,
         "check_locally": check_locally,
     }
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     options |= {"activate": False} if not activate else {}
+    options |= {"force_rebuild": True} if force_rebuild else {}
     try:
         # With --json standard output is one object; the steps go beside it.
         with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
             if example is not None:
                 options["example"] = _example(example)
-            conduit = _conduit(target, name, server, {**options, "quiet": quiet})
+            conduit = _conduit(target, name or name_option, server, {**options, "quiet": quiet})
             for platform in log or ():
                 conduit.add_logger(platform)
             done = conduit.deploy(dry_run)

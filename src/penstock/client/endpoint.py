@@ -101,10 +101,11 @@ class Endpoint(str):
         """Return the flow's result for `data`.
 
         Args:
-            data: A list of data points, an array or a tensor (rows on axis 0), or anything else
-                that has a JSON form; nested arrays and scalars are converted. A dict that has only
-                the keys `data`, `parameters` and `webhook_endpoint` is read as the envelope of a
-                request, here as over HTTP.
+            data: A list of data points, an array, a tensor or a data frame (rows on axis 0), or
+                anything else that has a JSON form; nested arrays and scalars are converted. Rows of
+                a data frame are sent by column name. A dict that has only the keys `data`,
+                `parameters` and `webhook_endpoint` is read as the envelope of a request, here as
+                over HTTP.
             files: A list of files in the order of the data points; each a path (`str` or `Path`),
                 `bytes`, a binary file object, or `(name, any of these[, content type])`.
             parameters: Values for this run only.

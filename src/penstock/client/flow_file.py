@@ -1,7 +1,9 @@
 """Finds the flow in a Python file, for `penstock deploy file.py:flow`.
 
 The file is run as a module of its folder, so that what it imports from beside it is found, and its
-`if __name__ == "__main__":` part is not run. A file of `Conduit.create_json_config` is only read.
+`if __name__ == "__main__":` part is not run. Its functions and classes travel by value, as those of
+a script or notebook do: the server never runs the file, which may train models and read data.
+A file of `Conduit.create_json_config` is only read.
 """
 
 from __future__ import annotations
@@ -53,11 +55,13 @@ def find_flow(target: str) -> tuple[Any, str]:
 
 
 def run_file(path: Path) -> ModuleType:
-    """Return the module in a Python file.
+    """Return the module in a Python file; what it defines travels by value.
 
     Raises:
         InvalidCall: Running it raised; the traceback is in the error.
     """
+    import cloudpickle
+
     folder = str(path.resolve().parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
@@ -70,6 +74,7 @@ def run_file(path: Path) -> ModuleType:
         raise InvalidCall(f"{path} is no Python file.")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    cloudpickle.register_pickle_by_value(module)
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -98,7 +98,7 @@ def _saved_stage(number: int, stage: Stage, folder: Path, modules: Collection[st
     except Exception as error:
         raise InvalidStage(
             f"Stage {number} ({stage.model_type.name}): the {stage.title} cannot be saved: "
-            f"{type(error).__name__}: {str(error).strip()[:600]}",
+            f"{type(error).__name__}: {str(error).strip()[:600].removesuffix('.')}.",
             stage=number,
             hint="Save it yourself and give the path of the file.",
         ) from error

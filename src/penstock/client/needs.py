@@ -70,7 +70,8 @@ def asked(
 def _minor(version: str | float | None) -> str:
     if version is None or version == "":
         return ""
-    text = str(version)
+    # 3.10, written as a number, is 3.1; there is no other Python that it could mean.
+    text = "3.10" if version == 3.1 else str(version)
     if not _MINOR.fullmatch(text):
         raise InvalidRequirement(
             f"python_version is {version!r}.", hint='Write a minor version as a text: "3.12".'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
+from penstock.client.quantities import checked_numbers
 from penstock.core.errors import InvalidCall, InvalidSetting
 from penstock.core.flow import Flow
 from penstock.core.hardware import Hardware, hardware_name, wants_gpu
@@ -115,10 +116,8 @@ class Options:
             check_secret_name(name)
         if self.memory is not None and self.memory_limit is not None:
             raise InvalidSetting("memory and memory_limit both limit the memory; give one of them.")
-        for what in ("cpu", "memory", "gpu"):
-            value = getattr(self, what)
-            if value is not None and not value > 0:
-                raise InvalidSetting(f"{what} is {value!r}; it must be greater than 0.")
+        if self.network not in {"all", "none"}:
+            raise InvalidSetting(f"network is {self.network!r}; it must be 'all' or 'none'.")
 
     @property
     def model_threads(self) -> int:
@@ -164,7 +163,7 @@ class Options:
 
 
 def options_of(given: Given) -> Options:
-    """Return checked options.
+    """Return checked options; None stands for what is usual.
 
     Raises:
         InvalidCall: There is no such argument.
@@ -179,6 +178,7 @@ def options_of(given: Given) -> Options:
                 f"There is no argument {name!r}.",
                 hint=f"{meant}The options are {', '.join(known)}.",
             )
-    options = Options(**given)
+    said = {name: value for name, value in given.items() if value is not None}
+    options = Options(**checked_numbers(said))
     options.check()
     return options

@@ -105,7 +105,9 @@ def report_bundle(prepared: Prepared, options: Options, reporter: Reporter) -> N
     for number, stage in prepared.manifest.walk():
         size = size_text(stage.model.size)
         code = ", runs code on load" if stage.runs_code else ""
-        reporter.step(f"Stage {number}: {stage.model_type} {stage.title} ({size}{code})")
+        # The title of branches says which kind they are.
+        title = stage.title if stage.branches else f"{stage.model_type} {stage.title}"
+        reporter.step(f"Stage {number}: {title} ({size}{code})")
     for line in prepared.captured:
         reporter.detail(line)
     for warning in prepared.warnings:

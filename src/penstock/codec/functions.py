@@ -195,8 +195,24 @@ def _load(raw: bytes | memoryview, where: str, stage: int | None, role: str | No
             stage=stage,
             function=role,
             type=type(error).__name__,
+            hint=_imported_module(error),
             traceback=traceback.format_exc(),
         ) from error
+
+
+def _imported_module(error: BaseException) -> str | None:
+    """Return what to do where a module of the user's own raised while it was imported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    modules = [frame for frame in frames if frame.name == "<module>"]
+    file = Path(modules[-1].filename) if modules else Path()
+    # `install_modules` put the folder of the user's modules first.
+    if not file.is_absolute() or not file.is_relative_to(sys.path[0]):
+        return None
+    return (
+        f"{file.name}, line {modules[-1].lineno}: the server imports that file too, "
+        "so what stands at its top level is done there again. Move what trains a model or reads "
+        'data into a function, below `if __name__ == "__main__":`, or to another file.'
+    )
 
 
 def check_interpreter(

@@ -15,6 +15,7 @@ from typing import Any
 from penstock.codec.files import OCTETS, RequestFile, base_name, guess_type
 from penstock.codec.plain import Conversion
 from penstock.codec.results import encode_plain
+from penstock.codec.tables import rows_of
 from penstock.core.errors import MalformedBody
 
 CHUNK_BYTES = 1024 * 1024
@@ -81,8 +82,8 @@ def encode_request(
     """Return a predict call's body.
 
     Args:
-        data: What the flow gets; arrays and tensors in it become lists, NaN becomes null. With
-            files it may be None: then only files are sent.
+        data: What the flow gets; arrays and tensors in it become lists, NaN becomes null, and a
+            data frame becomes its rows. With files it may be None: then only files are sent.
         parameters: Sent beside the data. Without parameters and files, `data` is the whole body,
             so an object with only envelope keys (`data`, `parameters`, `webhook_endpoint`) is read
             as an envelope.
@@ -98,7 +99,7 @@ def encode_request(
         )
     if files:
         return _multipart(data, parameters, files, webhook_endpoint)
-    body = _json("data", data)
+    body = _json("data", rows_of(data))
     if parameters or webhook_endpoint is not None:
         body = _envelope(body, parameters, webhook_endpoint)
     return EncodedRequest("application/json", [memoryview(body)])
@@ -133,7 +134,7 @@ def _multipart(
         pieces.extend((memoryview(text.encode("utf-8", "replace")), content))
 
     if data is not None:
-        add(_field("data"), memoryview(_json("data", data)))
+        add(_field("data"), memoryview(_json("data", rows_of(data))))
     if parameters:
         add(_field("parameters"), memoryview(_json("parameters", dict(parameters))))
     if webhook_endpoint is not None:

@@ -11,24 +11,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from penstock.codec.bundle import FunctionEntry, Manifest
 from penstock.core.errors import BlobMissing, InvalidManifest, InvalidSetting
 from penstock.core.hardware import hardware_name
+from penstock.core.limits import OF_VERSIONS, check_within
 from penstock.core.model_types import ModelType, is_type_name
 from penstock.core.records import VersionSettings
 from penstock.core.secret_records import MAX_DECLARED
 from penstock.environments.check import Need, check
 from penstock.environments.describe import EnvironmentInfo
 from penstock.stores.loggers import check_logger, check_platform
-
-#: Smallest and largest value of each version setting.
-RANGES: dict[str, tuple[float, float]] = {
-    "replicas": (1, 64),
-    "memory_limit_bytes": (1 << 20, 1 << 50),
-    "timeout_s": (0.1, 86400.0),
-    "max_batch": (1, 65536),
-    "threads": (1, 256),
-    "max_queue": (1, 1_000_000),
-    "concurrency": (1, 1024),
-    "gpu": (1, 64),
-}
 
 #: Libraries that may be imported before the fork: importing them starts no thread that a forked
 #: worker would miss.
@@ -39,12 +28,10 @@ FORK_SAFE = frozenset(
 
 def check_settings(settings: VersionSettings) -> None:
     """Raise `InvalidSetting` if a setting is out of range."""
-    for name, (least, most) in RANGES.items():
+    for name, limits in OF_VERSIONS.items():
         value = getattr(settings, name)
-        if value is None or value == "auto":
-            continue
-        if not least <= value <= most:
-            raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+        if value is not None and value != "auto":
+            check_within(name, value, limits)
     hardware_name(settings.hardware)
     if len(settings.secrets) > MAX_DECLARED:
         raise InvalidSetting(f"A deployment may declare {MAX_DECLARED} secrets at most.")

@@ -10,18 +10,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from penstock.core.errors import InvalidSetting
+from penstock.core.limits import OF_SCALING, check_fewest, check_within
 from penstock.core.records import Scaling, VersionSettings
 from penstock.engine.base import Scale
 
 #: Seconds after the last call, where nobody says.
 COOLDOWN_S = 60.0
-
-_RANGES: dict[str, tuple[float, float]] = {
-    "min_replicas": (0, 64),
-    "max_replicas": (1, 64),
-    "cooldown_s": (0.05, 7 * 86400.0),
-}
 
 
 def changed(scaling: Scaling, changes: Mapping[str, Any]) -> Scaling:
@@ -30,17 +24,12 @@ def changed(scaling: Scaling, changes: Mapping[str, Any]) -> Scaling:
     Raises:
         InvalidSetting: A limit is out of range, or the fewest are more than the most.
     """
-    for name, (least, most) in _RANGES.items():
+    for name, limits in OF_SCALING.items():
         value = changes.get(name)
-        if value is not None and not least <= value <= most:
-            raise InvalidSetting(f"{name} is {value}; it must be from {least:g} to {most:g}.")
+        if value is not None:
+            check_within(name, value, limits)
     new = replace(scaling, **changes)
-    low, high = new.min_replicas, new.max_replicas
-    if low is not None and high is not None and low > high:
-        raise InvalidSetting(
-            f"min_replicas is {low} and max_replicas is {high}.",
-            hint="Give both; the fewest may not be more than the most.",
-        )
+    check_fewest(new.min_replicas, new.max_replicas)
     return new
 
 

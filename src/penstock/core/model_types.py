@@ -7,14 +7,32 @@ loader. Types that are not built in are `PluginType`s, which an installed packag
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from difflib import get_close_matches
+from enum import Enum, EnumMeta
+from typing import Any
 
 #: Entry points of packages that add model types. An entry's name is the type's value, its object
 #: a module or object with `load(file, model_type, threads)`; see `docs/how-to/own-model-types.md`.
 PLUGIN_GROUP = "penstock.loaders"
 
 
-class ModelType(str, Enum):
+class _Members(EnumMeta):
+    """Says which model types there are, where one is asked for that there is not."""
+
+    def __getattr__(cls, name: str) -> Any:
+        members = cls.__dict__.get("_member_map_", {})
+        if name in members:  # Python 3.10 finds them here
+            return members[name]
+        if name.startswith("_"):
+            raise AttributeError(name)
+        close = get_close_matches(name.upper(), members, 1)
+        hint = f"did you mean {close[0]}? There are" if close else "there are"
+        if name == "PREBUILT":
+            hint = "deploy the model itself, as HUGGINGFACE_PIPELINE for example. There are"
+        raise AttributeError(f"no model type {name}: {hint} {', '.join(members)}")
+
+
+class ModelType(str, Enum, metaclass=_Members):
     """What kind of model a stage holds.
 
     See `docs/reference/model-types.md` for what each accepts and returns.

@@ -6,6 +6,7 @@ with what the server has. Then `wanted` says what goes into it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from penstock.codec.bundle import Manifest
@@ -25,6 +26,9 @@ _SAME = (
     {"psycopg2", "psycopg2-binary"},
     {"mlflow", "mlflow-skinny"},
 )  # fmt: skip
+
+#: Minor version of the oldest Python that workers run on.
+OLDEST = 10
 
 #: What holds the same without NVIDIA's libraries.
 _WITHOUT_CUDA = {
@@ -62,7 +66,7 @@ def choose(
         raise InterpreterMismatch(
             f"python_version is {python!r}, but {what[0].lower()}{what[1:]} made by Python "
             f"{made_by.version}, whose bytecode no other version loads.",
-            hint=f"Deploy from Python {python}, or leave python_version out.",
+            hint=_too_old(python) or f"Deploy from Python {python}, or leave python_version out.",
         )
     if made_by is not None:
         fits = [i for i in have if i.can_load_functions_of(made_by)]
@@ -73,6 +77,13 @@ def choose(
     if fits[0] is server and not requirements:
         return None
     return fits[0]
+
+
+def _too_old(python: str) -> str:
+    """Return what to do about a version that no worker runs on; empty for any other."""
+    if re.fullmatch(r"3\.\d", python) and int(python[2]) < OLDEST:
+        return f"Leave python_version out: Penstock needs Python 3.{OLDEST} or newer."
+    return ""
 
 
 def _no_python(
@@ -86,7 +97,8 @@ def _no_python(
     if made_by is None:
         return InterpreterMismatch(
             f"python_version is {python!r}, and the server has no such Python; it has {versions}.",
-            hint=f"Ask for one of these, or install Python {python} on the server's machine and "
+            hint=_too_old(python)
+            or f"Ask for one of these, or install Python {python} on the server's machine and "
             "start the server again.",
             server=server.version,
         )

@@ -84,10 +84,23 @@ def _why_not_source(module: ModuleType, name: str) -> str | None:
         return ""
     if not all(part.isidentifier() for part in name.split(".")):
         return ""
-    if getattr(module.__spec__, "_initializing", False):
+    if getattr(module.__spec__, "_initializing", False) or _is_registered(name):
         # Deploying from a module's own top level: importing it there would deploy again.
         return ""
     return difference(module, found.path)
+
+
+def _is_registered(name: str) -> bool:
+    """Whether somebody told cloudpickle that this module, or a package it is in, goes by value.
+
+    `penstock deploy file.py` does so for the file: like a script, it may train models and read
+    files at its top level, which is not to be done again on the server.
+    """
+    cloudpickle = sys.modules.get("cloudpickle")
+    if cloudpickle is None:
+        return False
+    registered = cloudpickle.list_registry_pickle_by_value()
+    return any(name == one or name.startswith(f"{one}.") for one in registered)
 
 
 def _is_reachable(obj: Any, module_name: str) -> bool:

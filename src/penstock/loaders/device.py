@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 #: Model types that are put on a GPU, where there is one, when nobody says.
-GPU_TYPES = frozenset({"torch", "onnx", "hf_pipeline", "keras", "safetensors", "torch_export"})
+GPU_TYPES = frozenset({"torch", "onnx", "hf_pipeline", "keras", "safetensors"})
 
 _devices: list[str] = [""]
 

@@ -16,6 +16,7 @@ from penstock.core.errors import LoadFailed
 from penstock.core.flow import ModelType
 from penstock.core.pipelines import PipelineSource
 from penstock.loaders.base import ModelFile, Takes, TensorSpec, library_text
+from penstock.loaders.device import torch_device
 from penstock.loaders.media import for_each, from_base64, open_image, open_sound, png_text
 
 #: Parts of a pipeline that read pictures, sound or videos.
@@ -136,7 +137,7 @@ def load(file: ModelFile, model_type: ModelType, threads: int) -> PipelineModel:
     if "task" not in given and "model" in source.folders:
         task = _task_of(given["model"], transformers)
         given |= {"task": task} if task else {}
-    device = 0 if torch.cuda.is_available() else -1
+    device = 0 if torch_device() == "cuda" else -1
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
         pipe = transformers.pipeline(**given, device=device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from penstock.core.errors import (
     InvalidCall,
     InvalidFlow,
     InvalidName,
+    InvalidSetting,
     InvalidSignature,
     InvalidStage,
     MissingModelFile,
@@ -85,6 +87,57 @@ def test_arguments_in_the_wrong_order_say_the_right_one(model: Path) -> None:
 def test_an_unknown_option_names_the_known_ones() -> None:
     with pytest.raises(InvalidCall, match=r"no argument 'gpus'.*replicas"):
         Conduit("a", KEY, gpus=1)
+
+
+def test_the_arguments_of_the_original_are_taken_with_what_they_were_by_default(
+    model: Path,
+) -> None:
+    made = Conduit(
+        "wine", KEY, [(model_type.XGBOOST_CLASSIFIER, str(model))], hardware=None, cpu=None,
+        memory=None, python_version=None, from_json="", requirements_file="", cooldown=60,
+        min_replicas=None, max_replicas=None, force_rebuild=None,
+    )  # fmt: skip
+    assert made.name == "wine"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"cooldown": 0}, "cooldown is 0; it must be from 0.05 to 604800"),
+        ({"cooldown": "60"}, "cooldown is '60'; it must be a number"),
+        ({"min_replicas": 3, "max_replicas": 1}, "min_replicas is 3 and max_replicas is 1"),
+        ({"min_replicas": 1.5}, "min_replicas is 1.5; it must be a whole number"),
+        ({"min_replicas": True}, "min_replicas is True; it must be a whole number"),
+        ({"max_replicas": 0}, "max_replicas is 0; it must be from 1 to 64"),
+        ({"replicas": "many"}, "replicas is 'many'; it must be a whole number or \"auto\""),
+        ({"memory": "8"}, "memory is '8'; it must be a number"),
+        ({"memory": 2e9}, "memory is 2000000000.0; it must be from 0.001 to 1048576"),
+        ({"cpu": 1000}, "cpu is 1000; it must be from 0.01 to 256"),
+        ({"threads": 0}, "threads is 0; it must be from 1 to 256"),
+        ({"network": "some"}, "network is 'some'; it must be 'all' or 'none'"),
+    ],
+)
+def test_numbers_that_cannot_be_right_are_refused_at_once(
+    model: Path, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(InvalidSetting, match=re.escape(says)):
+        Conduit("wine", KEY, [(model_type.XGBOOST_CLASSIFIER, model)], **options)
+
+
+def test_numbers_of_numpy_are_numbers(model: Path) -> None:
+    np = pytest.importorskip("numpy")
+    stage = (model_type.XGBOOST_CLASSIFIER, model)
+    made = Conduit("wine", KEY, stage, max_replicas=np.int64(3), cooldown=np.float32(0.5))
+    told = made._options.scaling()
+    assert told == {"max_replicas": 3, "cooldown_s": 0.5}
+    assert [type(value) for value in told.values()] == [int, float]
+
+
+def test_a_model_type_that_there_is_not_is_told_with_those_there_are() -> None:
+    with pytest.raises(AttributeError, match=r"deploy the model itself.*TORCH, XGBOOST"):
+        model_type.PREBUILT  # noqa: B018
+    with pytest.raises(AttributeError, match="did you mean SKLEARN_CLASSIFIER"):
+        model_type.SKLEARN_CLASIFIER  # noqa: B018
 
 
 def test_a_wrong_stage_is_refused_when_the_conduit_is_made(model: Path) -> None:

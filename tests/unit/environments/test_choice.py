@@ -59,6 +59,13 @@ def test_bytecode_and_another_python_version_exclude_each_other() -> None:
         chosen(python="3.12", others=[THERE])
 
 
+@pytest.mark.parametrize("made_by", [None, HERE])
+def test_a_python_that_no_worker_runs_on_is_not_one_to_install(made_by: Any) -> None:
+    with pytest.raises(InterpreterMismatch) as caught:
+        chosen(python="3.8", made_by=made_by)
+    assert "Penstock needs Python 3.10 or newer" in str(caught.value.hint)
+
+
 def bundle(*imports: Imported, saved: dict[str, str] | None = None, **facts: Any) -> Manifest:
     function = FunctionEntry("f", 1, BLOB, imports=list(imports))
     stage = StageEntry("sklearn", BLOB, pre=function, packages=saved or {})
