@@ -147,6 +147,8 @@ def prepare(message: Load) -> dict[str, Any]:
         sys.exit("gone while importing")
     if how == "segfault":
         ctypes.string_at(0)
+    if how == "large":
+        KEPT.append(bytearray(os.urandom(4096)) * (settings["mib"] * 256))
     if how == "hang":
         time.sleep(3600)
     if how == "thread":

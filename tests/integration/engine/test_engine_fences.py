@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.core.errors import LoadFailed
 from penstock.engine.sandbox.cgroups import PREFIX
 
 #: Asked in a process of its own: with version 2 whoever asks moves into another group.
@@ -92,6 +93,17 @@ def test_spawned_workers_are_held_too_and_versions_without_a_limit_are_not(run, 
         assert answer.code == "worker_died"
 
     run(test, start_method="spawn", **OPTIONS)
+    assert groups() == []
+
+
+def test_a_version_that_needs_more_than_it_may_have_is_told_of_its_limit(run):
+    async def test(bench):
+        with pytest.raises(LoadFailed, match="more memory than the kernel gives it") as caught:
+            await bench.start({"load": "large", "mib": 300}, memory_limit_bytes=LIMIT)
+        assert "64 MiB" in caught.value.message
+        assert "larger memory=" in str(caught.value.hint)
+
+    run(test, **OPTIONS)
     assert groups() == []
 
 

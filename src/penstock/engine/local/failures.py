@@ -32,6 +32,7 @@ _HINTS = {
     "SIGILL": "A library was built for another processor.",
     "SIGTERM": "It was told to end from outside.",
 }
+_LARGER = "Deploy with a larger memory=, or without a limit."
 _MEMORY = "Send less at once, or deploy with a larger memory=."
 _EXITED = "Code of the flow ended the process (sys.exit or os._exit); raise an exception instead."
 
@@ -85,7 +86,7 @@ def died_loading(
     reason = because or f"its process died ({_how(end)})"
     return LoadFailed(
         f"{key} could not be loaded: {reason}.",
-        hint=None if because else _hint(end),
+        hint=(_LARGER if "memory" in because else None) if because else _hint(end),
         **_facts(end),
         logs=lines[-LOG_LINES:],
     )

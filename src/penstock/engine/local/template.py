@@ -9,6 +9,7 @@ import array
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +109,12 @@ class Template:
         self._orphans.forget(child.pid)
         self._orphans.end_session(child.pid)
 
-    async def load(self, spec: VersionSpec, folder: Path, home: Home) -> None:
+    async def load(
+        self, spec: VersionSpec, folder: Path, home: Home, why_ended: Callable[[], str]
+    ) -> None:
         """Have it load the version; `folder` is its own, in `home`.
+
+        `why_ended` says why the kernel ended it, as `Fences.why_ended` does.
 
         Raises:
             LoadFailed: It did not load, died, or took too long.
@@ -132,6 +137,7 @@ class Template:
             self.load_ms, self.obstacle = answer.load_ms, answer.obstacle
             return
         end = await self._end(kill=bool(because))
+        because = because or why_ended()
         lines = self._tail.lines()
         if isinstance(answer, NotPrepared):
             raise failures.load_failed(spec.key, _read_error(answer.told), lines)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from functools import partial
 from typing import Any
 
 from penstock.engine.base import VersionSpec
@@ -81,8 +82,10 @@ class TemplateLauncher:
         try:
             self._home.make(self._folder)
             self._fenced = template.pid
-            await self._around.fences.put(self._fenced, spec.memory_limit_bytes)
-            await template.load(spec, self._folder, self._home)
+            fences = self._around.fences
+            await fences.put(self._fenced, spec.memory_limit_bytes)
+            why_ended = partial(fences.why_ended, self._fenced)
+            await template.load(spec, self._folder, self._home, why_ended)
         except BaseException:
             await asyncio.shield(self._close(template))
             raise
