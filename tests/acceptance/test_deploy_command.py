@@ -103,11 +103,11 @@ class Doubling(BaseEstimator):
     """A model that no library of the server's has."""
 
     def fit(self, rows, prices):
-        self.factor = sum(prices) / sum(row[0] for row in rows)
+        self.factor_ = sum(prices) / sum(row[0] for row in rows)
         return self
 
     def predict(self, rows):
-        return self.factor * rows[:, 0]
+        return self.factor_ * rows[:, 0]
 
 def post(result):
     return [{"price": float(price), "dear": bool(price > MEAN)} for price in result]

@@ -59,7 +59,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for name, value in [*headers, ("Content-Length", str(len(body)))]:
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(body)
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
 
     def log_message(self, *args: Any) -> None:
         pass

@@ -40,7 +40,7 @@ def checked_numbers(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = dict(options)
     for name, value in options.items():
-        if value == "auto" and name == "replicas":
+        if name == "replicas" and value == "auto":
             continue
         if name in COUNTS:
             found[name] = _number(name, value, operator.index, "a whole number", COUNTS[name])

@@ -130,6 +130,7 @@ def test_numbers_of_numpy_are_numbers(model: Path) -> None:
     made = Conduit("wine", KEY, stage, max_replicas=np.int64(3), cooldown=np.float32(0.5))
     told = made._options.scaling()
     assert told == {"max_replicas": 3, "cooldown_s": 0.5}
+    assert Conduit("wine", KEY, stage, example=np.ones((2, 2)))._options.has_example
     assert [type(value) for value in told.values()] == [int, float]
 
 
