@@ -14,7 +14,7 @@ serve:           ## run a server in the foreground (Ctrl-C stops it)
 
 test:            ## run all tests
 	@scripts/install test
-	@.venv/bin/python -m pytest -n 2 --dist loadfile
+	@.venv/bin/python -m pytest -n 3 --dist loadfile
 
 soak:            ## run the large sizes of the fault tests, with a progress line
 	@scripts/install test

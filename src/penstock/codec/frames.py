@@ -205,8 +205,10 @@ class Reply(NamedTuple):
     body_size: int
 
 
-def read_replies(data: memoryview, into: list[Reply]) -> int:
+def read_replies(data: memoryview, into: list[Reply], most_media: int = MEDIA_ARROW) -> int:
     """Append the complete REPLY frames at the front of `data` to `into`; texts are copies.
+
+    No kind of body above `most_media` is taken.
 
     Returns:
         How many bytes of `data` were taken.
@@ -231,7 +233,7 @@ def read_replies(data: memoryview, into: list[Reply]) -> int:
             raise FrameError(f"Frame kind {kind} is not a whole REPLY.")
         code = bytes(data[text_at:timing_at]) if code_size else b""
         timing = bytes(data[timing_at:body_at]) if timing_size else b""
-        if media > MEDIA_ARROW or timing.translate(None, _PRINTABLE):
+        if media > most_media or timing.translate(None, _PRINTABLE):
             raise FrameError("A REPLY frame has a header that no answer may have.")
         if flags & HAS_FD:
             size = _read_fd_size(data, body_at, end)

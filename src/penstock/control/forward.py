@@ -91,7 +91,7 @@ class ForwardPredictor(Predictor):
         self.keys = KeyTable()
         super().__init__(self.keys.check)
         self._tell = tell
-        self._channel = Channel(loop, data, self._replied, on_end)
+        self._channel = Channel(loop, data, self._replied, on_end, most_media=MEDIA_ERROR)
         self._waiting: dict[int, PredictCall] = {}
         self._last_id = 0
         self._unwanted: list[int] = []

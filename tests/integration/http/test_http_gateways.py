@@ -84,6 +84,9 @@ class Beside:
         return self.connect().ask(data)
 
     def stop(self) -> None:
+        for client in self.front.clients:
+            client.close()  # else the gateway gives those that it refused time to read that
+
         async def end() -> None:
             await self.gateway.close(2.0)
             self.calls.close()

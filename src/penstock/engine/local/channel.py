@@ -12,7 +12,15 @@ from collections.abc import Callable
 
 import msgspec
 
-from penstock.codec.frames import BODY_FILE, HAS_FD, Reply, call_header, fd_size, read_replies
+from penstock.codec.frames import (
+    BODY_FILE,
+    HAS_FD,
+    MEDIA_ARROW,
+    Reply,
+    call_header,
+    fd_size,
+    read_replies,
+)
 from penstock.codec.light import is_light
 from penstock.core.errors import InternalError
 from penstock.engine.base import Call, FileBody
@@ -38,6 +46,7 @@ class Channel(FrameSocket):
         on_replies: Gets replies with their bodies, in the order sent; None for one too large.
         on_end: Called once with the reason when the worker closed its end or sent garbage.
         max_body: Largest body in bytes, `INLINE_LIMIT` or more.
+        most_media: The last kind of body that the other end may send.
     """
 
     def __init__(
@@ -47,10 +56,12 @@ class Channel(FrameSocket):
         on_replies: OnReplies,
         on_end: Callable[[str], None],
         max_body: int = _NO_LIMIT,
+        most_media: int = MEDIA_ARROW,
     ) -> None:
         super().__init__(loop, sock, on_end)
         self._on_replies = on_replies
         self._max_body = max_body
+        self._most_media = most_media
         self._replies: list[Reply] = []
 
     def send(self, call_id: int, call: Call) -> None:
@@ -82,7 +93,7 @@ class Channel(FrameSocket):
 
     def _parse(self, data: memoryview) -> int:
         self._replies = []
-        return read_replies(data, self._replies)
+        return read_replies(data, self._replies, self._most_media)
 
     def _deliver(self) -> None:
         replies, self._replies = self._replies, []
