@@ -58,6 +58,10 @@ _SEEDS: dict[str, list[bytes]] = {
     "webhook_field": [b'{"data": [1], "webhook_endpoint": "https://a.example/x"}', _MULTIPART],
     "call_frames": [frames.call_header(1, _RUN, 0, 1, 2, b"application/json", 3) + b"[1]"],
     "reply_frames": [frames.reply_header(1, 0, 0, b"", b"total;dur=1", 3) + b"[1]"],
+    "facts": [
+        b'{"stages": [{"stage": 1, "inputs": [{"name": "x", "shape": [null, 3]}], "batching": {}}]}'
+    ],
+    "timing": [b'queue;dur=0.5, s1-pre;dur=2.1, s2-dark-s1-model;dur=4.8;desc="5/9"'],
     "messages": [frames.pack_message(message) for message in _MESSAGES],
     "manifest": [json.dumps(_MANIFEST).encode()],
     "module_path": [b"package/module.py"],

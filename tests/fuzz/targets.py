@@ -17,10 +17,12 @@ from penstock.codec.oip import read_infer
 from penstock.codec.payload import decode
 from penstock.codec.webhook_field import find_webhook
 from penstock.control.file_links import offered_name
+from penstock.control.insight.timings import place_of, read_parts
 from penstock.control.key_text import key_in
 from penstock.control.webhook_urls import check_url
 from penstock.core.errors import PenstockError
 from penstock.core.names import check_deployment_name, check_project_name, is_sha256
+from penstock.engine.local import worker_facts
 from penstock.environments.lock import packages_of
 from penstock.environments.requirements import check as check_requirements
 from penstock.server.gateway.chunked import ChunkedEnd
@@ -93,7 +95,25 @@ def call_frames(data: bytes) -> None:
 
 def reply_frames(data: bytes) -> None:
     found: list[frames.Reply] = []
-    assert 0 <= frames.read_replies(memoryview(data), found) <= len(data)
+    try:
+        assert 0 <= frames.read_replies(memoryview(data), found) <= len(data)
+    finally:
+        for reply in found:  # nothing in them may end the header of an answer
+            assert reply.media <= frames.MEDIA_ARROW
+            assert reply.timing.decode("ascii").isprintable()
+
+
+def facts(data: bytes) -> None:
+    for stage in worker_facts.read(data).get("stages", []):
+        for spec in stage.get("inputs") or []:
+            list(spec.get("shape") or [])
+
+
+def timing(data: bytes) -> None:
+    for part in read_parts(data.decode("latin-1")):
+        assert 0 <= part.ms < float("inf")
+        assert part.calls >= 1
+        assert place_of(part.name).stage >= 0
 
 
 def messages(data: bytes) -> None:
@@ -170,7 +190,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     for target in (
         json_body, multipart_body, multipart_header, npy_body, infer_body, webhook_field,
         call_frames, reply_frames, messages, manifest, module_path, names, keys, webhook_url,
-        request_head, chunks, host, arrow_body, requirements, lock_text,
+        request_head, chunks, host, arrow_body, requirements, lock_text, facts, timing,
     )
 }  # fmt: skip
 
