@@ -152,8 +152,12 @@ def _atheris(one: Callable[[bytes], None], into: Path, known: Path) -> None:
 
 
 def pack(name: str, folder: Path) -> None:
-    """Write a target's corpus, one input a line in base64, the shortest first."""
-    found = sorted((path.read_bytes() for path in folder.iterdir()), key=lambda d: (len(d), d))
+    """Write a target's corpus, one input a line in base64, the shortest first.
+
+    What it had before stays in it, as far as there is room: only finds are in `folder`.
+    """
+    grown = {path.read_bytes() for path in folder.iterdir()} if folder.is_dir() else set()
+    found = sorted(grown | set(seeds.read_packed(name)), key=lambda d: (len(d), d))
     lines, room = [], _PACKED
     for data in found:
         line = base64.b64encode(data).decode()

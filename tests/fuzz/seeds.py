@@ -85,11 +85,16 @@ def packed(target: str) -> Path:
     return KEPT / f"{target}.lines"
 
 
+def read_packed(target: str) -> Iterator[bytes]:
+    """Yield what is in that file, if there is one."""
+    if packed(target).exists():
+        yield from map(base64.b64decode, packed(target).read_text().splitlines())
+
+
 def seeds(target: str) -> Iterator[bytes]:
     """Yield the inputs to begin with."""
     yield from _SEEDS[target]
-    if packed(target).exists():
-        yield from map(base64.b64decode, packed(target).read_text().splitlines())
+    yield from read_packed(target)
     folder = KEPT / target
     if folder.is_dir():
         for path in sorted(folder.iterdir()):

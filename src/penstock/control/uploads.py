@@ -80,10 +80,13 @@ class Uploads:
         """Store what a worker of version `key` uploads. The descriptor stays the caller's.
 
         Raises:
-            UploadFailed: It is no regular file, or it changed while it was read.
+            UploadFailed: It is no regular file, changed while it was read, or is to be kept for no
+                time.
             FileQuotaExceeded: It is too large, or the project has no room for it.
         """
         name = offered_name(request.name)
+        if request.ttl_s is not None and not request.ttl_s > 0:  # also what is no number
+            raise UploadFailed(f"upload({name!r}): it cannot be kept for {request.ttl_s} s.")
         size = _size(request.fd, name)
         await self._check_room(key.project, name, size)
         sha256 = await asyncio.to_thread(self._keep, request.fd, name, size)

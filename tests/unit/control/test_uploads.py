@@ -161,6 +161,15 @@ def test_only_a_regular_file_is_read(with_uploads) -> None:
     with_uploads(story)
 
 
+@pytest.mark.parametrize("ttl_s", [0.0, -1.0, float("nan")])
+def test_a_file_is_not_kept_for_no_time(with_uploads, ttl_s: float) -> None:
+    async def story(site) -> None:
+        with pytest.raises(UploadFailed, match="cannot be kept for"):
+            await site.uploads.answer(KEY, Upload("x", ttl_s, -1))
+
+    with_uploads(story)
+
+
 def test_a_file_that_shrinks_or_changes_meanwhile_is_an_error_and_leaves_nothing(
     with_uploads, monkeypatch
 ) -> None:
