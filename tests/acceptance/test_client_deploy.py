@@ -205,6 +205,31 @@ def test_a_local_run_and_a_served_one_give_the_same_json(regressor: Path, name: 
     assert here == pytest.approx({"a": 3.0, "b": 7.0})
 
 
+def adding(number: float) -> Any:
+    def step(values: Any) -> Any:
+        return [[float(sum(row)) + number, 0.0] for row in values]
+
+    return step
+
+
+def test_model_files_and_functions_of_one_name_stay_apart(
+    regressor: Path, name: str, tmp_path: Path
+) -> None:
+    from sklearn.linear_model import LinearRegression
+
+    paths = [tmp_path / "one" / "model.pkl", tmp_path / "two" / "model.pkl"]
+    for path, factor in zip(paths, (1.0, 10.0), strict=True):
+        path.parent.mkdir()
+        fitted = LinearRegression().fit([[0.0, 0.0], [1.0, 0.0]], [0.0, factor])
+        path.write_bytes(pickle.dumps(fitted))
+    flow = [
+        (model_type.SKLEARN, paths[0], {"pre": adding(1), "post": lambda r: r.reshape(-1, 1)}),
+        (model_type.SKLEARN, paths[1], {"pre": adding(100)}),
+    ]
+    endpoint = deploy(flow, name, quiet=True)
+    assert endpoint.predict([[1.0], [2.0]]) == pytest.approx([1020.0, 1030.0])
+
+
 def test_files_travel_in_order_with_their_names(regressor: Path, name: str, tmp_path: Path) -> None:
     flow = [(model_type.SKLEARN, regressor, {"pre": sizes, "post": named})]
     endpoint = deploy(flow, name, quiet=True)

@@ -223,15 +223,23 @@ def _compare(endpoint: Endpoint, options: Options, expected: Any, reporter: Repo
         reporter.step("The new version serves")
 
 
+def _short(example: Any, *, whole: bool) -> str:
+    """Return the example as JSON, or its first data point where that is too long."""
+    if example is None:
+        return "[]"
+    text = encode_request(example).to_bytes()
+    if len(text) > SHOWN_EXAMPLE and not whole:
+        rows = msgspec.json.decode(text)
+        text = msgspec.json.encode(rows[:1]) if isinstance(rows, list) else text
+    return text.decode() if len(text) <= SHOWN_EXAMPLE else "[]"
+
+
 def curl_line(url: str, uses_files: bool, options: Options) -> str:
-    """Return a command that calls the endpoint with the example, if it is short enough to read.
+    """Return a command that calls the endpoint with as much of the example as one can read.
 
     The key is named, not shown.
     """
-    body = "[]"
-    if options.example is not None:
-        text = encode_request(options.example).to_bytes().decode()
-        body = text if len(text) <= SHOWN_EXAMPLE else body
+    body = _short(options.example, whole=uses_files)
     line = f'curl {url} -H "Authorization: $PENSTOCK_API_KEY"'
     if not uses_files:
         return f"{line} -H 'Content-Type: application/json' -d {shlex.quote(body)}"

@@ -184,6 +184,23 @@ def test_the_curl_line_of_a_flow_with_files_sends_files(
     assert "it'\"'\"'s.png" in curl
 
 
+@pytest.mark.parametrize(
+    ("example", "shown"),
+    [
+        ([[1.5, 2.5]] * 100, "[[1.5,2.5]]"),
+        ({"text": "word " * 100}, "[]"),
+        ([["word " * 100]], "[]"),
+        (None, "[]"),
+    ],
+)
+def test_of_a_long_example_the_curl_line_has_the_first_data_point(
+    server: Any, model: Path, capsys: pytest.CaptureFixture[str], example: Any, shown: str
+) -> None:
+    stage = (model_type.XGBOOST_CLASSIFIER, model)
+    deploy([stage], "flow", example=example, check_locally=False)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"-d '{shown}'")
+
+
 def test_quiet_prints_nothing(server: Any, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deploy((model_type.XGBOOST_CLASSIFIER, model), "flow", quiet=True)
     assert capsys.readouterr().out == ""
