@@ -62,6 +62,7 @@ def _parse_source(number: int, kind: AnyType, given: object) -> Any:
             f"Stage {number} ({kind.name}): there is no {_noun(kind)} {text!r} (looked in "
             f"{Path.cwd()}).",
             stage=number,
+            hint=_elsewhere(kind, text),
         )
     _check_file(number, kind, path)
     return path
@@ -77,7 +78,23 @@ def _check_file(number: int, kind: AnyType, path: Path) -> None:
         raise MissingModelFile(
             f"Stage {number} ({kind.name}): {path.name!r} does not end in {_suffix_text(kind)}.",
             stage=number,
+            hint=_other_types(path.suffix.lower()),
         )
+
+
+def _elsewhere(kind: AnyType, text: str) -> str | None:
+    """Return what to do about a name that other libraries take, and that is no path."""
+    if ":/" in text:
+        return "Only files of this machine are taken: download it, and give the path."
+    if kind is ModelType.SPACY and text.isidentifier():
+        return f'Give the pipeline itself: (model_type.SPACY, spacy.load("{text}")).'
+    return None
+
+
+def _other_types(suffix: str) -> str | None:
+    """Return which types take files of a suffix; None where there is none."""
+    found = [kind.name for kind in ModelType if suffix in artifact_of(kind).suffixes]
+    return f"For {suffix} files there is {' or '.join(found)}." if found else None
 
 
 def _noun(kind: AnyType) -> str:

@@ -252,6 +252,27 @@ def test_a_type_that_a_package_adds_stands_where_a_built_in_one_does(tmp_path: P
         Flow.parse((kind, other))
 
 
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        (ModelType.SKLEARN, "net.onnx", "For .onnx files there is ONNX"),
+        (ModelType.ONNX, "net.cbm", "For .cbm files there is CATBOOST"),
+        (ModelType.SPACY, "en_core_web_sm", 'spacy.load("en_core_web_sm")'),
+        (ModelType.MLFLOW, "models:/churn/3", "download it"),
+        (ModelType.TORCH, "https://example.org/net.pt", "download it"),
+    ],
+)
+def test_a_model_that_is_meant_otherwise_is_told_how_to_write_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: ModelType, given: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("net.onnx", "net.cbm"):
+        (tmp_path / name).touch()
+    with pytest.raises(MissingModelFile) as caught:
+        Flow.parse((kind, given))
+    assert says in str(caught.value.hint)
+
+
 @pytest.mark.parametrize("value", ["torch", "Lof", "l-o-f", "", "a.b"])
 def test_a_type_that_a_package_adds_has_a_name_of_its_own(value: str) -> None:
     with pytest.raises(ValueError, match=r"model type"):
