@@ -30,6 +30,25 @@ DEADLINE_S = 180.0
 _KEY = re.compile(r"^\s+(admin|deploy|predict)\s+(pk_\S+)$")
 
 
+#: Folders whose files take long, because they start servers. They are begun first: a long file that
+#: is begun last leaves the other workers of the run with nothing to do.
+_LONG = ("acceptance", "programs", "integration")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have files begun in the order of collection, not by how many tests they have."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; their order among themselves stays."""
+    items.sort(key=lambda item: _folder(item) not in _LONG)
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
+
+
 class LiveServer:
     """A `penstock serve` process.
 
@@ -134,9 +153,10 @@ def _launch(data: Path, environment: dict[str, str] | None, options: dict[str, A
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+def server(tmp_path_factory: pytest.TempPathFactory, package_cache: Path) -> Iterator[LiveServer]:
     """One server for the whole run: `url`, `keys`, `data`, `pid`, `log`."""
-    live = _launch(tmp_path_factory.mktemp("server") / "data", None, {})
+    cached = {"PENSTOCK_PACKAGE_CACHE": str(package_cache)}
+    live = _launch(tmp_path_factory.mktemp("server") / "data", cached, {})
     yield live
     assert live.stop() == 0, live.log
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from penstock import deploy, model_type
+from penstock import model_type
 
 pa = pytest.importorskip("pyarrow")
 
@@ -37,18 +37,11 @@ def whereabouts(data: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def told(
-    launch_server: Any, package_cache: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[str, str]]:
+def told(put_once: Any) -> dict[str, str]:
     """Where an interpreter with Arize's library is, and the package to run there."""
-    data = tmp_path_factory.mktemp("arize") / "data"
-    live = launch_server(data, {"PENSTOCK_PACKAGE_CACHE": str(package_cache)})
-    endpoint = deploy(
-        [(model_type.PYTHON, whereabouts)], "arize", live.keys["deploy"], server=live.url,
-        quiet=True, requirements=REQUIREMENTS,
-    )  # fmt: skip
-    yield endpoint.predict([])
-    assert live.stop() == 0, live.log
+    endpoint = put_once([(model_type.PYTHON, whereabouts)], "arize", requirements=REQUIREMENTS)
+    found: dict[str, str] = endpoint.predict([])
+    return found
 
 
 class Receiver(http.server.ThreadingHTTPServer):

@@ -16,10 +16,10 @@ from playwright.sync_api import expect
 
 from penstock import deploy, model_type
 
-pytestmark = [needs_chromium, pytest.mark.timeout(240)]
+pytestmark = [needs_chromium, pytest.mark.timeout(900)]
 
 #: Milliseconds that the browser waits for anything.
-PATIENCE = 30_000
+PATIENCE = 120_000
 
 PEOPLE_PAGES = (
     "", "/start", "/runs", "/files", "/webhooks", "/keys", "/secrets", "/settings",

@@ -13,6 +13,7 @@ import importlib.util
 import os
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import warnings
@@ -107,26 +108,34 @@ def iris(put_once: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
     return put_once([(model_type.SKLEARN_CLASSIFIER, path)], "my-flow").url
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files that the pages speak of: two small models that fit each other, two pictures."""
     import torch
     import xgboost
     from PIL import Image
     from sklearn.datasets import load_digits
 
+    made = tmp_path_factory.mktemp("files")
     digits = load_digits()
     torch.manual_seed(1)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU()).eval()
     with torch.inference_mode():
         hidden = net(torch.tensor(digits.images[:300, None] / 16, dtype=torch.float32)).numpy()
     booster = xgboost.XGBClassifier(n_estimators=3, max_depth=3, n_jobs=1)
-    booster.fit(hidden, digits.target[:300]).save_model(tmp_path / "xgb.json")
+    booster.fit(hidden, digits.target[:300]).save_model(made / "xgb.json")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TorchScript is in maintenance mode
-        torch.jit.script(net).save(str(tmp_path / "features.pt"))
+        torch.jit.script(net).save(str(made / "features.pt"))
     for name, image in zip("ab", digits.images, strict=False):
-        Image.fromarray((image * 15).astype("uint8")).save(tmp_path / f"{name}.png")
+        Image.fromarray((image * 15).astype("uint8")).save(made / f"{name}.png")
+    return made
+
+
+@pytest.fixture
+def folder(files: Path, tmp_path: Path) -> Path:
+    """A copy of those files for one page."""
+    shutil.copytree(files, tmp_path, dirs_exist_ok=True)
     return tmp_path
 
 

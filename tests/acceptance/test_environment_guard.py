@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,33 @@ def digest(folder: Path) -> str:
     return found.hexdigest()
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A package cache of these tests alone: whatever changes in it, they did it."""
+    return tmp_path_factory.mktemp("cache") / "packages"
+
+
+@pytest.fixture(scope="module")
+def guarding(
+    launch_server: Any, cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Any]]:
+    """Return the server of a tier; started when it is first asked for."""
+    started: dict[str, Any] = {}
+
+    def server_of(tier: str) -> Any:
+        if tier not in started:
+            environment = {
+                "PENSTOCK_SANDBOX": tier, "PENSTOCK_SANDBOX_WRITE": "",
+                "PENSTOCK_SANDBOX_REQUIRED": "on", "PENSTOCK_PACKAGE_CACHE": str(cache),
+            }  # fmt: skip
+            started[tier] = launch_server(tmp_path_factory.mktemp(tier) / "data", environment)
+        return started[tier]
+
+    yield server_of
+    for live in started.values():
+        assert live.stop() == 0, live.log
+
+
 def put(server: Any, name: str, pin: str, **options: Any) -> Any:
     return deploy(
         FLOW, name, server.keys["deploy"], server=server.url, quiet=True,
@@ -114,47 +142,36 @@ def open_still(attempts: dict[str, str], sandbox: Any) -> set[str]:
 @pytest.mark.parametrize("tier", TIERS)
 @pytest.mark.parametrize("network", ["all", "none"])
 def test_a_worker_poisons_no_environment(
-    start_server: Any, package_cache: Path, tier: str, network: str
+    guarding: Callable[[str], Any], cache: Path, tier: str, network: str
 ) -> None:
-    server = start_server(
-        environment={
-            "PENSTOCK_SANDBOX": tier, "PENSTOCK_SANDBOX_WRITE": "",
-            "PENSTOCK_SANDBOX_REQUIRED": "on", "PENSTOCK_PACKAGE_CACHE": str(package_cache),
-        }
-    )  # fmt: skip
+    server = guarding(tier)
     neighbour = put(server, "neighbour", "0.4.6")
     theirs = neighbour.predict([{}])
-    mine = put(server, "mine", "0.4.5", network=network)
+    name = f"mine-{network}"
+    mine = put(server, name, "0.4.5", network=network)
     first = mine.predict([{}])
     assert (theirs["colorama"], first["colorama"]) == ("0.4.6", "0.4.5")
     assert first["prefix"] != theirs["prefix"]
-    folders = [Path(told["prefix"]) for told in (first, theirs)]
+    folders = [*(Path(told["prefix"]) for told in (first, theirs)), cache]
     before = [digest(folder) for folder in folders]
-    cached = digest(package_cache)
     where = next(folders[1].rglob("site-packages/colorama"))
-    targets = {"neighbour": str(where), "cache": str(package_cache)}
-    said = mine.predict([targets])
+    said = mine.predict([{"neighbour": str(where), "cache": str(cache)}])
     print(f"\ntier {tier}, network {network}: {said['attempts']}")
     assert len(said["attempts"]) == 14
-    assert open_still(said["attempts"], sandbox_of(server, "mine")) == set()
+    assert open_still(said["attempts"], sandbox_of(server, name)) == set()
     assert not (server.data / "evil.py").exists()
     assert not (server.data.parent / "evil.pth").exists()
     assert [digest(folder) for folder in folders] == before
-    assert digest(package_cache) == cached
-    found = sandbox_of(server, "mine")
+    found = sandbox_of(server, name)
     assert (found["tier"], found["network"], found["missing"]) == (tier, network, [])
     assert neighbour.predict([{}])["colorama"] == "0.4.6"
 
 
 @pytest.mark.skipif(bool(bubblewrap.obstacle()), reason=bubblewrap.obstacle() or "-")
 def test_an_isolated_version_in_its_own_environment_comes_back_after_its_worker_is_killed(
-    start_server: Any, package_cache: Path
+    guarding: Callable[[str], Any],
 ) -> None:
-    server = start_server(
-        environment={
-            "PENSTOCK_SANDBOX": "isolated", "PENSTOCK_PACKAGE_CACHE": str(package_cache),
-        }
-    )  # fmt: skip
+    server = guarding("isolated")
     endpoint = put(server, "killed", "0.4.6", memory=0.5)
     assert endpoint.predict([{}])["colorama"] == "0.4.6"
     url = f"{server.url}/v1/default/killed"

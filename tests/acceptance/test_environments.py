@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +34,6 @@ DEADLINE_S = 60.0
 def cached(package_cache: Path) -> dict[str, str]:
     """Settings of a server whose downloads are kept between runs."""
     return {"PENSTOCK_PACKAGE_CACHE": str(package_cache)}
-
-
-@pytest.fixture(scope="module")
-def server(
-    launch_server: Any, cached: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Any]:
-    live = launch_server(tmp_path_factory.mktemp("environments") / "data", cached)
-    yield live
-    assert live.stop() == 0, live.log
 
 
 def environments(server: Any) -> list[dict[str, Any]]:
@@ -389,6 +380,8 @@ def name_colours(rows: Any) -> Any:
 
 CHITRA = [(model_type.PYTHON, name_colours, {"pre": colour})]
 PHOTO = Path(str(sklearn.datasets.__file__)).parent / "images" / "china.jpg"
+PINS = ["chitra==0.2.0", "requests", "numpy<2"]
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "environments.md"
 
 
 def test_chitra_without_pins_says_which_pins_it_needs(put: Any) -> None:
@@ -407,12 +400,8 @@ def test_chitra_without_pins_says_which_pins_it_needs(put: Any) -> None:
 
 
 def test_chitra_with_the_right_pins_answers_on_a_real_photo(put: Any) -> None:
-    endpoint = put(
-        CHITRA,
-        requirements=["chitra==0.2.0", "requests", "numpy<2"],
-        example=["china"],
-        example_files=[PHOTO],
-    )
+    assert f'deploy(flow, "photos", requirements={json.dumps(PINS)})' in PAGE.read_text()
+    endpoint = put(CHITRA, requirements=PINS, example=["china"], example_files=[PHOTO])
     (found,) = endpoint.predict(["china"], files=[PHOTO])
     pixels = np.asarray(Image.open(PHOTO).convert("RGB"), dtype=float)
     own = dict(zip(("red", "green", "blue"), pixels.mean(axis=(0, 1)), strict=True))

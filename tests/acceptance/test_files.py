@@ -143,7 +143,7 @@ def own_file(data: Any, files: Any) -> Any:
     number, go = data
     if go:
         Path(f"{go}-begun").touch()
-        until = time.monotonic() + 30
+        until = time.monotonic() + 60
         while not Path(go).exists() and time.monotonic() < until:
             time.sleep(0.005)
     if number % 4 == 0:
@@ -195,7 +195,7 @@ def replica_of(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < until, holds
         time.sleep(0.005)

@@ -11,7 +11,7 @@ from browser import browsing, needs_chromium, sign_in
 
 from penstock import PenstockError, deploy, model_type
 
-pytestmark = [needs_chromium, pytest.mark.timeout(240)]
+pytestmark = [needs_chromium, pytest.mark.timeout(900)]
 
 #: Runs, if a page takes it for markup: as an element, out of an attribute, out of a script.
 HOSTILE = "</script></textarea></title><img src=x onerror=window.taken=1>'\"><svg onload=taken=1>"
@@ -67,7 +67,7 @@ def test_markup_of_users_and_callers_is_text_on_every_page(server: Any) -> None:
     with browsing() as browser:
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         sign_in(page, server.url, server.keys["deploy"])
         shown = set()
         for path in (*PAGES, *runs):

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +32,13 @@ def double(rows: Any) -> Any:
 FLOW = [(model_type.PYTHON, double)]
 
 
-@pytest.fixture
-def live(start_server: Callable[..., Any]) -> Any:
-    return start_server()
+@pytest.fixture(scope="module")
+def live(
+    launch_server: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    made = launch_server(tmp_path_factory.mktemp("logging") / "data")
+    yield made
+    assert made.stop() == 0, made.log
 
 
 def logged(live: Any, name: str, many: int) -> list[dict[str, Any]]:
@@ -119,7 +123,10 @@ def writers(live: Any) -> list[int]:
     return found
 
 
-def test_what_was_answered_before_the_server_stopped_is_in_the_log(live: Any) -> None:
+def test_what_was_answered_before_the_server_stopped_is_in_the_log(
+    start_server: Callable[..., Any],
+) -> None:
+    live = start_server()
     loggers = [{"platform": "parquet"}]
     endpoint = deploy(
         FLOW, "to-end", live.keys["deploy"], server=live.url, quiet=True, loggers=loggers

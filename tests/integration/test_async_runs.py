@@ -14,7 +14,6 @@ from typing import Any
 import httpx2
 import pytest
 from run_faults import put
-from versioned import same_model
 
 from penstock import Endpoint
 from penstock.core.errors import (
@@ -29,12 +28,7 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return same_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def plain(server: Any, model: Path) -> Endpoint:
+def plain(server: Any) -> Endpoint:
     """A flow that answers with its input; a negative number raises."""
 
     def pre(data: Any) -> Any:
@@ -42,11 +36,11 @@ def plain(server: Any, model: Path) -> Endpoint:
             raise ValueError("below zero")
         return data
 
-    return put(server, model, "runs-plain", pre=pre)
+    return put(server, "runs-plain", pre=pre)
 
 
 @pytest.fixture(scope="module")
-def gated(server: Any, model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+def gated(server: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """A flow that waits in the worker until a file named like its number is there."""
     folder = str(tmp_path_factory.mktemp("gate"))
 
@@ -56,14 +50,14 @@ def gated(server: Any, model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
         with open(os.path.join(folder, "order"), "a") as order:
             order.write(f"{data[0][0]:g} ")
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         while not os.path.exists(os.path.join(folder, f"{data[0][0]:g}")):
             time.sleep(0.005)
             if time.monotonic() > give_up:
                 raise TimeoutError
         return data
 
-    return put(server, model, "runs-gated", pre=pre), Path(folder)
+    return put(server, "runs-gated", pre=pre), Path(folder)
 
 
 def post(url: str, key: str, **request: Any) -> httpx2.Response:
@@ -72,7 +66,7 @@ def post(url: str, key: str, **request: Any) -> httpx2.Response:
 
 
 def until(holds: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while not (found := holds()):
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -143,11 +137,11 @@ def test_large_inputs_and_results_go_to_files_and_come_back(server: Any, plain: 
     assert any(len(path.name) == 64 for path in new)  # one: input and result are the same bytes
 
 
-def test_files_can_be_submitted(server: Any, model: Path) -> None:
+def test_files_can_be_submitted(server: Any) -> None:
     def pre(data: Any, files: Any) -> Any:
         return [[float(len(file.read()))] for file in files]
 
-    endpoint = put(server, model, "runs-files", pre=pre)
+    endpoint = put(server, "runs-files", pre=pre)
     run = endpoint.submit(["a", "b"], files=[b"123", b"4567"], idempotency_key="files")
     assert run.result(20) == [[3.0], [4.0]]
     # Another boundary, the same request.
@@ -175,11 +169,11 @@ def test_many_are_submitted_and_given_back_in_order(server: Any, plain: Endpoint
     assert runs.results(5) == [[[float(n)]] for n in range(40)]
 
 
-def test_each_of_many_has_its_own_files(server: Any, model: Path, tmp_path: Path) -> None:
+def test_each_of_many_has_its_own_files(server: Any, tmp_path: Path) -> None:
     def pre(data: Any, files: Any) -> Any:
         return [[float(len(file.read()))] for file in files]
 
-    endpoint = put(server, model, "runs-files", pre=pre)
+    endpoint = put(server, "runs-files", pre=pre)
     paths = [tmp_path / f"{size}.bin" for size in (3, 100_000)]  # the second is kept as a file
     for path in paths:
         path.write_bytes(b"x" * int(path.stem))
@@ -207,7 +201,7 @@ def test_a_long_poll_answers_at_the_end_of_the_run(server: Any, gated: tuple) ->
     begun = time.monotonic()
     run.wait(20)
     assert run.state == "succeeded"
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 15  # not the whole wait
 
 
 def test_cancelled_runs_stay_cancelled(server: Any, gated: tuple) -> None:
@@ -224,7 +218,7 @@ def test_cancelled_runs_stay_cancelled(server: Any, gated: tuple) -> None:
     assert later.cancel().state == "succeeded"
 
 
-def test_higher_priority_goes_first(start_server: Start, model: Path, tmp_path: Path) -> None:
+def test_higher_priority_goes_first(start_server: Start, tmp_path: Path) -> None:
     live = start_server(environment={"PENSTOCK_RUNS_AT_ONCE": "1"})
     folder = str(tmp_path)
 
@@ -238,7 +232,7 @@ def test_higher_priority_goes_first(start_server: Start, model: Path, tmp_path: 
             time.sleep(0.005)
         return data
 
-    endpoint = put(live, model, "flow", pre=pre)
+    endpoint = put(live, pre=pre)
     runs = [endpoint.submit([[0.0]])]
     until(lambda: (tmp_path / "order").exists())
     runs += [endpoint.submit([[float(n)]], priority=n % 3) for n in range(1, 7)]
@@ -268,9 +262,7 @@ def test_a_run_whose_worker_is_killed_runs_again(server: Any, gated: tuple) -> N
     assert run.facts["attempt"] == 2
 
 
-def test_a_run_that_kills_its_worker_each_time_fails_the_third_time(
-    server: Any, model: Path
-) -> None:
+def test_a_run_that_kills_its_worker_each_time_fails_the_third_time(server: Any) -> None:
     def pre(data: Any) -> Any:
         import os
         import signal
@@ -279,7 +271,7 @@ def test_a_run_that_kills_its_worker_each_time_fails_the_third_time(
             os.kill(os.getpid(), signal.SIGKILL)
         return data
 
-    endpoint = put(server, model, "runs-deadly", pre=pre)
+    endpoint = put(server, "runs-deadly", pre=pre)
     deadly = endpoint.submit([[13.0]])
     others = endpoint.submit_many([[[float(n)]] for n in range(3)])
     with pytest.raises(WorkerDied):
@@ -329,7 +321,7 @@ def test_bad_requests_to_run_later_are_refused(server: Any, plain: Endpoint) -> 
     assert post(f"{plain}?async=true", "nobody", json=[[1.0]]).status_code == 401
 
 
-def test_queued_runs_of_a_deleted_deployment_fail(server: Any, model: Path, gated: tuple) -> None:
+def test_queued_runs_of_a_deleted_deployment_fail(server: Any, gated: tuple) -> None:
     _endpoint, folder = gated
     gate = str(folder)
 
@@ -341,7 +333,7 @@ def test_queued_runs_of_a_deleted_deployment_fail(server: Any, model: Path, gate
             time.sleep(0.005)
         return data
 
-    endpoint = put(server, model, "runs-deleted", pre=pre)
+    endpoint = put(server, "runs-deleted", pre=pre)
     runs = endpoint.submit_many([[[1.0]]] * 8)
     until(lambda: runs[0].refresh().state == "running")
     endpoint.delete()
@@ -352,7 +344,7 @@ def test_queued_runs_of_a_deleted_deployment_fail(server: Any, model: Path, gate
     assert {run.facts["error"]["code"] for run in runs if run.error} == {"not_found"}
 
 
-def test_a_termination_and_a_start_lose_no_run(start_server: Start, model: Path) -> None:
+def test_a_termination_and_a_start_lose_no_run(start_server: Start) -> None:
     first = start_server(environment={"PENSTOCK_DRAIN_S": "0.2"})
     keys = first.keys
 
@@ -362,7 +354,7 @@ def test_a_termination_and_a_start_lose_no_run(start_server: Start, model: Path)
         time.sleep(0.1)
         return data
 
-    endpoint = put(first, model, "flow", pre=pre)
+    endpoint = put(first, pre=pre)
     runs = endpoint.submit_many([[[float(n)]] for n in range(30)])
     assert first.stop() == 0, first.log
     second = start_server(first.data)
@@ -372,12 +364,10 @@ def test_a_termination_and_a_start_lose_no_run(start_server: Start, model: Path)
         assert (found["state"], found["result"]) == ("succeeded", [[float(number)]]), found
 
 
-def test_a_run_is_accepted_while_its_deployment_is_starting(
-    start_server: Start, model: Path
-) -> None:
+def test_a_run_is_accepted_while_its_deployment_is_starting(start_server: Start) -> None:
     first = start_server()
     keys = first.keys
-    put(first, model, "flow")
+    put(first)
     first.kill()
     second = start_server(first.data)
     answer = post(f"{second.url}/v1/default/flow/predict?async=true", keys["predict"], json=[[1.0]])
@@ -389,7 +379,7 @@ def test_a_run_is_accepted_while_its_deployment_is_starting(
 
 @pytest.mark.parametrize("gateways", [1, 2])
 def test_a_webhook_in_the_body_alone_is_enough_while_a_deployment_is_starting(
-    start_server: Start, model: Path, tmp_path: Path, gateways: int
+    start_server: Start, tmp_path: Path, gateways: int
 ) -> None:
     gate = tmp_path / "gate"
     gate.touch()
@@ -403,7 +393,7 @@ def test_a_webhook_in_the_body_alone_is_enough_while_a_deployment_is_starting(
         return {}
 
     first = start_server()
-    put(first, model, "flow", setup=setup)
+    put(first, setup=setup)
     first.kill()
     gate.unlink()
     second = start_server(first.data, gateways=gateways)

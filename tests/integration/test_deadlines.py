@@ -82,7 +82,7 @@ def replicas(server: Any, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

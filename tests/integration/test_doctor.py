@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from versioned import put
 
 from penstock import model_type
@@ -43,34 +45,44 @@ def identity() -> list[Any]:
     return [(model_type.PYTHON, model)]
 
 
-def test_a_folder_that_is_well_has_no_problem(start_server: Start) -> None:
-    live = start_server()
-    put(live, identity(), "well")
+@pytest.fixture(scope="module")
+def left(launch_server: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder that a server left, which had one deployment, `flow`."""
+    live = launch_server(tmp_path_factory.mktemp("left") / "data")
+    put(live, identity(), "flow")
     assert live.stop() == 0
-    status, findings = doctor(f"--data={live.data}")
+    data: Path = live.data
+    return data
+
+
+@pytest.fixture
+def data(left: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(left, tmp_path / "data", symlinks=True))
+
+
+def test_a_folder_that_is_well_has_no_problem(data: Path) -> None:
+    status, findings = doctor(f"--data={data}")
     assert (status, problems(findings)) == (0, [])
     subjects = {f["subject"] for f in findings}
     assert {"history", "records", "memory", "versions", "files", "permissions", "disk"} <= subjects
     assert {"sqlite", "kernel", "python", "libraries"} <= subjects
 
 
-def test_each_thing_that_is_wrong_is_named_with_what_to_do(start_server: Start) -> None:
-    live = start_server()
-    put(live, identity(), "unwell")
-    assert live.stop() == 0
-    first, second, *_ = sorted((live.data / "blobs").glob("??/*"))
+def test_each_thing_that_is_wrong_is_named_with_what_to_do(data: Path) -> None:
+    first, second, *_ = sorted((data / "blobs").glob("??/*"))
     first.chmod(0o644)
     first.write_bytes(b"something else")
     second.unlink()
-    (live.data / "memory.sqlite").chmod(0o644)
-    status, findings = doctor(f"--data={live.data}")
+    (data / "memory.sqlite").chmod(0o644)
+    status, findings = doctor(f"--data={data}")
     found = problems(findings)
     assert status == 1
     assert all(f["advice"] for f in found)
     text = "\n".join(f["message"] for f in found)
     assert f"{first.name} has changed on the disk" in text
     assert f"{second.name} is missing" in text
-    assert "default/unwell version 1" in text
+    assert "default/flow version 1" in text
     assert "memory.sqlite can be used by others" in text
 
 
@@ -101,23 +113,19 @@ def test_lost_files_of_runs_and_uploads_are_named_with_what_to_do(start_server: 
     assert "Make the call" in said["picture.png of default/lost."]
 
 
-def test_a_damaged_history_is_a_problem_that_loses_only_the_past(start_server: Start) -> None:
-    live = start_server()
-    assert live.stop() == 0
-    (live.data / "insight.sqlite").write_bytes(b"something else")
-    said = problems(doctor(f"--data={live.data}")[1])
+def test_a_damaged_history_is_a_problem_that_loses_only_the_past(data: Path) -> None:
+    (data / "insight.sqlite").write_bytes(b"something else")
+    said = problems(doctor(f"--data={data}")[1])
     assert [f["subject"] for f in said] == ["history"]
     assert "sets it aside at its next start" in said[0]["advice"]
 
 
-def test_a_damaged_database_is_a_problem(start_server: Start) -> None:
-    live = start_server()
-    assert live.stop() == 0
-    path = live.data / "records.sqlite"
-    data = bytearray(path.read_bytes())
-    data[4096:] = b"\xff" * (len(data) - 4096)
-    path.write_bytes(data)
-    status, findings = doctor(f"--data={live.data}")
+def test_a_damaged_database_is_a_problem(data: Path) -> None:
+    path = data / "records.sqlite"
+    content = bytearray(path.read_bytes())
+    content[4096:] = b"\xff" * (len(content) - 4096)
+    path.write_bytes(content)
+    status, findings = doctor(f"--data={data}")
     assert status == 1
     assert "records" in {f["subject"] for f in problems(findings)}
 

@@ -66,7 +66,7 @@ def pid_of(server: Any, name: str) -> int:
     return pid
 
 
-def wait_until(holds: Callable[[], Any], seconds: float = 20.0) -> None:
+def wait_until(holds: Callable[[], Any], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

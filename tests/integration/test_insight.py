@@ -11,19 +11,13 @@ from typing import Any
 import httpx2
 import pytest
 from run_faults import put
-from versioned import same_model
 
 from penstock import Endpoint
 from penstock.core.errors import FunctionFailed
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return same_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def talking(server: Any, model: Path) -> Endpoint:
+def talking(server: Any) -> Endpoint:
     """A flow whose functions print and log; a negative number raises."""
 
     def pre(data: Any) -> Any:
@@ -43,7 +37,7 @@ def talking(server: Any, model: Path) -> Endpoint:
         print(" joined")
         return result
 
-    return put(server, model, "insight-talks", pre=pre, post=post)
+    return put(server, "insight-talks", pre=pre, post=post)
 
 
 @pytest.fixture
@@ -60,7 +54,7 @@ def ask(server: Any) -> Iterator[Callable[..., Any]]:
 
 
 def until(holds: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while not (found := holds()):
         assert time.monotonic() < give_up
         time.sleep(0.05)

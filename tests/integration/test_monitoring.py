@@ -147,7 +147,7 @@ def test_a_deployment_that_takes_the_name_of_a_deleted_one_inherits_nothing(serv
     answer = endpoint.call(IRIS.data[:50])
     endpoint.feedback(dict.fromkeys(answer.prediction_ids, 1))
     assert watched(server, "iris-anew")["window_quality"]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (
         get(f"/runs/{answer.run_id}").status_code == 404
         or not get("/iris-anew/traffic").json()["total"]["calls"]

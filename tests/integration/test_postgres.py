@@ -16,7 +16,6 @@ import httpx2
 import pytest
 from postgres_cluster import PASSWORD, Cluster
 from run_faults import put
-from versioned import same_model
 
 from penstock.stores.migrate import HEAD
 
@@ -64,7 +63,7 @@ def test_predicts_go_on_while_the_database_is_gone_and_all_recovers_by_itself(
 ) -> None:
     live = start_server(environment=on(postgres.url(database)))
     pre, gate = counting(tmp_path)
-    put(live, same_model(tmp_path), pre=pre)
+    put(live, pre=pre)
     inside = ask(live, "POST", "/v1/default/flow/predict?async=true", json=[[-1.0]])
     until(gate.with_name("inside").exists)
     postgres.stop("immediate")
@@ -105,7 +104,7 @@ def test_one_server_at_a_time_uses_a_database_also_after_a_lost_connection(
     start_server: Start, postgres: Cluster, database: str, tmp_path: Path
 ) -> None:
     first = start_server(environment=on(postgres.url(database)))
-    put(first, same_model(tmp_path))
+    put(first)
     with pytest.raises(AssertionError, match=r"(?s)is in use by another process.*Stop the other"):
         start_server(tmp_path / "second", on(postgres.url(database)))
     postgres.execute(
@@ -128,7 +127,7 @@ def test_the_password_is_shown_nowhere(
     live = start_server(
         environment={**on(postgres.tcp_url(database)), "PENSTOCK_LOG_LEVEL": "debug"}
     )
-    put(live, same_model(tmp_path))
+    put(live)
     said = [
         ask(live, "GET", "/v1/status", "admin").text,
         (live.data / "records.database").read_text(),
@@ -176,7 +175,7 @@ def test_the_doctor_examines_the_database_also_while_a_server_uses_it(
 ) -> None:
     url = postgres.tcp_url(database)
     live = start_server(environment=on(url))
-    put(live, same_model(tmp_path))
+    put(live)
     status, findings = doctor(live.data, url)
     assert (status, found(findings, "problem")) == (0, "")
     well = found(findings, "ok")
@@ -211,7 +210,7 @@ def test_a_folder_s_records_move_to_the_database_and_all_goes_on(
     start_server: Start, postgres: Cluster, database: str, tmp_path: Path
 ) -> None:
     first = start_server()
-    put(first, same_model(tmp_path))
+    put(first)
     ended = ask(first, "POST", "/v1/default/flow/predict?async=true", json=[[5.0]])
     where = ended.headers["location"]
     assert ask(first, "GET", f"{where}?wait=30").json()["result"] == [[5.0]]

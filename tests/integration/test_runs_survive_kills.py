@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 from disks import LosingDisk
+from ports import free_port
 from postgres_cluster import Cluster
-from run_faults import Killer, Ledger, free_port, put
-from versioned import same_model
+from run_faults import Killer, Ledger, put
 
 Start = Callable[..., Any]
 RATE = 50.0
@@ -47,7 +47,6 @@ def assert_clean(verdict: dict[str, Any]) -> None:
 def kill_and_judge(
     start_server: Start,
     keep: Callable[[Ledger], Ledger],
-    folder: Path,
     kills: int,
     shortest_s: float,
     longest_s: float,
@@ -59,7 +58,7 @@ def kill_and_judge(
     print(f"seed {seed}")
     port = free_port()
     live = start_server(port=port)
-    put(live, same_model(folder))
+    put(live)
     killer = Killer(start_server, live, port, seed, crash_database)
     ledger = keep(Ledger(live, RATE, 24 * 3600))
     begun = time.monotonic()
@@ -76,10 +75,8 @@ def kill_and_judge(
     assert_clean(verdict)
 
 
-def test_no_run_is_lost_and_none_ends_twice_in_twenty_kills(
-    start_server: Start, keep: Any, tmp_path: Path
-) -> None:
-    kill_and_judge(start_server, keep, tmp_path, 20, 0.2, 0.9)
+def test_no_run_is_lost_and_none_ends_twice_in_twenty_kills(start_server: Start, keep: Any) -> None:
+    kill_and_judge(start_server, keep, 20, 0.2, 0.9)
 
 
 @pytest.fixture
@@ -106,9 +103,9 @@ def start_either(request: pytest.FixtureRequest) -> Start:
 
 
 def test_no_run_is_lost_and_none_ends_twice_on_postgresql_when_it_is_killed_too(
-    postgres_server: Start, postgres: Cluster, keep: Any, tmp_path: Path
+    postgres_server: Start, postgres: Cluster, keep: Any
 ) -> None:
-    kill_and_judge(postgres_server, keep, tmp_path, 12, 0.2, 0.9, crash_database=postgres.crash)
+    kill_and_judge(postgres_server, keep, 12, 0.2, 0.9, crash_database=postgres.crash)
 
 
 def progress(text: str) -> None:
@@ -121,22 +118,22 @@ SOAK_KILLS = int(os.environ.get("SOAK_KILLS", "1000"))
 SOAK_MINUTES = float(os.environ.get("SOAK_MINUTES", "inf"))
 
 
-def kill_often(start: Start, keep: Any, folder: Path, crash: Any = None) -> None:
-    kill_and_judge(start, keep, folder, SOAK_KILLS, 0.5, 3.0, progress, crash, 60.0 * SOAK_MINUTES)
+def kill_often(start: Start, keep: Any, crash: Any = None) -> None:
+    kill_and_judge(start, keep, SOAK_KILLS, 0.5, 3.0, progress, crash, 60.0 * SOAK_MINUTES)
 
 
 @pytest.mark.soak
 def test_no_run_is_lost_and_none_ends_twice_in_a_thousand_kills(
-    start_server: Start, keep: Any, tmp_path: Path
+    start_server: Start, keep: Any
 ) -> None:
-    kill_often(start_server, keep, tmp_path)
+    kill_often(start_server, keep)
 
 
 @pytest.mark.soak
 def test_no_run_is_lost_and_none_ends_twice_in_a_thousand_kills_on_postgresql(
-    postgres_server: Start, postgres: Cluster, keep: Any, tmp_path: Path
+    postgres_server: Start, postgres: Cluster, keep: Any
 ) -> None:
-    kill_often(postgres_server, keep, tmp_path, postgres.crash)
+    kill_often(postgres_server, keep, postgres.crash)
 
 
 POINTS = (
@@ -152,12 +149,10 @@ POINTS = (
 )
 
 
-def test_a_kill_at_each_interesting_line_loses_nothing(
-    start_server: Start, keep: Any, tmp_path: Path
-) -> None:
+def test_a_kill_at_each_interesting_line_loses_nothing(start_server: Start, keep: Any) -> None:
     port = free_port()
     live = start_server(port=port)
-    put(live, same_model(tmp_path))
+    put(live)
     killer = Killer(start_server, live, port, 0)
     ledger = keep(Ledger(live, RATE, 24 * 3600))
     for point in POINTS:
@@ -170,11 +165,11 @@ def test_a_kill_at_each_interesting_line_loses_nothing(
 
 
 def test_a_server_that_does_not_wait_for_the_commit_is_found_out(
-    start_either: Start, keep: Any, tmp_path: Path
+    start_either: Start, keep: Any
 ) -> None:
     port = free_port()
     live = start_either(port=port)
-    put(live, same_model(tmp_path))
+    put(live)
     killer = Killer(start_either, live, port, 0)
     killer.restart({"PENSTOCK_FAULTS": "run.commit-wait=skip,run.adding=sleep:0.2"})
     ledger = keep(Ledger(killer.live, RATE, 2.0, patience_s=20.0))
@@ -201,7 +196,7 @@ def test_commits_that_are_not_on_the_disk_are_found_out(
     for build, skips in (("sound", ""), ("broken", "records.sync=skip")):
         port = free_port()
         live = postgres_server(tmp_path / build, port=port)
-        put(live, same_model(tmp_path))
+        put(live)
         killer = Killer(postgres_server, live, port, 0)
         killer.restart({"PENSTOCK_FAULTS": skips})
         ledger = keep(Ledger(killer.live, RATE, 2.0, patience_s=20.0))
@@ -228,7 +223,7 @@ def cut_the_power(
     disk = LosingDisk(folder, data)
     port = free_port()
     live = start_server(data, disk.environment, port=port)
-    put(live, same_model(folder))
+    put(live)
     keys = live.keys
     assert live.stop() == 0
     disk.cut()
@@ -294,7 +289,7 @@ def test_a_server_that_does_not_check_the_attempt_is_found_out(
             time.sleep(1.5)
             return data
 
-        put(live, same_model(tmp_path), pre=pre)
+        put(live, pre=pre)
         ledger = keep(Ledger(live, 2.0, 2.0, patience_s=30.0))
         verdicts[build] = ledger.verdict()
         live.kill()

@@ -140,7 +140,7 @@ def test_a_deploy_whose_client_goes_away_goes_on(server: Any, model: Path) -> No
         with http.stream("POST", url, json={"manifest": raw}) as answer:
             first = json.loads(next(answer.iter_lines()))
             assert first["event"] == "step"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while get(server, "/v1/default/leaving")["active"] != 2:
         assert time.monotonic() < deadline
 
@@ -210,7 +210,7 @@ def test_a_second_signal_stops_at_once(start_server: Start, model: Path) -> None
         live.wait_for(lambda s: "Stopping" in s.log)
         live.signal(signal.SIGTERM)
         live.wait()
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 50  # not the time that the call takes
         assert failed(call)
     assert [pid for pid in workers if alive(pid)] == []
 
@@ -224,7 +224,7 @@ def failed(call: concurrent.futures.Future[httpx2.Response]) -> bool:
 
 
 def _wait_until_inside(server: Any, name: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not any(r["in_flight"] for r in get(server, f"/v1/default/{name}")["replicas"]):
         assert time.monotonic() < deadline
 
@@ -249,7 +249,7 @@ def test_the_server_process_has_no_framework_and_no_pickler_after_serving(
     assert predict(str(endpoint), live.keys["predict"]).status_code == 200
     get(live, "/v1/environment")
     live.signal(signal.SIGUSR1)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not listing.exists():
         assert time.monotonic() < deadline
     loaded = set(json.loads(listing.read_text()))

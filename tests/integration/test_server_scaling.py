@@ -44,7 +44,7 @@ def get(server: Any, path: str, key: str = "") -> Any:
 
 
 def wait_until(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.02)

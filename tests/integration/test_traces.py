@@ -7,17 +7,18 @@ import queue
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from versioned import same_model
 
 from penstock import Endpoint, deploy, model_type
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = "b7ad6b7169203331"
+PATIENCE_S = 60
 
 
 class Receiver:
@@ -59,7 +60,7 @@ class Receiver:
         """The spans of a trace by name, once its root is there."""
         found: dict[str, Any] = {}
         while root not in found:
-            span = self.spans.get(timeout=20)
+            span = self.spans.get(timeout=PATIENCE_S)
             if span.trace_id.hex() == trace_id:
                 found[span.name] = span
         while not self.spans.empty():
@@ -77,16 +78,37 @@ def receiver() -> Iterator[Receiver]:
     made.server.server_close()
 
 
-@pytest.fixture
-def traced(start_server: Any, receiver: Receiver) -> Any:
+def tracing(launch_server: Any, receiver: Receiver, data: Path, gateways: int) -> Iterator[Any]:
     environment = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
         "OTEL_BSP_SCHEDULE_DELAY": "100",
+        "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1",
+        "PENSTOCK_GATEWAYS": str(gateways),
     }
-    return start_server(environment=environment)
+    live = launch_server(data, environment)
+    yield live
+    assert live.stop() == 0, live.log
 
 
-def two_stages(server: Any, folder: Any) -> Endpoint:
+@pytest.fixture(scope="module")
+def traced(
+    launch_server: Any, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    yield from tracing(launch_server, receiver, tmp_path_factory.mktemp("traced") / "data", 1)
+
+
+@pytest.fixture(scope="module")
+def crowd(
+    launch_server: Any, receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Any]:
+    """The same with three gateways."""
+    yield from tracing(launch_server, receiver, tmp_path_factory.mktemp("crowd") / "data", 3)
+
+
+def two_stages(server: Any) -> Endpoint:
+    def model(value: Any) -> Any:
+        return value
+
     def pre(data: Any) -> Any:
         return data
 
@@ -95,30 +117,32 @@ def two_stages(server: Any, folder: Any) -> Endpoint:
             raise ValueError("below zero")
         return result
 
-    model = same_model(folder)
     stages = [
-        (model_type.SKLEARN_PREPROCESSOR, model, {"pre": pre}),
-        (model_type.SKLEARN_PREPROCESSOR, model, {"post": post}),
+        (model_type.PYTHON, model, {"pre": pre}),
+        (model_type.PYTHON, model, {"post": post}),
     ]
     return deploy(stages, "traced", server.keys["deploy"], server=server.url)
 
 
-def call(server: Any, endpoint: Endpoint, data: Any, flags: str = "01") -> httpx2.Response:
+def call(
+    server: Any, endpoint: Endpoint, data: Any, trace: str, flags: str = "01"
+) -> httpx2.Response:
     headers = {
         "Authorization": server.keys["deploy"],
-        "traceparent": f"00-{TRACE}-{PARENT}-{flags}",
+        "traceparent": f"00-{trace}-{PARENT}-{flags}",
     }
     return httpx2.post(str(endpoint), json=data, headers=headers, timeout=30)
 
 
-def test_a_call_of_two_stages_is_a_trace_with_the_stages_as_spans(traced, receiver, tmp_path):
-    answer = call(traced, two_stages(traced, tmp_path), [[1.0]])
+def test_a_call_of_two_stages_is_a_trace_with_the_stages_as_spans(traced, receiver):
+    endpoint = two_stages(traced)
+    answer = call(traced, endpoint, [[1.0]], TRACE)
     spans = receiver.trace(TRACE, "predict traced")
     root = spans["predict traced"]
     assert root.parent_span_id.hex() == PARENT
     facts = {a.key: a.value.string_value or a.value.int_value for a in root.attributes}
     assert facts["penstock.run_id"] == answer.json()["run_id"]
-    assert (facts["penstock.deployment"], facts["penstock.version"]) == ("traced", 1)
+    assert (facts["penstock.deployment"], facts["penstock.version"]) == ("traced", endpoint.version)
     stages = spans["stage 1"], spans["stage 2"]
     assert [s.parent_span_id for s in stages] == [root.span_id] * 2
     assert spans["pre"].parent_span_id == stages[0].span_id
@@ -131,64 +155,46 @@ def test_a_call_of_two_stages_is_a_trace_with_the_stages_as_spans(traced, receiv
     assert f"s1-pre;dur={took_ms:.3f}" in timing
 
 
-def test_a_failed_call_is_a_trace_with_an_error_that_ends_where_it_failed(
-    traced, receiver, tmp_path
-):
-    assert call(traced, two_stages(traced, tmp_path), [[-1.0]]).status_code == 500
-    spans = receiver.trace(TRACE, "predict traced")
+def test_a_failed_call_is_a_trace_with_an_error_that_ends_where_it_failed(traced, receiver):
+    trace = "2" * 32
+    assert call(traced, two_stages(traced), [[-1.0]], trace).status_code == 500
+    spans = receiver.trace(trace, "predict traced")
     assert spans["predict traced"].status.message == "function_failed"
     assert "post" in spans
     assert "encode" not in spans
 
 
-def test_a_caller_that_does_not_sample_has_no_trace(traced, receiver, tmp_path):
-    endpoint = two_stages(traced, tmp_path)
-    call(traced, endpoint, [[1.0]], flags="00")
-    other = "1" * 32
-    headers = {
-        "Authorization": traced.keys["deploy"],
-        "traceparent": f"00-{other}-{PARENT}-01",
-    }
-    httpx2.post(str(endpoint), json=[[1.0]], headers=headers, timeout=30)
+def test_a_caller_that_does_not_sample_has_no_trace(traced, receiver):
+    endpoint = two_stages(traced)
+    silent, sampled = "3" * 32, "1" * 32
+    call(traced, endpoint, [[1.0]], silent, flags="00")
+    call(traced, endpoint, [[1.0]], sampled)
     seen = []
-    while not seen or seen[-1].name != "predict traced":
-        seen.append(receiver.spans.get(timeout=20))
-    assert {span.trace_id.hex() for span in seen} == {other}
+    while not seen or (seen[-1].name, seen[-1].trace_id.hex()) != ("predict traced", sampled):
+        seen.append(receiver.spans.get(timeout=PATIENCE_S))
+    assert silent not in {span.trace_id.hex() for span in seen}
 
 
-def test_traces_come_through_more_gateways_too(start_server, receiver, tmp_path):
-    environment = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-    }
-    server = start_server(gateways=3, environment=environment)
-    endpoint = two_stages(server, tmp_path)
+def test_traces_come_through_more_gateways_too(crowd, receiver):
+    endpoint = two_stages(crowd)
     wanted = [f"{number:032x}" for number in range(1, 25)]
     for trace in wanted:
-        headers = {
-            "Authorization": server.keys["deploy"],
-            "traceparent": f"00-{trace}-{PARENT}-01",
-        }
-        assert httpx2.post(str(endpoint), json=[[1.0]], headers=headers).status_code == 200
+        assert call(crowd, endpoint, [[1.0]], trace).status_code == 200
     seen = set()
     while not set(wanted) <= seen:
-        seen.add(receiver.spans.get(timeout=20).trace_id.hex())
+        seen.add(receiver.spans.get(timeout=PATIENCE_S).trace_id.hex())
 
 
-@pytest.mark.parametrize("gateways", [1, 2])
+@pytest.mark.parametrize("kind", ["traced", "crowd"])
 def test_an_asynchronous_run_belongs_to_the_trace_of_the_request_that_submitted_it(
-    start_server, receiver, tmp_path, gateways
+    request, receiver, kind
 ):
-    environment = {
-        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url,
-        "OTEL_BSP_SCHEDULE_DELAY": "100",
-        "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1",
-    }
-    server = start_server(gateways=gateways, environment=environment)
-    endpoint = two_stages(server, tmp_path)
+    server = request.getfixturevalue(kind)
+    endpoint = two_stages(server)
+    first, second = {"traced": ("1a", "1b"), "crowd": ("2a", "2b")}[kind]
     asked = {
-        "1a" * 16: ("?async=true", [[1.0]]),
-        "1b" * 16: ("", {"data": [[1.0]], "webhook_endpoint": f"{receiver.url}/told"}),
+        first * 16: ("?async=true", [[1.0]]),
+        second * 16: ("", {"data": [[1.0]], "webhook_endpoint": f"{receiver.url}/told"}),
     }
     for trace, (query, body) in asked.items():
         headers = {

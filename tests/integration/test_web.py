@@ -12,12 +12,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import certificates
 import httpx2
 import pytest
 from cryptography import x509
+from ports import free_port
 
 from penstock import deploy, model_type
 
@@ -156,23 +157,35 @@ def test_other_origins_may_not_call_unless_the_operator_names_them(
 # --- HTTPS ---
 
 
-@pytest.fixture
-def secure(tmp_path: Path, start_server: Any) -> Any:
-    pair = certificates.make(tmp_path)
-    return start_server(tls_cert=pair.cert, tls_key=pair.key)
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> certificates.Pair:
+    """The certificate that `secure` was started with."""
+    return certificates.make(tmp_path_factory.mktemp("tls"))
 
 
-def trusting(pair_folder: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(pair_folder / "cert.pem"))
+@pytest.fixture(scope="module")
+def secure(
+    pair: certificates.Pair, tmp_path_factory: pytest.TempPathFactory, launch_server: Any
+) -> Iterator[Any]:
+    options = {"PENSTOCK_TLS_CERT": str(pair.cert), "PENSTOCK_TLS_KEY": str(pair.key)}
+    live = launch_server(tmp_path_factory.mktemp("secure") / "data", options)
+    yield live
+    live.stop()
 
 
-def test_everything_is_served_by_https(secure: Any, tmp_path: Path, monkeypatch: Any) -> None:
+def trusting(cert: Path) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(cert))
+
+
+def test_everything_is_served_by_https(
+    secure: Any, pair: certificates.Pair, monkeypatch: Any
+) -> None:
     assert secure.url.startswith("https://")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(pair.cert))
     endpoint = deploy(FLOW, "echo", secure.keys["deploy"], server=secure.url, quiet=True)
     assert endpoint.predict([1, 2]) == [1, 2]
     with httpx2.Client(
-        verify=trusting(tmp_path), headers={"Authorization": secure.keys["predict"]}
+        verify=trusting(pair.cert), headers={"Authorization": secure.keys["predict"]}
     ) as client:
         large = ["x" * 1000] * 2000  # 2 MB: travels as a memory file
         for data in ([1], large, [2]):
@@ -202,16 +215,20 @@ def serial_shown(port: int) -> int:
     return x509.load_pem_x509_certificate(pem.encode()).serial_number
 
 
-def test_a_renewed_certificate_is_taken_without_a_restart(secure: Any, tmp_path: Path) -> None:
+def test_a_renewed_certificate_is_taken_without_a_restart(
+    secure: Any, pair: certificates.Pair
+) -> None:
     port = int(secure.url.rpartition(":")[2])
-    renewed = certificates.make(tmp_path)
+    renewed = certificates.make(pair.cert.parent)
     assert serial_shown(port) != renewed.serial
     secure.signal(signal.SIGHUP)
     secure.wait_for(lambda s: "The certificate was read again." in s.log)
     assert serial_shown(port) == renewed.serial
-    (tmp_path / "cert.pem").write_text("rubbish")
+    good = pair.cert.read_text()
+    pair.cert.write_text("rubbish")
     secure.signal(signal.SIGHUP)
     secure.wait_for(lambda s: "The certificate stays as it is" in s.log)
+    pair.cert.write_text(good)  # for the tests that share the server
     assert serial_shown(port) == renewed.serial
 
 
@@ -248,43 +265,51 @@ def test_https_that_cannot_work_is_refused_at_the_start(
 NGINX = shutil.which("nginx") or ""
 
 
-@pytest.fixture
-def proxied(tmp_path: Path, start_server: Any) -> Iterator[tuple[Any, str]]:
+class Proxied(NamedTuple):
+    """A server behind nginx, the address of nginx, and its certificate."""
+
+    server: Any
+    url: str
+    cert: Path
+
+
+@pytest.fixture(scope="module")
+def proxied(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """A server behind nginx, with the very configuration of the documentation."""
-    server = start_server()
+    folder = tmp_path_factory.mktemp("nginx")
+    deploy(FLOW, "echo", plain.keys["deploy"], server=plain.url, quiet=True)
     text = HTTPS_PAGE.read_text().partition("<!-- nginx -->")[2]
     block = text.partition("```nginx\n")[2].partition("```")[0]
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    pair = certificates.make(tmp_path, "models.example.org")
+    port = free_port()
+    pair = certificates.make(folder, "models.example.org")
     for old, new in (
         ("listen 443 ssl", f"listen 127.0.0.1:{port} ssl"),
         ("/etc/ssl/models/fullchain.pem", str(pair.cert)),
         ("/etc/ssl/models/key.pem", str(pair.key)),
-        ("http://127.0.0.1:8700", server.url),
+        ("http://127.0.0.1:8700", plain.url),
     ):
         assert old in block
         block = block.replace(old, new)
     places = "".join(
-        f"{what}_temp_path {tmp_path}/{what};"
+        f"{what}_temp_path {folder}/{what};"
         for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    config = tmp_path / "nginx.conf"
+    config = folder / "nginx.conf"
     config.write_text(
-        f"daemon off; worker_processes 1; user root; pid {tmp_path}/pid;"
-        f"error_log {tmp_path}/error.log;"
+        f"daemon off; worker_processes 1; user root; pid {folder}/pid;"
+        f"error_log {folder}/error.log;"
         f"events {{ worker_connections 256; }} http {{ access_log off; {places} {block} }}"
     )
     process = subprocess.Popen(
-        [NGINX, "-c", str(config), "-p", str(tmp_path)], stderr=subprocess.DEVNULL
+        [NGINX, "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while socket.socket().connect_ex(("127.0.0.1", port)):
-            assert process.poll() is None, (tmp_path / "error.log").read_text()
+            assert process.poll() is None, (folder / "error.log").read_text()
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        yield server, f"https://127.0.0.1:{port}"
+        yield Proxied(plain, f"https://127.0.0.1:{port}", pair.cert)
     finally:
         process.terminate()
         process.wait(20)
@@ -292,12 +317,10 @@ def proxied(tmp_path: Path, start_server: Any) -> Iterator[tuple[Any, str]]:
 
 @pytest.mark.skipif(not NGINX, reason="nginx is not installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_the_documented_nginx_serves_a_deployment(proxied: tuple[Any, str], tmp_path: Path) -> None:
-    server, url = proxied
-    deploy(FLOW, "echo", server.keys["deploy"], server=server.url, quiet=True)
-    headers = {"Authorization": server.keys["predict"]}
-    predict = f"{url}/v1/default/echo/predict"
-    with httpx2.Client(verify=trusting(tmp_path), headers=headers) as client:
+def test_the_documented_nginx_serves_a_deployment(proxied: Proxied) -> None:
+    headers = {"Authorization": proxied.server.keys["predict"]}
+    predict = f"{proxied.url}/v1/default/echo/predict"
+    with httpx2.Client(verify=trusting(proxied.cert), headers=headers) as client:
         for data in ([1], ["x" * 1000] * 2000, [3]):
             assert client.post(predict, json=data).json()["result"] == data
         assert client.post(predict, content=b"x" * (65 << 20)).status_code == 413
@@ -321,13 +344,11 @@ SMUGGLED = [
 @pytest.mark.skipif(not NGINX, reason="nginx is not installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.parametrize("number", range(len(SMUGGLED)))
-def test_no_request_is_smuggled_through_nginx(
-    proxied: tuple[Any, str], tmp_path: Path, number: int
-) -> None:
-    host, _, port = proxied[1].removeprefix("https://").partition(":")
+def test_no_request_is_smuggled_through_nginx(proxied: Proxied, number: int) -> None:
+    host, _, port = proxied.url.removeprefix("https://").partition(":")
     with (
         socket.create_connection((host, int(port)), timeout=20) as raw,
-        trusting(tmp_path).wrap_socket(raw, server_hostname="127.0.0.1") as sock,
+        trusting(proxied.cert).wrap_socket(raw, server_hostname="127.0.0.1") as sock,
     ):
         sock.sendall(SMUGGLED[number])
         answer = b""
@@ -336,6 +357,11 @@ def test_no_request_is_smuggled_through_nginx(
     found = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
     assert len(found) == 1, answer
     assert 400 <= int(found[0]) < 600, answer
+
+
+#: After so many seconds without a byte nginx is taken to wait. What comes later is not lost on the
+#: test: the next client would be answered with it.
+WAITS_S = 0.5
 
 
 def ambiguous() -> dict[str, bytes]:
@@ -352,33 +378,33 @@ def ambiguous() -> dict[str, bytes]:
 @pytest.mark.skipif(not NGINX, reason="nginx is not installed")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_no_ambiguous_request_through_nginx_changes_the_answer_of_another_client(
-    proxied: tuple[Any, str], tmp_path: Path
+    proxied: Proxied,
 ) -> None:
-    server, url = proxied
-    deploy(FLOW, "echo", server.keys["deploy"], server=server.url, quiet=True)
-    host, _, port = url.removeprefix("https://").partition(":")
-    headers = {"Authorization": server.keys["predict"]}
+    host, _, port = proxied.url.removeprefix("https://").partition(":")
+    headers = {"Authorization": proxied.server.keys["predict"]}
     requests = ambiguous()
     assert len(requests) >= 50
-    with httpx2.Client(verify=trusting(tmp_path), headers=headers) as client:
+    trusted = trusting(proxied.cert)
+    with httpx2.Client(verify=trusted, headers=headers) as client:
         for number, (name, request) in enumerate(requests.items()):
             with (
-                socket.create_connection((host, int(port)), timeout=2) as raw,
-                trusting(tmp_path).wrap_socket(raw, server_hostname="127.0.0.1") as sock,
+                socket.create_connection((host, int(port)), timeout=20) as raw,
+                trusted.wrap_socket(raw, server_hostname="127.0.0.1") as sock,
             ):
                 sock.sendall(request)
+                sock.settimeout(WAITS_S)
                 answer = b""
                 try:
                     while piece := sock.recv(65536):
                         answer += piece
-                except TimeoutError:  # nginx waits for more of it
+                except TimeoutError:  # nginx waits for more of it, or for the next request
                     pass
             found = re.findall(rb"HTTP/1\.1 (\d{3})", answer)
             assert len(found) <= 2, (name, answer)
             # The connection that nginx holds to the server is used by the next client.
             for attempt in range(3):
                 sent = [number, attempt]
-                told = client.post(f"{url}/v1/default/echo/predict", json=sent)
+                told = client.post(f"{proxied.url}/v1/default/echo/predict", json=sent)
                 assert (told.status_code, told.json().get("result")) == (200, sent), name
 
 

@@ -53,7 +53,7 @@ def seen_in(outcome: Outcome) -> list[list[int]]:
 
 def wait_for_answer_of(number: int, outcome: Outcome) -> None:
     """Return once an answer that came after this call is of the version `number`."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     done = len(outcome.samples)
     while True:
         assert time.monotonic() < deadline

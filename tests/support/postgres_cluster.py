@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 from urllib.parse import quote
+
+from ports import free_port
 
 #: Whose processes they are where the tests run as root, which initdb refuses.
 USER = "nobody"
@@ -26,12 +27,6 @@ def programs() -> Path | None:
     on_path = shutil.which("pg_ctl")
     places = [*versions, *([Path(on_path).resolve().parent] if on_path else [])]
     return next((p for p in places if all((p / name).exists() for name in _PROGRAMS)), None)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class Cluster:

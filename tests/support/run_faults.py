@@ -6,7 +6,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,16 +21,16 @@ from penstock import Endpoint, deploy, model_type
 LEDGER = Path(__file__).parent.parent / "programs" / "run_ledger.py"
 
 
-def free_port() -> int:
-    """Return a TCP port that was free a moment ago: a restarted server must be found again."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+def put(server: Any, name: str = "flow", **functions: Callable[..., Any]) -> Endpoint:
+    """Deploy a flow that answers with its input, on a server that may have printed no keys.
 
+    Its model is a function: there is no library that every restart would import again.
+    """
 
-def put(server: Any, model: Path, name: str = "flow", **functions: Callable[..., Any]) -> Endpoint:
-    """Deploy a flow on a server that may have forgotten to print its keys."""
-    stage = (model_type.SKLEARN_PREPROCESSOR, model, functions)
+    def same(value: Any) -> Any:
+        return value
+
+    stage = (model_type.PYTHON, same, functions)
     return deploy([stage], name, server.keys["deploy"], server=server.url)
 
 

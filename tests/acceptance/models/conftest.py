@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import torch
 import xgboost
+from model_zoo import Specimen, make
 from skl2onnx import to_onnx
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.decomposition import PCA
@@ -76,7 +77,13 @@ def as_f32(rows: np.ndarray) -> np.ndarray:
     return np.asarray(rows, dtype=np.float32)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
+    """A specimen of every model type in every form, by title."""
+    return {one.title: one for one in make(tmp_path_factory.mktemp("zoo"))}
+
+
+@pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
     folder = tmp_path_factory.mktemp("models")
     wine, kinds = load_wine(return_X_y=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_zoo import DIABETES, PROGRESS, WINE, Specimen, make
+from model_zoo import DIABETES, PROGRESS, WINE
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import Ridge
 from torch import nn
@@ -36,11 +36,6 @@ FORMS: dict[str, tuple[str, bool]] = {
     "ONNX .onnx": (".onnx", False),
     "KERAS .keras": (".keras", False),
 }
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
-    return {one.title: one for one in make(tmp_path_factory.mktemp("zoo"))}
 
 
 @pytest.mark.parametrize("title", FORMS)

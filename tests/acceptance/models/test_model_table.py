@@ -15,7 +15,7 @@ import model_page
 import msgspec
 import numpy as np
 import pytest
-from model_zoo import Specimen, make
+from model_zoo import Specimen
 
 import penstock
 from penstock import Conduit, Endpoint
@@ -43,7 +43,8 @@ TITLES = [
 RUNS_CODE = {True: "yes", False: "no", None: "is code"}
 
 
-def test_every_model_type_is_in_a_table() -> None:
+def test_every_model_type_is_in_a_table(zoo: dict[str, Specimen]) -> None:
+    assert list(zoo) == TITLES
     shown = {title.partition(" ")[0] for title in TITLES}
     elsewhere = {"TENSORFLOW"}  # test_tensorflow.py
     assert shown | elsewhere == {kind.name for kind in penstock.model_type}
@@ -54,13 +55,6 @@ class Found:
     """What was found out about one specimen, column by column."""
 
     columns: dict[str, str] = field(default_factory=dict)
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Specimen]:
-    found = {one.title: one for one in make(tmp_path_factory.mktemp("zoo"))}
-    assert list(found) == TITLES
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ CHILD = str(Path(__file__).parents[2] / "programs" / "engine_child.py")
 OPTIONS = EngineOptions(
     zygote_command=(sys.executable, CHILD, "zygote"),
     worker_command=(sys.executable, CHILD, "worker"),
-    load_timeout_s=10.0,
+    load_timeout_s=60.0,
     spare_delay_s=None,
     overdue_grace_s=0.3,
 )
@@ -73,7 +73,7 @@ def alive(pid: int) -> bool:
     return text[text.rindex(")") + 2] not in "ZX"
 
 
-async def until(condition: Callable[[], Any], limit_s: float = 5.0) -> None:
+async def until(condition: Callable[[], Any], limit_s: float = 60.0) -> None:
     """Wait for `condition` to become true."""
     deadline = time.monotonic() + limit_s
     while not condition():
@@ -149,7 +149,7 @@ def run(tmp_path: Path) -> Run:
         async def main() -> None:
             bench = Bench(tmp_path, replace(OPTIONS, **options))
             try:
-                await asyncio.wait_for(test(bench), 50)
+                await asyncio.wait_for(test(bench), 180)
             finally:
                 await bench.engine.close(1.0)
                 if bench.shelf is not None:

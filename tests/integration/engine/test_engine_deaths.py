@@ -48,7 +48,7 @@ def test_killing_a_worker_fails_only_the_call_inside_it(run, tools):
         answers = await asyncio.gather(*others)
         assert [bytes(a.body) for a in answers] == [b"%d" % i for i in range(15)]
         assert (await bench.send(pool, b"next")).body == b"next"
-        assert time.monotonic() - killed < 1.0
+        assert time.monotonic() - killed < 20  # not the 30 s that the call takes
 
     run(test)
 

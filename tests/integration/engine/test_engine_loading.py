@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 
 import pytest
 
@@ -67,13 +66,11 @@ def test_a_version_that_stops_loading_answers_not_ready_with_the_reason(run, tmp
     async def test(bench):
         pool = await bench.start({"load": "once", "file": str(tmp_path / "mark")})
         assert (await bench.order(pool, "exit", code=3)).code == "worker_died"
-        begun = time.monotonic()
         answer = await bench.send(pool, b"x")
         assert answer.code == "not_ready"
         assert "FileExistsError" in answer.error.message
         assert answer.error.facts["retry_after_s"] >= 1
         assert any("loading version" in line for line in answer.error.facts["logs"])
-        assert time.monotonic() - begun < 4
 
     run(test, templates=False)
 

@@ -32,7 +32,7 @@ from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.listen import Gateway
 from penstock.server.gateway.route import predict_endpoint
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 
 
 def _load_corpus() -> ModuleType:

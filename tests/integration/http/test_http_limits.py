@@ -111,7 +111,7 @@ def test_no_descriptor_stays_open(front, corpus):
 
 def _wait_for_connections(front, count):
     deadline = threading.Event()
-    for _ in range(500):
+    for _ in range(6000):
         if front.connections() == count:
             return
         deadline.wait(0.01)
