@@ -1,5 +1,8 @@
 """Takes pictures of every page of a showcase server: light, dark, and at the width of a phone.
 
+The server, its models, its calls and their times are real; the hour and the week before are drawn
+from these calls (`showcase/history.py`).
+
     make screenshots                       # into docs/images/
     make screenshots ARGS="--minutes 15"   # with more traffic behind it
 
@@ -20,16 +23,15 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests" / "support")]
 
 from browser import browsing, chromium, sign_in  # noqa: E402
-from showcase import flows, models  # noqa: E402
-from showcase.served import served  # noqa: E402
-from showcase.traffic import Traffic  # noqa: E402
+from showcase import models  # noqa: E402
+from showcase.served import lively  # noqa: E402
 
 WIDE, PHONE = (1440, 900), (390, 844)
 
 #: Name and address of each page; `run` and `failed` are filled in.
 PAGES = {
-    "overview": "",
-    "deployment": "/d/digits?range=15m",
+    "overview": "?range=1h",
+    "deployment": "/d/digits?range=1h",
     "runs": "/d/digits/runs",
     "run": "/runs/{run}",
     "run-failed": "/runs/{failed}",
@@ -57,7 +59,7 @@ KEPT = {
 def main() -> None:
     """Start a showcase, let it run for some minutes, take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=3.0, help="traffic before the pictures")
+    parser.add_argument("--minutes", type=float, default=1.5, help="traffic before the pictures")
     parser.add_argument("--to", type=Path, default=HERE / "images", help="folder of the pictures")
     parser.add_argument("--all", action="store_true", help="every page, not only those kept here")
     parser.add_argument("--server", help="a running showcase to look at, as URL,KEY")
@@ -71,11 +73,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="penstock-showcase-") as made_here:
         folder = Path(made_here)
         made = models.train(folder / "models")
-        with served(folder) as (url, key):
-            flows.deploy_all(url, key, made)
-            with Traffic(url, key, made):
-                time.sleep(asked.minutes * 60)
-                take(url, key, asked.to, everything=asked.all)
+        with lively(folder, made) as (url, key):
+            time.sleep(asked.minutes * 60)
+            take(url, key, asked.to, everything=asked.all)
 
 
 def take(url: str, key: str, folder: Path, *, everything: bool) -> None:

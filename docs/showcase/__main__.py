@@ -7,20 +7,17 @@ import tempfile
 import time
 from pathlib import Path
 
-from showcase import flows, models
-from showcase.served import served
-from showcase.traffic import Traffic
+from showcase import models
+from showcase.served import lively
 
 
 def main(folder: Path, port: int) -> None:
     """Start, deploy, call."""
     made = models.train(folder / "models")
-    with served(folder, port) as (url, key):
-        flows.deploy_all(url, key, made)
+    with lively(folder, made, port) as (url, key):
         print(f"{url}  sign in with {key}", flush=True)
-        with Traffic(url, key, made):
-            while True:
-                time.sleep(60)
+        while True:
+            time.sleep(60)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import random
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import httpx2
@@ -22,6 +24,16 @@ class Asked(NamedTuple):
     truths: Sequence[int] = ()
 
 
+#: Calls a second of each deployment, about.
+RATES = {
+    "digits": 9.0, "churn-scorer": 14.0, "sensor-anomaly": 20.0, "demand-forecast": 7.0,
+    "iris-classes": 4.0, "photo-tags": 3.0, "support-router": 2.0, "invoice-fields": 1.5,
+}  # fmt: skip
+
+#: Requests that reach digits at the same time now and then, and seconds between.
+_TOGETHER, _APART_S = 6, 1.5
+
+
 class Traffic:
     """Calls every deployment of the showcase. A context manager.
 
@@ -29,21 +41,27 @@ class Traffic:
         url: Address of the server.
         key: A key that may predict.
         made: What `models.train` returned.
-        share: How much of the usual rate.
     """
 
-    def __init__(self, url: str, key: str, made: dict[str, Any], share: float = 1.0) -> None:
+    def __init__(self, url: str, key: str, made: dict[str, Any]) -> None:
         self._client = httpx2.Client(base_url=url, headers={"Authorization": key}, timeout=30)
         self._over = threading.Event()
         digits, customers = made["digits"], made["customers"]
+        words = ["a", "letter", "note", "my card is gone", "where is my parcel"]
+        self._makes: dict[str, Callable[[random.Random], Asked]] = {
+            "digits": lambda r: _pictures(digits, r),
+            "churn-scorer": lambda r: _customers(customers, r),
+            "sensor-anomaly": lambda r: _rows(made["cancer_rows"], r),
+            "demand-forecast": lambda r: _rows(made["demand_rows"], r),
+            "iris-classes": lambda r: _flowers(made["iris_later"], r),
+            "photo-tags": lambda r: _rows(words, r),
+            "support-router": lambda r: _rows(words, r),
+            "invoice-fields": lambda r: _rows(words, r),
+        }
         self._threads = [
-            self._thread("digits", 9 * share, lambda r: _pictures(digits, r)),
-            self._thread("churn-scorer", 14 * share, lambda r: _customers(customers, r)),
-            self._thread("sensor-anomaly", 20 * share, lambda r: _rows(made["cancer_rows"], r)),
-            self._thread("demand-forecast", 7 * share, lambda r: _rows(made["demand_rows"], r)),
-            self._thread("iris-classes", 4 * share, lambda r: _flowers(made["iris_later"], r)),
-            self._thread("photo-tags", 3 * share, lambda r: _rows(["a", "letter", "note"], r)),
+            self._thread(name, rate, self._makes[name]) for name, rate in RATES.items()
         ]
+        self._threads.append(threading.Thread(target=self._bursts, daemon=True))
 
     def _thread(self, name: str, rate: float, make: Any) -> threading.Thread:
         return threading.Thread(target=self._call, args=(name, rate, make), daemon=True)
@@ -60,6 +78,28 @@ class Traffic:
                     return
             swell = 1 + 0.35 * math.sin(time.time() / 40 + phase)
             self._over.wait(rng.expovariate(rate * swell))
+
+    def once(self, name: str, times: int, version: int | None = None) -> None:
+        """Call a deployment, or one of its versions, so many times in a row."""
+        rng, part = random.Random(name), "" if version is None else f"/versions/{version}"
+        for _ in range(times):
+            self._send(f"/v1/default/{name}{part}", self._makes[name](rng))
+
+    def submit(self, name: str, times: int, webhook: str) -> None:
+        """Submit asynchronous runs whose ends are told to a webhook."""
+        rng = random.Random(name)
+        for _ in range(times):
+            data = json.loads(self._makes[name](rng).request.to_bytes())
+            body = {"data": data, "webhook_endpoint": webhook}
+            self._client.post(f"/v1/default/{name}/predict", json=body)
+
+    def _bursts(self) -> None:
+        rng = random.Random(5)
+        with ThreadPoolExecutor(_TOGETHER) as pool:
+            while not self._over.wait(_APART_S):
+                asked = [self._makes["digits"](rng) for _ in range(_TOGETHER)]
+                with contextlib.suppress(httpx2.HTTPError):
+                    list(pool.map(lambda one: self._send("/v1/default/digits", one), asked))
 
     def _send(self, base: str, asked: Asked) -> None:
         headers = {"Content-Type": asked.request.media_type}
@@ -78,7 +118,8 @@ class Traffic:
     def __exit__(self, *_unused: object) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(10)
+            if thread.ident is not None:
+                thread.join(10)
         self._client.close()
 
 

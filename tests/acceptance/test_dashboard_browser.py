@@ -179,14 +179,22 @@ def test_a_failed_run_marks_the_line_and_rolling_back_can_be_undone(
     page: Any, server: Any, flow: Put
 ) -> None:
     good = flow("fails", first_pre)
+    good.predict(["b"], files=[("b.png", picture(1))])
     flow("fails", failing_pre, auto_rollback=False)
-    with pytest.raises(Exception, match="KeyError"):
-        good.predict(["b"], files=[("b.png", picture(1))])
+    for _ in range(2):
+        with pytest.raises(Exception, match="KeyError"):
+            good.predict(["b"], files=[("b.png", picture(1))])
     page.goto(f"{server.url}/p/default/d/fails/runs?state=failed")
+    expect(page.locator("table.runs tbody a")).to_have_count(2, timeout=PATIENCE)
     page.locator("table.runs tbody a").first.click()
     page.wait_for_selector("tr.hit")
     assert "names[name]" in page.locator("tr.hit td").inner_text()
     assert "KeyError" in page.locator(".failure h2").inner_text()
+    assert "name 'b'" in page.locator(".values").inner_text()
+    assert re.search(r"Same error\s+2 runs since .*, only v2", page.locator(".facts").inner_text())
+    story = page.locator(".failure p").inner_text()
+    assert "v1 did not raise it, and this function changed since: compare v1 and v2" in story
+    assert page.locator("tr.unreached").count() == 1
     page.get_by_role("button", name="Roll back to v1").click()
     toast = page.locator(".toast")
     toast.wait_for()

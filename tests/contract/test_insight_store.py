@@ -128,6 +128,38 @@ def test_pages_of_a_list_have_each_call_that_is_wanted_once_newest_first(store, 
     assert found == expected
 
 
+def failure(cause: str = "KeyError", **changes) -> CallRecord:
+    error = f'{{"code": "function_failed", "stage": 1, "function": "pre", "type": "{cause}"}}'
+    usual = {"state": RunState.FAILED, "code": "function_failed", "error": error, "version": 2}
+    return call(**{**usual, **changes})
+
+
+def test_failures_of_one_cause_are_counted_by_version_from_a_time_on(store):
+    this = failure(created_at=50.0)
+    store.write(
+        Batch(
+            [
+                this,
+                failure(created_at=40.0),
+                failure(created_at=30.0, version=1),
+                failure(created_at=5.0),  # before the time that is asked about
+                failure("ValueError", created_at=41.0),
+                failure(created_at=42.0, deployment="other"),
+                failure(created_at=43.0, project="other"),
+                call(created_at=44.0, version=2),
+                call(created_at=45.0, state=RunState.FAILED, code="timeout", error="{}"),
+            ]
+        )
+    )
+    assert [tuple(one) for one in store.alike(this.run_id, 10.0, 99)] == [
+        (1, 1, 30.0),
+        (2, 2, 40.0),
+    ]
+    # Of the newest two failures of the deployment one has this cause.
+    assert [tuple(one) for one in store.alike(this.run_id, 10.0, 2)] == [(2, 1, 50.0)]
+    assert store.alike(new_run_id(), 10.0, 99) == []
+
+
 def test_a_call_is_there_whole_after_a_reopen(store, open_store):
     wrong = call(state=RunState.FAILED, code="function_failed", error='{"code": "x"}')
     good = call(created_at=11.0, input_cut=True)

@@ -101,6 +101,7 @@ def test_a_failed_call_is_kept_with_the_users_line_whoever_called(talking, serve
     with pytest.raises(FunctionFailed) as caught:
         stranger.predict([[-1.0]])
     assert caught.value.traceback is None
+    assert "values" not in caught.value.facts
     (run,) = until(
         lambda: ask("/runs", state="failed", deployment="insight-talks", code="function_failed")[
             "runs"
@@ -109,6 +110,10 @@ def test_a_failed_call_is_kept_with_the_users_line_whoever_called(talking, serve
     found = ask(f"/runs/{run['run_id']}/details")
     assert "KeyError" in found["error"]["traceback"]
     assert found["error_place"]["function"] == "pre"
+    assert found["error"]["facts"]["values"] == {"rows": "{'first': -1.0}"}
+    with pytest.raises(FunctionFailed) as caught:
+        talking.predict([[-1.0]])
+    assert caught.value.facts["values"] == {"rows": "{'first': -1.0}"}
     assert Path(__file__).read_text().splitlines()[found["error_place"]["line"] - 1].strip() == (
         'return rows["second"]'
     )

@@ -1,4 +1,4 @@
-"""Scores customers: the fields by name, missing ones as zero."""
+"""Scores customers by their fields, missing ones as zero."""
 
 FIELDS = ["tenure_months", "monthly_fee", "tickets_90d"]
 

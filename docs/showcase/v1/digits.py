@@ -1,4 +1,4 @@
-"""The digits flow as it was first deployed: every picture is resized."""
+"""The digits flow: every picture is resized."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""Scores customers, second version: it forgot that fields may be missing."""
+"""Scores customers by their fields."""
 
 FIELDS = ["tenure_months", "monthly_fee", "tickets_90d"]
 

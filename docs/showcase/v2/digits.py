@@ -1,4 +1,4 @@
-"""The digits flow, second version: one array for all pictures, resized only where needed."""
+"""The digits flow: one array for all, resized only where needed."""
 
 import logging
 

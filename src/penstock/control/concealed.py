@@ -6,8 +6,11 @@ goes to a key that may not deploy.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from penstock.core.errors import FOR_DEPLOYERS
 from penstock.engine.base import Answer
 
 
@@ -20,13 +23,41 @@ def without_traceback(answer: Answer) -> Answer:
     """Return an answer that is an error as keys that may not deploy see it."""
     error = answer.error
     if error is not None:
-        if error.traceback is not None:
-            error.traceback = None
+        error.traceback = None
+        for name in FOR_DEPLOYERS & error.facts.keys():
+            del error.facts[name]
         return answer
     try:
         told = msgspec.json.decode(answer.body, type=_Refusal)
     except msgspec.MsgspecError:
         return answer  # not of the form that has tracebacks
-    if told.error.pop("traceback", None) is not None:
+    changed = told.error.pop("traceback", None) is not None
+    changed |= _without_facts(told.error)
+    if changed:
         answer.body = msgspec.json.encode(told)
     return answer
+
+
+def _without_facts(error: dict[str, msgspec.Raw]) -> bool:
+    """Take out the facts that only keys that may deploy see; return whether there were any."""
+    raw = error.get("facts")
+    if raw is None:
+        return False
+    facts = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
+    shown = {name: fact for name, fact in facts.items() if name not in FOR_DEPLOYERS}
+    if len(shown) == len(facts):
+        return False
+    if shown:
+        error["facts"] = msgspec.Raw(msgspec.json.encode(shown))
+    else:
+        del error["facts"]
+    return True
+
+
+def without_values(error: dict[str, Any]) -> dict[str, Any]:
+    """Return an error object without what the names on the line that failed held."""
+    facts = error.get("facts")
+    if not isinstance(facts, dict) or not FOR_DEPLOYERS & facts.keys():
+        return error
+    shown = {name: fact for name, fact in facts.items() if name not in FOR_DEPLOYERS}
+    return {**error, "facts": shown}

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from penstock.codec.results import error_body
+from penstock.control.concealed import without_values
 from penstock.control.run_payloads import RunPayloads
 from penstock.core.errors import (
     DiskFull,
@@ -161,4 +162,5 @@ def without_traceback(error: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return a run's error as keys that may not deploy see it."""
     if error is None:
         return None
-    return {name: value for name, value in error.items() if name != "traceback"}
+    shown = {name: value for name, value in error.items() if name != "traceback"}
+    return without_values(shown)

@@ -112,6 +112,14 @@ class VersionTotal:
     last_at: float
 
 
+class Alike(NamedTuple):
+    """Kept failures of one version that have the same cause: how many, and when the first was."""
+
+    version: int
+    count: int
+    first: float
+
+
 class RunCursor(NamedTuple):
     """A place in the list of runs, which goes from the newest to the oldest."""
 

@@ -18,6 +18,9 @@ _NOTE_LEFT = 62.0
 #: Share of the width that the time takes.
 _WIDTH = 92.0
 
+#: How much longer the drawing is than a call that stopped, so that what it missed has room.
+_BEYOND = 1.9
+
 #: What parts outside of the stages are called, if not by their name.
 _WORDS = {"decode": "receive", "encode": "write"}
 
@@ -86,7 +89,8 @@ def fall_of(
         answered: What was answered, for the last row.
     """
     whole = max(map(_end, timeline), default=0.0) or 0.001
-    scale = _Scale(whole)
+    stopped = any(not _measured(part) for part in timeline)
+    scale = _Scale(whole * _BEYOND if stopped else whole)
     outside = [part for part in timeline if not part.stage]
     rows: list[Row] = []
     for part in (p for p in outside if p.kind in {"queue", "decode"}):

@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from penstock.control.insight.run_details import RunDetails
+from penstock.control.insight.run_details import RunDetails, Sample
 from penstock.control.insight.run_list import RunSummary, cursor_of
 from penstock.control.status import StageView
 from penstock.core.errors import NotFound
@@ -17,6 +17,7 @@ from penstock.dashboard import states
 from penstock.dashboard.calls import call_version
 from penstock.dashboard.fall import fall_of
 from penstock.dashboard.parts import Parts
+from penstock.dashboard.run_cause import cause_of
 from penstock.dashboard.run_input import described, input_of, pretty
 from penstock.dashboard.run_seen import seen_run
 from penstock.dashboard.run_stop import frames_of, place_of
@@ -50,14 +51,16 @@ async def run(visit: Visit, parts: Parts) -> Page:
     data, parameters, files = await input_of(visit, parts, details)
     sent = described(details.input.size_bytes, files)
     result = details.result
-    answered = size_in_words(result.size_bytes) if result and result.size_bytes is not None else ""
+    answered = _told_of(result)
     traffic = await parts.series.traffic(visit.project, summary.deployment, None, "1h")
     frames = frames_of(details)
-    older = await _older(visit, parts, summary)
+    place = await place_of(visit, parts, details)
+    called = {one.version for one in traffic.versions if one.calls}
+    cause = await cause_of(visit, parts, summary, place.key if place else "", called)
     values: dict[str, Any] = {
         "here": "deployments",
         "raised": frames[-1][0] if frames else "",
-        "older": older,
+        "cause": cause,
         "details": details,
         "run": summary,
         "state_shown": states.of_run(summary.state),
@@ -66,8 +69,9 @@ async def run(visit: Visit, parts: Parts) -> Page:
         "data": data,
         "parameters": parameters,
         "files": files,
+        "result_is": _told_of(result),
         "result": pretty(result.text) if result is not None and result.text else "",
-        "place": await place_of(visit, parts, details),
+        "place": place,
         "frames": frames,
         "answer": _answer(details),
         "status": parts.status_of(summary.error_code) if summary.error_code else 200,
@@ -112,6 +116,17 @@ def _answer(details: RunDetails) -> str:
     return json.dumps({"error": told, "run_id": details.run.run_id}, ensure_ascii=False, indent=2)
 
 
+def _told_of(result: Sample | None) -> str:
+    """Return kind and size of a result: dict, 112 B."""
+    if result is None:
+        return ""
+    text = result.text if result.kept == "full" else None
+    whole = len(text.encode()) if text is not None else None
+    size = result.size_bytes if result.size_bytes is not None else whole
+    kind = {"{": "dict", "[": "list"}.get((text or "")[:1], "")
+    return ", ".join(filter(None, (kind, "" if size is None else size_in_words(size))))
+
+
 def _compared(summary: RunSummary, p50: float | None) -> str:
     if summary.run_time_ms is None or p50 is None:
         return ""
@@ -154,17 +169,6 @@ async def _rollback(visit: Visit, parts: Parts, summary: RunSummary) -> int | No
     except NotFound:
         return None
     return before_active(view) if view.active == summary.version else None
-
-
-async def _older(visit: Visit, parts: Parts, summary: RunSummary) -> int | None:
-    """Return the version before the one that failed."""
-    if summary.state != "failed" or summary.version is None:
-        return None
-    try:
-        view = await parts.deployments.get(visit.project, summary.deployment)
-    except NotFound:
-        return None
-    return next((v.number for v in view.versions if v.number < (summary.version or 0)), None)
 
 
 async def repeat(visit: Visit, parts: Parts) -> Go:

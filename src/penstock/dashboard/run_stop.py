@@ -51,9 +51,17 @@ async def place_of(visit: Visit, parts: Parts, details: RunDetails) -> Place | N
                 near = [ln for ln in lines if abs(ln[0] - number) <= _AROUND]
                 told = str(at.get("function") or "")
                 name = part.title if not told or told.startswith("<") else told
-                values = [(str(k), str(v)) for k, v in (at.get("values") or {}).items()]
-                return Place(part.file or part.title, name, number, near, values, part.key)
+                return Place(part.file or part.title, name, number, near, _values(error), part.key)
     return None
+
+
+def _values(error: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the names on the line that failed and what they held, where that is told."""
+    facts = error.get("facts")
+    held = facts.get("values") if isinstance(facts, dict) else None
+    if not isinstance(held, dict):
+        return []
+    return [(str(name), str(value)) for name, value in held.items()]
 
 
 def frames_of(details: RunDetails) -> list[tuple[str, bool]]:

@@ -76,7 +76,9 @@ def _body(sent: Sent) -> str:
 
 
 def _curl(endpoint: str, sent: Sent) -> str:
-    lines = [f'curl "{endpoint}" \\', '  -H "Authorization: $PENSTOCK_KEY" \\']
+    server, slash, path = endpoint.partition("/v1/")
+    lines = [f"PENSTOCK={server}", f'curl "$PENSTOCK{slash}{path}" \\']
+    lines.append('  -H "Authorization: $PENSTOCK_KEY" \\')
     if not sent.files:
         lines += ["  -H 'Content-Type: application/json' \\", f"  -d {_quoted(_body(sent))}"]
         return "\n".join(lines)

@@ -24,6 +24,7 @@ from penstock.flow.context import CURRENT, Run, own_copy
 from penstock.flow.desk import Desk
 from penstock.flow.folders import folder_of
 from penstock.flow.harmless import is_harmless
+from penstock.flow.seen_values import values_on_line
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _PLACES = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
@@ -173,7 +174,8 @@ class Processing:
             error.function = error.function or self.role
             return error
         frames = user_traceback(error)
-        line = last_user_place(frames)
+        last = last_user_frame(frames)
+        line = None if last is None else place_in(last)
         kind = type(error).__name__
         text = text_of(error)
         failed = FunctionFailed(
@@ -187,8 +189,9 @@ class Processing:
             traceback="".join(traceback.format_exception(type(error), error, frames)),
         )
         failed.__cause__ = error
-        if line is not None:
+        if last is not None and line is not None:
             failed.facts["place"] = line._asdict()
+            failed.facts["values"] = values_on_line(last.tb_frame, last.tb_lineno)
         return failed
 
 
@@ -217,16 +220,26 @@ class UserPlace(NamedTuple):
         return f"{self.file}, line {self.line}"
 
 
-def last_user_place(frames: TracebackType | None) -> UserPlace | None:
-    """Return the place of the last frame that is in no library, or None."""
-    place = None
+def last_user_frame(frames: TracebackType | None) -> TracebackType | None:
+    """Return the last entry of a traceback that is in no library, or None."""
+    last = None
     while frames is not None:
-        code = frames.tb_frame.f_code
-        if not code.co_filename.startswith(_LIBRARIES):
-            file = os.path.basename(code.co_filename)
-            place = UserPlace(file, frames.tb_lineno, code.co_name)
+        if not frames.tb_frame.f_code.co_filename.startswith(_LIBRARIES):
+            last = frames
         frames = frames.tb_next
-    return place
+    return last
+
+
+def place_in(entry: TracebackType) -> UserPlace:
+    """Return where an entry of a traceback is."""
+    code = entry.tb_frame.f_code
+    return UserPlace(os.path.basename(code.co_filename), entry.tb_lineno, code.co_name)
+
+
+def last_user_place(frames: TracebackType | None) -> UserPlace | None:
+    """Return the place of the last entry of a traceback that is in no library, or None."""
+    last = last_user_frame(frames)
+    return None if last is None else place_in(last)
 
 
 def text_of(error: BaseException, limit: int = 500) -> str:

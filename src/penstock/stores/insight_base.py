@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from penstock.core.insight_records import (
+    Alike,
     CallRecord,
     LogFilter,
     LogLine,
@@ -93,6 +94,13 @@ class InsightStore(Protocol):
 
     def call(self, run_id: str) -> CallRecord | None:
         """Return one kept call, or None."""
+
+    def alike(self, run_id: str, since: float, most: int) -> Sequence[Alike]:
+        """Return which versions failed for the cause that a kept call failed for.
+
+        The cause is the error's code with stage, function and type. Looked at are the newest
+        `most` failures of the call's deployment since then. Empty if the call is not known.
+        """
 
     def lines(
         self, wanted: LogFilter, limit: int, *, after: int | None = None, before: int | None = None

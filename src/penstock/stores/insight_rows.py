@@ -122,6 +122,21 @@ CREATE INDEX IF NOT EXISTS calls_slow ON calls
 """
 
 
+#: What a call failed for, of the kept error: null for one without an error.
+_CAUSE = "code || json_extract(error, '$.stage', '$.function', '$.type')"
+
+ALIKE = f"""
+WITH this AS (SELECT project, deployment, {_CAUSE} AS cause FROM calls WHERE run_id = :run)
+SELECT version, COUNT(*), MIN(created_at) FROM (
+    SELECT calls.version, calls.created_at, {_CAUSE} AS cause
+    FROM calls INDEXED BY calls_failed, this
+    WHERE calls.project = this.project AND calls.deployment = this.deployment
+        AND {_NOT_GOOD} AND created_at >= :since
+    ORDER BY created_at DESC LIMIT :most
+) WHERE cause = (SELECT cause FROM this) GROUP BY version ORDER BY version
+"""  # noqa: S608
+
+
 def index_for(wanted: RunFilter) -> str:
     """Return the index that a list of these calls reads the least entries of."""
     if _is_bad(wanted):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from penstock.core.errors import StoreError
 from penstock.core.insight_records import (
+    Alike,
     CallRecord,
     LogFilter,
     LogLine,
@@ -187,6 +188,12 @@ class SqliteInsight:
         with self._failures():
             row = self._db.execute(query, (run_id,)).fetchone()
         return None if row is None else rows.call(row)
+
+    def alike(self, run_id: str, since: float, most: int) -> Sequence[Alike]:
+        """Return which versions failed for the cause that a kept call failed for."""
+        with self._failures():
+            found = self._db.execute(rows.ALIKE, {"run": run_id, "since": since, "most": most})
+            return [Alike(*row) for row in found]
 
     def lines(
         self, wanted: LogFilter, limit: int, *, after: int | None = None, before: int | None = None

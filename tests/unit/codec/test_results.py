@@ -295,7 +295,8 @@ def test_the_envelope_has_one_prediction_id_per_data_point(count: int) -> None:
 
 def test_an_error_has_one_shape_and_hides_tracebacks_unless_asked() -> None:
     error = FunctionFailed("pre of stage 1 raised.", stage=1, function="pre", type="KeyError",
-                           hint="Look.", traceback="Traceback ...", line=3)  # fmt: skip
+                           hint="Look.", traceback="Traceback ...", line=3,
+                           values={"name": "'a'"})  # fmt: skip
     hidden = json.loads(error_body(error, RUN, with_traceback=False))
     assert hidden == {
         "error": {"code": "function_failed", "message": "pre of stage 1 raised.", "stage": 1,
@@ -304,6 +305,7 @@ def test_an_error_has_one_shape_and_hides_tracebacks_unless_asked() -> None:
     }  # fmt: skip
     shown = json.loads(error_body(error, None, with_traceback=True))
     assert shown["error"]["traceback"] == "Traceback ..."
+    assert shown["error"]["facts"] == {"line": 3, "values": {"name": "'a'"}}
     assert shown["run_id"] is None
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from penstock.control.concealed import without_values
 from penstock.control.insight.samples import Samples, sample
 from penstock.core.insight_records import CallRecord
 from penstock.core.states import RunState
@@ -108,7 +109,7 @@ def record_of(kept: Kept, options: KeepOptions) -> CallRecord:
         points=points,
         server_timing=kept.timing.decode("latin-1"),
         code=kept.code or None,
-        error=_error(kept) if kept.code else None,
+        error=_error(kept, how) if kept.code else None,
         input=sent,
         result=result,
         input_cut=sent_cut,
@@ -139,11 +140,13 @@ def _result(kept: Kept, limit: int, how: Samples) -> tuple[bytes | None, int, bo
     return shown, len(found.prediction_ids), cut
 
 
-def _error(kept: Kept) -> str:
+def _error(kept: Kept, how: Samples) -> str:
     error = kept.error
     if error is None:
         try:
             error = msgspec.json.decode(kept.body, type=_Refusal).error
         except msgspec.MsgspecError:
             error = {"code": kept.code, "message": "The error's details are not kept."}
+    if how is not Samples.FULL:
+        error = without_values(error)
     return msgspec.json.encode(error, enc_hook=str).decode()

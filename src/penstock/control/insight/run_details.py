@@ -5,11 +5,13 @@ Called by `GET /v1/<project>/runs/<run_id>/details` and the dashboard, for runs 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from penstock.codec.bundle import read_manifest
+from penstock.control.concealed import without_values
 from penstock.control.database import Database
 from penstock.control.insight.kept_calls import KeepOptions
 from penstock.control.insight.run_list import RunSummary, summary_of_call, summary_of_run
@@ -20,7 +22,7 @@ from penstock.control.run_outcomes import without_traceback
 from penstock.control.run_payloads import RunPayloads
 from penstock.control.status import stage_views
 from penstock.core.errors import NotFound
-from penstock.core.insight_records import CallRecord
+from penstock.core.insight_records import Alike, CallRecord
 from penstock.core.names import is_run_id
 from penstock.core.run_records import Payload, RunRecord
 
@@ -84,6 +86,10 @@ class RunInputs(msgspec.Struct, frozen=True):
     cut: bool
 
 
+#: Failures of a deployment that are looked at for the cause of one, and seconds before it.
+ALIKE_MOST, _ALIKE_S = 2000, 86_400.0
+
+
 class Details:
     """Looks up runs. Every method runs on the event loop.
 
@@ -140,6 +146,16 @@ class Details:
             hint="The settings samples and sample_bytes say what is kept.",
         )
 
+    async def alike(self, run: RunSummary) -> Sequence[Alike]:
+        """Return which versions failed for the cause that a synchronous call failed for.
+
+        Of the last day before it, and of the newest `ALIKE_MOST` failures. Empty for other runs.
+        """
+        if run.kind != "sync" or run.state != "failed" or not is_run_id(run.run_id):
+            return []
+        since = run.created_at - _ALIKE_S
+        return await self._thread.call(self._thread.store.alike, run.run_id, since, ALIKE_MOST)
+
     async def _run(self, project: str, run_id: str) -> RunRecord:
         run = None
         if is_run_id(run_id):
@@ -166,7 +182,7 @@ class Details:
         return [*steps, "encode"]
 
     def _of_call(self, call: CallRecord, steps: list[str], with_traceback: bool) -> RunDetails:
-        error = None if call.error is None else msgspec.json.decode(call.error)
+        error = self._told(None if call.error is None else msgspec.json.decode(call.error))
         failed = call.code is not None
         result = None
         if not failed:
@@ -190,6 +206,7 @@ class Details:
             shown, cut = await self._sampled(run.result)
             result = self._shown(shown, "application/json", run.result.size, cut)
         size = run.input.size if run.input is not None else None
+        error = self._told(run.error)
         return RunDetails(
             run=summary_of_run(run),
             key_id=run.key_id,
@@ -198,11 +215,17 @@ class Details:
             timeline=timeline(
                 run.server_timing, run.run_time_ms, steps, failed=run.error is not None
             ),
-            error=run.error if with_traceback else without_traceback(run.error),
-            error_place=_place(run.error),
+            error=error if with_traceback else without_traceback(error),
+            error_place=_place(error),
             input=self._shown(sent[0], run.media_type, size, sent[1]),
             result=result,
         )
+
+    def _told(self, error: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return an error with the values on the line that failed only where inputs are shown."""
+        if error is None or self._options.samples is Samples.FULL:
+            return error
+        return without_values(error)
 
     async def _sampled(self, payload: Payload | None) -> tuple[bytes | None, bool]:
         if payload is None or self._options.samples is Samples.OFF:

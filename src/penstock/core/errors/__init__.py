@@ -67,7 +67,7 @@ from penstock.core.errors.deploying import (
     ModelRunsCode,
     UndefinedName,
 )
-from penstock.core.errors.error import SHOWN_LOG_LINES, PenstockError
+from penstock.core.errors.error import FOR_DEPLOYERS, SHOWN_LOG_LINES, PenstockError
 from penstock.core.errors.requests import (
     AddressTooLong,
     BlobCorrupt,
@@ -124,6 +124,7 @@ from penstock.core.errors.catalogue import BY_CODE, all_errors, from_dict  # iso
 
 __all__ = [
     "BY_CODE",
+    "FOR_DEPLOYERS",
     "SHOWN_LOG_LINES",
     "AddressTooLong",
     "BlobCorrupt",

@@ -10,6 +10,9 @@ from penstock.core.redaction import HIDDEN
 #: How many of the worker's last lines (the fact `logs`) the text of an error shows.
 SHOWN_LOG_LINES = 20
 
+#: Facts that are shown, like the traceback, only to keys that may deploy.
+FOR_DEPLOYERS = frozenset({"values"})
+
 
 class PenstockError(Exception):
     """Base of every error Penstock raises on purpose.
@@ -22,7 +25,8 @@ class PenstockError(Exception):
         type: Name of the user's exception class, when user code raised.
         hint: What to do about it, as a sentence.
         traceback: User-code traceback text; shown only to keys that may deploy.
-        facts: Anything else worth handing on, as plain values.
+        facts: Anything else worth handing on, as plain values. What is told by `values`, of the
+            names on the user's line that failed, is for those who see the traceback.
     """
 
     code: ClassVar[str] = "error"
@@ -75,7 +79,11 @@ class PenstockError(Exception):
         }
         if with_traceback and self.traceback:
             out["traceback"] = HIDDEN.text(self.traceback)
-        facts = {name: _hidden(fact) for name, fact in self.facts.items()}
+        facts = {
+            name: _hidden(fact)
+            for name, fact in self.facts.items()
+            if with_traceback or name not in FOR_DEPLOYERS
+        }
         if isinstance(self.stage, InBranch):
             facts.setdefault("branch", place(self.stage))
         if facts:
@@ -88,6 +96,8 @@ def _hidden(fact: Any) -> Any:
         return HIDDEN.text(fact)
     if isinstance(fact, list):
         return [_hidden(item) for item in fact]
+    if isinstance(fact, dict):
+        return {name: _hidden(item) for name, item in fact.items()}
     return fact
 
 
