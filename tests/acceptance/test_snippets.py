@@ -16,13 +16,17 @@ from penstock import model_type
 from penstock.dashboard.snippets import snippets
 
 
+def same(value: Any) -> Any:
+    return value
+
+
 def sizes(data: Any, files: Any) -> Any:
     return [len(file.read()) for file in files] or data
 
 
 @pytest.fixture(scope="module")
 def endpoint(put_once: Any) -> Any:
-    return put_once([(model_type.PYTHON, list, {"pre": sizes})], "snippets")
+    return put_once([(model_type.PYTHON, same, {"pre": sizes})], "snippets")
 
 
 def printed(command: list[str], folder: Path, server: Any) -> str:

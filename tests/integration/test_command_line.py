@@ -278,6 +278,33 @@ def test_every_command_that_answers_can_answer_in_json() -> None:
     assert without <= quiet
 
 
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("penstock roll", "rollback"),
+        ("penstock show by-", "by-hand"),
+        ("penstock runs --st", "--state"),
+    ],
+)
+def test_a_shell_completes_commands_options_and_names_of_deployments(
+    penstock: Any, deployed: str, typed: str, offered: str
+) -> None:
+    asked = {
+        "_PENSTOCK_COMPLETE": "complete_bash",
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split()) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.argv[0] = 'penstock'; {MAIN}"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert offered in done.stdout.split(), done.stderr
+
+
 def test_config_never_shows_a_whole_key(penstock: Any, server: Any) -> None:
     assert server.keys["deploy"] not in penstock("config")
     shown = penstock("config", "--json")

@@ -11,8 +11,19 @@ import typer
 from penstock.client.endpoint import Endpoint
 from penstock.client.session import Session
 from penstock.client.targets import session_of
+from penstock.core.errors import PenstockError
 
-Name = Annotated[str, typer.Argument(help="Name of the deployment.")]
+
+def _names(incomplete: str) -> list[str]:
+    """Return the deployments that a name may become; none when no server can be asked."""
+    try:
+        found = place(None, None).get("")["deployments"]
+    except PenstockError:
+        return []
+    return [one["name"] for one in found if one["name"].startswith(incomplete)]
+
+
+Name = Annotated[str, typer.Argument(help="Name of the deployment.", autocompletion=_names)]
 ProjectOption = Annotated[str | None, typer.Option("--project", help="Project; the key's own.")]
 ServerOption = Annotated[
     str | None, typer.Option("--server", help="Address of the server; that of the profile.")

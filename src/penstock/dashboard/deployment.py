@@ -12,7 +12,7 @@ from penstock.core.errors import PenstockError
 from penstock.core.records import Scope
 from penstock.core.states import VersionState
 from penstock.dashboard import drawn, states
-from penstock.dashboard.overview import before_active
+from penstock.dashboard.attention import before_active
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.pipe import Pipe, pipe_of
 from penstock.dashboard.snippets import snippets

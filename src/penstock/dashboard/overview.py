@@ -9,13 +9,10 @@ from urllib.parse import urlencode
 from penstock.control.insight.traffic_views import Figures, OverviewRow
 from penstock.control.status import DeploymentView
 from penstock.core.names import is_run_id
-from penstock.core.states import VersionState
 from penstock.dashboard import drawn, states
+from penstock.dashboard.attention import alerts_of, error_share
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.visit import Go, Page, Visit
-
-#: How many lines of attention are shown before "and 4 more".
-_ALERTS = 3
 
 #: Ranges to choose from: the button's word, the time of the lines, the time of the figures.
 RANGES = {
@@ -47,19 +44,6 @@ class Row(NamedTuple):
     words: str
 
 
-class Alert(NamedTuple):
-    """What needs attention: the cause first, and one action."""
-
-    tone: str
-    name: str
-    text: str
-    detail: str
-    link: str
-    link_word: str
-    action: str = ""
-    action_word: str = ""
-
-
 async def overview(visit: Visit, parts: Parts) -> Page:
     """Answer the table of deployments, or what to do when there is none."""
     views = [v for v in await parts.deployments.list(visit.project) if visit.sees(v.name)]
@@ -74,7 +58,7 @@ async def overview(visit: Visit, parts: Parts) -> Page:
     memory = await parts.memory.private(pids)
     rows = [_row(v, by_name.get(v.name), shown_by_name.get(v.name), parts, memory) for v in views]
     _sort(rows, visit.query("sort"))
-    alerts = _alerts(views, by_name, visit)
+    alerts, more = await alerts_of(visit, parts, views, by_name)
     values: dict[str, Any] = {
         "here": "deployments",
         "rows": rows,
@@ -82,8 +66,8 @@ async def overview(visit: Visit, parts: Parts) -> Page:
         "chosen": chosen,
         "ranges": RANGES,
         "asked": urlencode({"range": chosen, "sort": visit.query("sort")}),
-        "alerts": alerts[:_ALERTS],
-        "more_alerts": len(alerts) - _ALERTS,
+        "alerts": alerts,
+        "more_alerts": more,
         "total": shown.total,
         "shares": shown.kinds,
         "shares_bars": drawn.share_bars(shown.kinds),
@@ -142,7 +126,7 @@ def _row(
     active = next((v for v in view.versions if v.active), None)
     newest = active or next(iter(view.versions), None)
     figures = seen.now if seen is not None else None
-    state = states.of_deployment(view, _error_share(lately.now if lately is not None else None))
+    state = states.of_deployment(view, error_share(lately.now if lately is not None else None))
     scaling = view.scaling
     models = [_family(s.model_type) for s in newest.stages] if newest else []
     mine = [memory[r.pid] for r in view.replicas if r.pid in memory]
@@ -159,7 +143,7 @@ def _row(
         spark=drawn.spark(seen.calls, seen.errors) if seen is not None else None,
         why=_why(view, state.kind, parts),
         kinds=drawn.share_bars(seen.kinds) if seen is not None else [],
-        error_share=_error_share(figures),
+        error_share=error_share(figures),
         ready=sum(r.state == "ready" for r in view.replicas),
         wanted=max((scaling.wanted or scaling.min_replicas) if scaling else 0, len(view.replicas)),
         memory=sum(mine) if view.replicas else (0 if active else None),
@@ -170,12 +154,6 @@ def _row(
 def _family(model_type: str) -> str:
     """Return the framework of a model type: `xgboost` of `xgboost_classifier`."""
     return model_type.lower().partition("_")[0]
-
-
-def _error_share(figures: Figures | None) -> float | None:
-    if figures is None or not figures.calls:
-        return None
-    return figures.errors / figures.calls
 
 
 def _why(view: DeploymentView, kind: str, parts: Parts) -> str:
@@ -207,66 +185,6 @@ def _sort(rows: list[Row], by: str) -> None:
         rows.sort(key=lambda r: (r.figures.p99_ms or -1.0) if r.figures else -1.0, reverse=True)
     else:
         rows.sort(key=lambda row: (_ORDER.get(row.state.kind, 6), -calls(row), row.name))
-
-
-def _alerts(
-    views: list[DeploymentView], seen: Mapping[str, OverviewRow], visit: Visit
-) -> list[Alert]:
-    found = []
-    for view in views:
-        row = seen.get(view.name)
-        alert = _failing(view, visit) or _degraded(view, row, visit)
-        if alert is not None:
-            found.append(alert)
-    return sorted(found, key=lambda alert: alert.tone != "fail")
-
-
-def _failing(view: DeploymentView, visit: Visit) -> Alert | None:
-    if view.problem or view.quarantine:
-        detail = (
-            view.quarantine.reason
-            if view.quarantine
-            else str((view.problem or {}).get("message", ""))
-        )
-        return Alert("fail", view.name, " does not run. ", detail, visit.of(view.name), "Look")
-    newest = next(iter(view.versions), None)
-    if view.active is None and newest is not None and newest.state is VersionState.FAILED:
-        detail = str((newest.failure or {}).get("message", ""))
-        link = visit.of(view.name, "builds", str(newest.number))
-        return Alert("fail", view.name, " has no ready version. ", detail, link, "Build log")
-    return None
-
-
-def _degraded(view: DeploymentView, row: OverviewRow | None, visit: Visit) -> Alert | None:
-    share = _error_share(row.now if row is not None else None)
-    if share is None or share < states.DEGRADED_SHARE or row is None:
-        return None
-    code = max(row.now.codes, key=lambda c: row.now.codes[c], default="")
-    before = before_active(view)
-    runs = f"{visit.of(view.name, 'runs')}?state=failed"
-    action = visit.of(view.name, "versions", str(before), "activate") if before else ""
-    return Alert(
-        "warn",
-        view.name,
-        f" fails {share * 100:.2f} % of calls of the last five minutes. ",
-        f"Mostly {code}." if code else "",
-        runs,
-        "Failed runs",
-        action,
-        f"Roll back to v{before}" if before else "",
-    )
-
-
-def before_active(view: DeploymentView) -> int | None:
-    """Return the newest ready version before the active one, if there is one."""
-    return next(
-        (
-            v.number
-            for v in view.versions
-            if view.active is not None and v.number < view.active and v.state is VersionState.READY
-        ),
-        None,
-    )
 
 
 async def go(visit: Visit, parts: Parts) -> Page | Go:

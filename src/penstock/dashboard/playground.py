@@ -15,7 +15,7 @@ from penstock.dashboard.calls import Made, call_version
 from penstock.dashboard.deployment import example_of, header
 from penstock.dashboard.fall import fall_of
 from penstock.dashboard.parts import Parts
-from penstock.dashboard.snippets import read_sent, snippets
+from penstock.dashboard.snippets import Sent, read_sent, snippets
 from penstock.dashboard.visit import Page, Visit
 from penstock.dashboard.words import size
 
@@ -36,6 +36,7 @@ async def playground(visit: Visit, parts: Parts) -> Page:
     values |= {
         "callable": callable_,
         "example": sent,
+        "told": _told_of(sent),
         "data": sent.data
         if sent is not None
         else ("[]" if shown and shown.uses_files else "[[1, 2]]"),
@@ -43,6 +44,16 @@ async def playground(visit: Visit, parts: Parts) -> Page:
         "most": size(parts.max_body_bytes),
     }
     return Page("playground.html", values)
+
+
+def _told_of(sent: Sent | None) -> str:
+    """Return in words what the example's data are: list of str, one per file."""
+    data = json.loads(sent.data) if sent is not None else None
+    if sent is None or not isinstance(data, list) or not data:
+        return "JSON, usually a list with one item per data point"
+    kinds = {type(item).__name__ for item in data}
+    told = f"list of {kinds.pop()}" if len(kinds) == 1 else "list"
+    return told + (", one per file" if sent.files and len(sent.files) == len(data) else "")
 
 
 async def send(visit: Visit, parts: Parts) -> Page:

@@ -14,6 +14,7 @@ from penstock.core.insight_records import LogFilter, RunFilter
 from penstock.core.records import Scope
 from penstock.core.states import RunState
 from penstock.dashboard import states
+from penstock.dashboard.attention import before_active
 from penstock.dashboard.calls import call_version
 from penstock.dashboard.fall import fall_of
 from penstock.dashboard.parts import Parts
@@ -160,8 +161,6 @@ def _alike(visit: Visit, summary: RunSummary) -> RunFilter:
 
 async def _rollback(visit: Visit, parts: Parts, summary: RunSummary) -> int | None:
     """Return the version to roll back to after a failed run of the active version."""
-    from penstock.dashboard.overview import before_active
-
     if summary.state != "failed" or not visit.may_deploy:
         return None
     try:
