@@ -53,7 +53,11 @@ PAGES = {
 KEPT = {
     "light": ("overview", "deployment", "run", "run-failed", "code", "predictions"),
     "dark": ("overview",),
+    "phone": ("overview", "run-failed"),
 }
+
+#: Milliseconds that a page may take: a busy machine takes its time.
+PATIENCE = 180_000
 
 
 def main() -> None:
@@ -95,6 +99,7 @@ def take(url: str, key: str, folder: Path, *, everything: bool) -> None:
                 viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
             )
             page = context.new_page()
+            page.set_default_timeout(PATIENCE)
             if "sign-in" in wanted:
                 page.goto(url)
                 _shoot(page, folder / f"sign-in-{how}.png")

@@ -19,7 +19,7 @@ from showcase import flows, history
 from showcase.traffic import RATES, Traffic
 
 #: Calls of each version that its past is made of.
-_CALLS = 80
+_CALLS = 50
 
 #: Of what the threads of `Traffic` mean to send, what they come to send.
 _REACHED = 0.85
