@@ -196,7 +196,8 @@ def _content(kind: str, form: dict[str, Any]) -> str:
 
 
 COMMANDS_INTRO = """`penstock --help` and `penstock <command> --help` say the same.
-`penstock --install-completion` teaches the shell you use to complete commands, options and names of deployments.
+`penstock --install-completion` teaches the shell you use to complete commands, options and names
+of deployments.
 
 | exit status | meaning |
 |---|---|
