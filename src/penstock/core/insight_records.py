@@ -116,7 +116,7 @@ class Alike(NamedTuple):
     """Kept failures of one version that have the same cause: how many, and when the first was."""
 
     version: int
-    count: int
+    runs: int
     first: float
 
 

@@ -59,7 +59,7 @@ async def cause_of(
 def _same(alike: Sequence[Alike]) -> str:
     if not alike:
         return ""
-    total, first = sum(one.count for one in alike), min(one.first for one in alike)
+    total, first = sum(one.runs for one in alike), min(one.first for one in alike)
     often = plural(total, "run") + (" or more" if total >= ALIKE_MOST else "")
     versions = ", ".join(f"v{one.version}" for one in alike)
     return f"{often} since {day(first)}, {'only ' if len(alike) == 1 else ''}{versions}"
