@@ -46,7 +46,7 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "skops": ("numpy", "scipy.sparse", "sklearn", "sklearn.pipeline", "skops.io"),
     "lightgbm": ("numpy", "scipy.sparse", "lightgbm"),
     "catboost": ("numpy", "catboost"),
-    "onnx": ("numpy", "onnxruntime"),
+    "onnx": ("numpy",),
     "keras": ("numpy", "penstock.loaders.keras_backend"),
     "safetensors": ("numpy", "torch", "safetensors.torch"),
     "tensorflow": ("numpy",),
@@ -54,6 +54,10 @@ _LIBRARIES: dict[str, tuple[str, ...]] = {
     "transformers": ("numpy", "torch", "transformers", "transformers.pipelines"),
     "mlflow": ("numpy", "pandas", "mlflow.pyfunc"),
 }  # fmt: skip
+
+#: Libraries that start a thread when they are imported. No process that forks may have them: each
+#: worker imports its own. A zygote that tried would be ended, and import all that it had again.
+_ALONE: dict[str, tuple[str, ...]] = {"onnx": ("onnxruntime",)}
 
 #: Modules to import before the first model of a type is loaded, slowest last.
 PRELOAD: dict[ModelType, tuple[str, ...]] = {
@@ -113,7 +117,8 @@ def _plugin(model_type: PluginType) -> Load:
 
 def _missing_library(error: ModuleNotFoundError, model_type: AnyType) -> LoadFailed:
     family = "" if isinstance(model_type, PluginType) else _FAMILIES[model_type]
-    needed = {family, *(name.partition(".")[0] for name in _LIBRARIES.get(family, ()))}
+    modules = (*_LIBRARIES.get(family, ()), *_ALONE.get(family, ()))
+    needed = {family, *(name.partition(".")[0] for name in modules)}
     hint = f"Install {error.name!r} in the server's environment or add it to requirements."
     if (error.name or "").partition(".")[0] in needed:
         hint = f'Run: pip install "penstock[{family}]" in the server\'s environment.'

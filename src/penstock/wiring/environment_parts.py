@@ -19,7 +19,7 @@ from penstock.server.package_settings import PackageSettings
 from penstock.stores.base import BlobStore
 
 #: Libraries that model types need although importing them ahead of a fork is not safe.
-_NOT_AHEAD = {"keras": ("keras",), "tensorflow": ("tensorflow",)}
+_NOT_AHEAD = {"keras": ("keras",), "onnx": ("onnxruntime",), "tensorflow": ("tensorflow",)}
 
 _STRATEGIES = {"auto": "auto", "first-index": FIRST, "best-match": BEST}
 
