@@ -253,6 +253,7 @@ class Predictor:
         flags |= SHOW_TRACEBACK
         call = PredictCall(run_id, media_type, body, now, now + route.timeout_ns, _finished, flags)
         call.record = record
+        call.caller = record.key_id
         call.trace = trace
         call.pool = pool
         call.route = route

@@ -174,11 +174,16 @@ class Answer:
 
 
 class Call:
-    """One predict call on its way. `arrived_ns` and `deadline_ns` are `time.monotonic_ns()`."""
+    """One predict call on its way. `arrived_ns` and `deadline_ns` are `time.monotonic_ns()`.
+
+    Attributes:
+        caller: Who calls; calls that have to wait are taken from all callers in turn.
+    """
 
     __slots__ = (
         "arrived_ns",
         "body",
+        "caller",
         "deadline_ns",
         "flags",
         "media_type",
@@ -204,6 +209,7 @@ class Call:
         self.deadline_ns = deadline_ns
         self.on_done = on_done
         self.flags = flags
+        self.caller = ""
         self.state: Any = None  # the engine's own bookkeeping
 
 

@@ -105,7 +105,12 @@ class Bench:
         return await self.engine.start(replace(spec, **fields), self.on_line)
 
     def call(
-        self, pool: LocalPool, body: bytes, media: bytes = b"raw", timeout_s: float = 10.0
+        self,
+        pool: LocalPool,
+        body: bytes,
+        media: bytes = b"raw",
+        timeout_s: float = 10.0,
+        caller: str = "",
     ) -> tuple[Call, asyncio.Future[Answer]]:
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
@@ -123,6 +128,7 @@ class Bench:
             held = Body(None, *create([body]))
         run_id = str(uuid.uuid4())
         call = Call(run_id, media, held, now, now + int(timeout_s * 1e9), on_done)
+        call.caller = caller
         pool.submit(call)
         return call, answer
 

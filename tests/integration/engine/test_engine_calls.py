@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,26 @@ def test_a_call_comes_back_with_its_answer(run, loop, start_method):
         assert status.facts["loaded"] is True
 
     run(test, loop=loop, start_method=start_method)
+
+
+def test_a_caller_with_many_calls_does_not_make_the_others_wait_for_all_of_them(run):
+    async def test(bench):
+        pool = await bench.start(max_batch=1)
+        answered: list[str] = []
+
+        def send(caller: str) -> asyncio.Future[Any]:
+            _, answer = bench.call(pool, b"x", caller=caller)
+            answer.add_done_callback(lambda _: answered.append(caller))
+            return answer
+
+        sent = [send("greedy") for _ in range(200)]
+        sent += [send("modest") for _ in range(3)]
+        await asyncio.gather(*sent)
+        # Some are with the worker already, and the modest three then take turns with the rest.
+        assert "modest" in answered[:20]
+        assert answered[:40].count("modest") == 3
+
+    run(test)
 
 
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024, 256 * 1024 + 1, 50 * 1000 * 1000])

@@ -11,13 +11,13 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 
 from penstock.core.errors import PenstockError
 from penstock.engine.base import Answer, Call, VersionSpec
 from penstock.engine.local import failures
 from penstock.engine.local.begun import Place
+from penstock.engine.local.fair_queue import FairQueue
 from penstock.engine.local.options import EngineOptions
 from penstock.engine.local.replica import Replica
 from penstock.engine.local.window import bytes_ahead, calls_ahead
@@ -57,7 +57,7 @@ class Dispatcher:
         self._grace_ns = int(options.overdue_grace_s * 1e9)
         self._ahead = calls_ahead(spec)
         self._ahead_bytes = bytes_ahead(spec)
-        self._queue: deque[Call] = deque()
+        self._queue = FairQueue()
         self._next_deadline = _NEVER
         self._ticking = False
         self._finished_before = 0
@@ -141,16 +141,16 @@ class Dispatcher:
         return best
 
     def _pump(self) -> None:
-        """Hand over what waits, oldest first, as far as there is room."""
+        """Hand over what waits, each caller in turn, as far as there is room."""
         queue = self._queue
         while queue:
-            if queue[0].state is DONE:
-                queue.popleft()
+            if queue.peek().state is DONE:
+                queue.take()
                 continue
             replica = self._roomiest()
             if replica is None:
                 return
-            replica.hand(queue.popleft())
+            replica.hand(queue.take())
 
     # --- calls out ---
 
@@ -230,7 +230,7 @@ class Dispatcher:
             )
         for call in back:
             call.state = QUEUED
-        self._queue.extendleft(reversed(back))
+        self._queue.put_back(back)
         self._pump()
 
     def refuse(self, why: Callable[[], PenstockError] | None) -> None:
@@ -248,15 +248,13 @@ class Dispatcher:
 
     def fail_queued(self, why: Callable[[], PenstockError]) -> None:
         """Fail the calls that wait for a replica."""
-        waiting, self._queue = self._queue, deque()
-        for call in waiting:
+        for call in self._queue.clear():
             if call.state is not DONE:
                 self._fail(call, why())
 
     def release(self) -> list[Call]:
         """Forget the calls that wait for a replica, and return them, oldest first."""
-        waiting, self._queue = self._queue, deque()
-        released = [call for call in waiting if call.state is not DONE]
+        released = [call for call in self._queue.clear() if call.state is not DONE]
         for call in released:
             call.state = None
         self.held -= len(released)
@@ -280,7 +278,7 @@ class Dispatcher:
             self._look_at_deadlines(now)
         queue = self._queue
         waits = len(queue) > _SHORT_QUEUE and bool(self.ready)
-        self._full = waits and now - queue[0].arrived_ns > _LONG_WAIT_NS
+        self._full = waits and now - queue.oldest_ns() > _LONG_WAIT_NS
         if self.held or any(replica.outstanding for replica in self._all()):
             self._loop.call_later(self._tick_s, self._tick)
         else:
@@ -294,12 +292,14 @@ class Dispatcher:
     def oldest_ns(self) -> int:
         """Return when the oldest call that is not answered came, 0 if there is none."""
         heads = [next(iter(r.outstanding.values())) for r in self._all() if r.outstanding]
-        heads += list(self._queue)[:1]
-        return min((call.arrived_ns for call in heads), default=0)
+        came = [call.arrived_ns for call in heads]
+        if self._queue:
+            came.append(self._queue.oldest_ns())
+        return min(came, default=0)
 
     def _look_at_deadlines(self, now: int) -> None:
         following = _NEVER
-        for call in self._queue:
+        for call in tuple(self._queue):  # who is told may call again
             if call.state is DONE:
                 continue
             if call.deadline_ns <= now:

@@ -29,14 +29,12 @@ from penstock.engine.local.home import Home
 from penstock.engine.local.loading import load_message, secrets_of
 from penstock.engine.local.logs import LogPipe, LogTail
 from penstock.engine.local.surroundings import Surroundings
+from penstock.engine.local.window import CALL_WEIGHT
 
 #: How long a worker that was told to stop, or said that it failed, may take to end, in seconds.
 _END_S = 2.0
 
 Told = tuple[FromWorker | None, dict[str, Any]]
-
-#: What a call costs besides its rows, as if so many bytes of body.
-CALL_WEIGHT = 512
 
 
 class Owner(Protocol):

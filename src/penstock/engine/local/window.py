@@ -7,11 +7,19 @@ server can go to another replica.
 from __future__ import annotations
 
 from penstock.codec.frames import INLINE_LIMIT
-from penstock.engine.base import VersionSpec
+from penstock.engine.base import Call, VersionSpec
 
 #: Calls handed to a worker whose calls do not overlap, at most; and bytes of their bodies.
 _CALLS = 256
 _BYTES = 4 * 1024 * 1024
+
+#: What a call costs besides its rows, as if so many bytes of body.
+CALL_WEIGHT = 512
+
+
+def weight_of(call: Call) -> int:
+    """Return how much work a call is. Its rows are not known here, so they are counted in bytes."""
+    return call.body.size + CALL_WEIGHT
 
 
 def calls_ahead(spec: VersionSpec) -> int:
