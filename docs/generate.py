@@ -31,7 +31,8 @@ Every error answer of the server has one shape:
 `code` is stable; branch on it. `message` says what happened and to which thing, `hint` what to do.
 `stage` counts from 1, `function` is `pre` or `post`, `type` is the class of the user's exception.
 Keys that may deploy also get the user code's `traceback`, and in `facts` as `values` what the names
-on the line that failed held.
+on the line that failed held. In Python the traceback stands below the error where that is printed
+(from 3.11 on), and in notebooks, which leave out this library's own lines.
 
 In Python the same errors are exceptions of `penstock.core.errors`; `PenstockError` catches all.
 Errors of the client alone have no status: nothing was sent, or nothing came back."""

@@ -278,6 +278,8 @@ def test_an_error_names_its_run_stage_and_function_and_stays_parseable(
     assert (caught.value.stage, caught.value.function) == (1, "post")
     assert caught.value.type == "ValueError"
     assert len(caught.value.facts["run_id"]) == 36
+    # What Python prints has the line of the function that failed, from 3.11 on.
+    assert 'raise ValueError(f"no luck' in caught.value.__notes__[0]
     answer = model_api_request(endpoint, ROWS, _key(endpoint))
     assert answer["status_code"] == 500
     assert answer["data"]["error"]["code"] == "function_failed"

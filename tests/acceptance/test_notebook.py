@@ -52,6 +52,13 @@ SCALE = {"x": 0.0, "y": 1.0}
 again = deploy(flow, "from-a-notebook", example=data)
 """
 
+FAILS = """
+try:
+    endpoint.predict([{"name": "a", "z": 1}])
+except penstock.PenstockError:
+    get_ipython().showtraceback()
+"""
+
 SHOW = """
 import json
 print(json.dumps(RESULT))
@@ -112,6 +119,7 @@ def test_functions_of_cells_travel_with_their_imports_and_helpers(
         SHOW.replace("RESULT", "penstock.Conduit('local', None, flow).run(data)"),
         CHANGE,
         SHOW.replace("RESULT", "[again.version, again == endpoint, again.predict(data)]"),
+        FAILS,
     )
     lines = written(cells[3]).splitlines()
     endpoints = [line for line in lines if line.startswith("🌍 Endpoint: http")]
@@ -126,6 +134,13 @@ def test_functions_of_cells_travel_with_their_imports_and_helpers(
     version, same, changed = json.loads(written(cells[7]))
     assert (version, same) == (2, True)
     assert changed["rows"] == pytest.approx({"a": 2.0, "b": 4.0})
+    [error] = [o for o in cells[8].outputs if o.output_type == "error"]
+    told = "\n".join(error.traceback)
+    assert error.ename == "FunctionFailed"
+    assert "endpoint.predict" in told
+    assert "in scaled" in told
+    assert "KeyError: 'x'" in told
+    assert "/penstock/client/" not in told
 
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -21,12 +21,13 @@ from penstock.client.needs import Asked, asked
 from penstock.client.options import Options
 from penstock.client.preflight import Prepared, prepare
 from penstock.client.progress import Reporter
+from penstock.client.responses import as_told
 from penstock.client.session import Session, session_for
 from penstock.client.targets import project_of
 from penstock.client.upload import upload
 from penstock.codec.captures import size_text
 from penstock.codec.request import encode_request
-from penstock.core.errors import ExampleFailed, UnexpectedAnswer, from_dict
+from penstock.core.errors import ExampleFailed, UnexpectedAnswer
 from penstock.core.flow import Flow
 from penstock.environments.describe import EnvironmentInfo
 
@@ -149,7 +150,7 @@ def _create(
             elif kind == "log":
                 steps.line(str(event.get("line")))
             elif kind == "failed":
-                error = from_dict(event["error"])
+                error = as_told(event["error"])
                 error.facts["logs"] = event.get("logs") or error.facts.get("logs") or []
                 raise error
             elif kind == "ready":

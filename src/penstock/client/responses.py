@@ -26,11 +26,22 @@ def json_of(response: httpx2.Response) -> Any:
         raise unexpected(response) from None
 
 
+def as_told(fields: dict[str, Any]) -> PenstockError:
+    """Return the error that the server describes.
+
+    Where Python prints it, the traceback of the flow's code stands below it (from 3.11 on).
+    """
+    error = from_dict(fields)
+    if error.traceback:
+        error.__notes__ = [f"In the flow:\n{error.traceback.rstrip()}"]
+    return error
+
+
 def error_of(response: httpx2.Response) -> PenstockError:
     """Return the error that an answer describes, with run id and status among its facts."""
     try:
         body = json.loads(response.content)
-        error = from_dict(body["error"])
+        error = as_told(body["error"])
     except (ValueError, KeyError, TypeError, AttributeError):
         return unexpected(response)
     error.facts.setdefault("status", response.status_code)

@@ -13,6 +13,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from penstock.client.progress import counting
+from penstock.client.responses import as_told
 from penstock.client.session import Session
 from penstock.core.errors import (
     Conflict,
@@ -21,7 +22,6 @@ from penstock.core.errors import (
     RateLimited,
     ServerUnreachable,
     StoreUnavailable,
-    from_dict,
 )
 from penstock.core.states import TERMINAL_RUN_STATES, RunState
 
@@ -133,7 +133,7 @@ class Run:
         told = self.facts.get("error")
         if told is None:
             return None
-        error = from_dict(told)
+        error = as_told(told)
         error.facts.setdefault("run_id", self.run_id)
         return error
 

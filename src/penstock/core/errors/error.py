@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from penstock.core.errors.shown import notebook_lines
 from penstock.core.numbers import InBranch, place
 from penstock.core.redaction import HIDDEN
 
@@ -63,6 +64,9 @@ class PenstockError(Exception):
             return said
         lines = "".join(f"\n  | {line}" for line in logs[-SHOWN_LOG_LINES:])
         return f"{said}\nThe last lines it printed:{lines}"
+
+    def _render_traceback_(self) -> list[str]:
+        return notebook_lines(self, self.traceback)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (rebuild, (type(self), self.to_dict(with_traceback=True)))
