@@ -57,3 +57,12 @@ def test_two_columns_of_one_name_are_refused_by_name() -> None:
 def test_a_frame_inside_the_data_is_named_where_it_is() -> None:
     with pytest.raises(MalformedBody, match=r'data\["a"\] is a .*DataFrame'):
         encode_request({"a": pd.DataFrame({"b": [1]})})
+
+
+def test_frames_of_polars_are_known_by_their_class() -> None:
+    # Polars is not among the libraries of the tests; these have its names and its methods.
+    home = {"__module__": "polars.dataframe.frame"}
+    frame = type("DataFrame", (), {**home, "to_dicts": lambda self: [{"a": 1}, {"a": None}]})()
+    series = type("Series", (), {**home, "to_list": lambda self: [1, None]})()
+    assert sent(frame) == [{"a": 1}, {"a": None}]
+    assert sent(series) == [1, None]
