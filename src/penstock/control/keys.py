@@ -24,6 +24,9 @@ from penstock.core.records import KeyRecord, Scope
 #: The project every server begins with.
 FIRST_PROJECT = "default"
 
+#: What is said of a key stays in the memory of every gateway for as long as there is the key.
+MOST_DEPLOYMENTS, LONGEST_LABEL = 1000, 1000
+
 #: Label that marks the admin key given from outside; there is at most one such key.
 GIVEN_LABEL = "PENSTOCK_ADMIN_KEY"
 
@@ -329,6 +332,11 @@ class Keys:
 
 def _check_grant(grant: Grant) -> None:
     """Raise `InvalidSetting` or `InvalidName` if a key cannot be given this."""
+    if len(grant.deployments or ()) > MOST_DEPLOYMENTS or len(grant.label) > LONGEST_LABEL:
+        raise InvalidSetting(
+            f"A key may be for at most {MOST_DEPLOYMENTS} deployments, and its label have at most "
+            f"{LONGEST_LABEL} characters."
+        )
     for name in grant.deployments or ():
         check_deployment_name(name)
     if grant.deployments == ():

@@ -16,6 +16,10 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote
 
 MASK = "***"
+_MASK = MASK.encode("ascii")
+
+#: Bytes of a secret at the end of a text that are taken for its beginning.
+_BEGUN = 3
 
 #: Shorter secrets are not looked for: their text is found everywhere.
 SHORTEST = 6
@@ -32,34 +36,51 @@ _BY_FORM = (
 )
 
 
-#: What is in everything that the forms above match.
+_PATTERN = re.compile(_BY_FORM)
+
+#: What is in everything that the pattern matches: to look for it is much quicker.
 _MARKS = (b"pk_", b"whsec_", b"://", b"?", b"&")
 
-#: So many texts are looked for one by one.
+#: So many texts are looked for one by one; more are looked up by how they begin.
 _FEW = 40
+
+#: Bytes of all texts that are looked for; the oldest are forgotten.
+_MOST_BYTES = 64 * 1024 * 1024
 
 
 class Redactor:
     """Replaces secrets in texts by `***`.
 
     A secret is found as it is, as JSON and Python write it, in URLs and in base64; one of several
-    lines is found line by line too.
+    lines is found line by line too. There may be many and long ones: nothing here takes longer than
+    in proportion to what is added, or to the text.
     """
 
     def __init__(self, values: Iterable[str] = ()) -> None:
-        self._forms: set[bytes] = set()
-        self._pattern = re.compile(_BY_FORM)
+        self._forms: dict[bytes, None] = {}
+        self._by_start: dict[bytes, list[bytes]] = {}
+        self._size = 0
         self.add(values)
 
     def add(self, values: Iterable[str]) -> None:
         """Hide these secrets from now on."""
-        new = {form for value in values for form in _forms(value)} - self._forms
-        if not new:
-            return
-        self._forms |= new
-        longest_first = sorted(self._forms, key=lambda form: (-len(form), form))
-        literals = b"|".join(re.escape(form) for form in longest_first)
-        self._pattern = re.compile(_BY_FORM + b"|" + literals)
+        for form in (form for value in values for form in _forms(value)):
+            if form not in self._forms:
+                self._forms[form] = None
+                self._size += len(form)
+                alike = self._by_start.setdefault(form[:SHORTEST], [])
+                alike.append(form)
+                alike.sort(key=len, reverse=True)
+        while self._size > _MOST_BYTES:
+            self._forget(next(iter(self._forms)))
+
+    def _forget(self, form: bytes) -> None:
+        del self._forms[form]
+        self._size -= len(form)
+        alike = self._by_start[form[:SHORTEST]]
+        alike.remove(form)
+        if not alike:
+            del self._by_start[form[:SHORTEST]]
 
     def text(self, text: str) -> str:
         """Return `text` without secrets."""
@@ -67,10 +88,28 @@ class Redactor:
 
     def data(self, data: bytes) -> bytes:
         """Return `data` without secrets."""
-        # Nearly no line has any of this, and to look for it is much quicker than the pattern.
-        if len(self._forms) <= _FEW and not any(mark in data for mark in (*_MARKS, *self._forms)):
-            return data
-        return self._pattern.sub(_masked, data)
+        parts: list[bytes] = []
+        at = 0
+        for start, end, shown in _apart(self._found(data)):
+            parts += (data[at:start], shown)
+            at = end
+        return b"".join((*parts, data[at:])) if parts else data
+
+    def _found(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Yield where secrets are, and what is shown in their place."""
+        if any(mark in data for mark in _MARKS):
+            for match in _PATTERN.finditer(data):
+                yield match.start(), match.end(), _masked(match)
+        forms: Iterable[bytes] = self._forms
+        if len(self._forms) > _FEW:
+            starts, size = self._by_start, len(data)
+            begun = (data[at : at + SHORTEST] for at in range(size - SHORTEST + 1))
+            forms = {form for start in begun if start in starts for form in starts[start]}
+        for form in forms:
+            at = data.find(form)
+            while at >= 0:
+                yield at, at + len(form), _MASK
+                at = data.find(form, at + len(form))
 
     def cut(self, data: bytes, limit: int) -> bytes:
         """Return `data` without secrets, cut at `limit` bytes but not inside a secret."""
@@ -79,15 +118,28 @@ class Redactor:
             return shown
         shown = shown[:limit]
         for form in self._forms:
-            for size in range(min(len(form) - 1, len(shown)), 2, -1):
-                if shown.endswith(form[:size]):
-                    return shown[:-size]
+            at = shown.find(form[:_BEGUN], max(0, len(shown) - len(form) + 1))
+            while at >= 0:
+                if form.startswith(shown[at:]):
+                    return shown[:at]
+                at = shown.find(form[:_BEGUN], at + 1)
         return shown
+
+
+def _apart(found: Iterable[tuple[int, int, bytes]]) -> list[tuple[int, int, bytes]]:
+    """Return the places in order; those that lap over each other become one."""
+    kept: list[tuple[int, int, bytes]] = []
+    for start, end, shown in sorted(found, key=lambda one: (one[0], -one[1], one[2] == _MASK)):
+        if not kept or start >= kept[-1][1]:
+            kept.append((start, end, shown))
+        elif end > kept[-1][1]:
+            kept[-1] = (kept[-1][0], end, _MASK)
+    return kept
 
 
 def _masked(found: re.Match[bytes]) -> bytes:
     shown: bytes = next(filter(None, found.groups()), b"")
-    return shown + MASK.encode("ascii")
+    return shown + _MASK
 
 
 def _forms(value: str) -> Iterator[bytes]:

@@ -66,6 +66,8 @@ def test_a_key_is_granted_deployments_by_name(with_parts):
     ("grant", "error"),
     [
         ({"deployments": ()}, InvalidSetting),
+        ({"deployments": ("a",) * 1001}, InvalidSetting),
+        ({"label": "x" * 1001}, InvalidSetting),
         ({"deployments": ("../x",)}, InvalidName),
         ({"expires_in_s": 0.0}, InvalidSetting),
         ({"expires_in_s": float("inf")}, InvalidSetting),

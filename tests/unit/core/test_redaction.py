@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import random
+import re
 from urllib.parse import quote
 
 import pytest
@@ -48,16 +49,36 @@ def test_no_secret_of_six_characters_survives_between_other_text(
     assert "***" in shown
 
 
-def test_a_quick_look_before_the_pattern_misses_nothing() -> None:
+@pytest.mark.parametrize("others", [0, 100])
+def test_few_and_many_secrets_are_found_as_one_pattern_would_find_them(others: int) -> None:
     rng = random.Random(3)
     pieces = [
         "pk_d_12345678_abcdefghijklmnopqrstuvwxyz012345", "whsec_" + "A" * 20, "s://me:you@host",
-        "?token=abc", "&api_key=1", "a-secret", "tail", "x", " ", "=", "@",
+        "?token=abc", "&api_key=1", "a-secret", "a-secret-2", "tail", "x", " ", "=", "@",
     ]  # fmt: skip
-    redactor = Redactor(["a-secret", "two\nlines-of-a-secret"])
+    more = [f"{number:06}-never-there" for number in range(others)]
+    redactor = Redactor(["a-secret", "a-secret-2", *more])
+    whole = re.compile(redaction._BY_FORM + b"|a-secret-2|a-secret")
     for _ in range(2000):
-        data = "".join(rng.choices(pieces, k=rng.randrange(6))).encode()
-        assert redactor.data(data) == redactor._pattern.sub(redaction._masked, data)
+        data = " ".join(rng.choices(pieces, k=rng.randrange(6))).encode()
+        assert redactor.data(data) == whole.sub(redaction._masked, data)
+
+
+def test_secrets_that_lap_over_each_other_are_hidden_whole() -> None:
+    assert Redactor(["abcdefgh", "efghijkl"]).text("<abcdefghijkl>") == "<***>"
+    key = "pk_d_0123abcd_" + "A" * 32
+    assert Redactor([key]).text(key) == "pk_d_0123abcd_***"
+
+
+def test_many_long_secrets_are_taken_and_the_oldest_go() -> None:
+    redactor = Redactor()
+    values = [f"{number:04}" + "s" * 60_000 for number in range(600)]
+    for value in values:  # as one pattern this would take hours, and all the memory there is
+        redactor.add([value])
+    assert redactor.text(f"the last is {values[-1]}.") == "the last is ***."
+    assert sum(map(len, redactor._forms)) <= redaction._MOST_BYTES
+    assert redactor.text(values[0]) == values[0]
+    assert redactor.cut(values[-1].encode(), 10) == b"***"
 
 
 def test_each_long_line_of_a_secret_is_hidden_by_itself() -> None:
