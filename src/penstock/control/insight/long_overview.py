@@ -118,11 +118,19 @@ def _add(sums: dict[str, _Sum], points: Sequence[StoredPoint], first: int, wante
         mine.errors[step] += point.failed
 
 
+def _lengths(wanted: Long, first: int, known: int) -> list[int]:
+    """Return how many seconds are known of each step: the last one has begun, or is left out."""
+    steps = wanted.seconds // wanted.step_s
+    known_of = (min(wanted.step_s, known - (first + n * wanted.step_s)) for n in range(steps))
+    return [length for length in known_of if length > 0]
+
+
 def _overview(
     project: str, wanted: Long, found: _Sums, only: Collection[str] | None, in_hand: int
 ) -> Overview:
-    steps = wanted.seconds // wanted.step_s
-    seconds = found.at - found.first
+    known = int(found.at) // MINUTE_S * MINUTE_S  # what is stored ends with the last minute
+    lengths = _lengths(wanted, found.first, known)
+    seconds = max(MINUTE_S, known - found.first)
     whole, rows = Point(), []
     for name, mine in sorted(found.deployments.items()):
         if only is not None and name not in only:
@@ -134,8 +142,8 @@ def _overview(
                 name,
                 figures(mine.total, seconds),
                 mine.last,
-                [calls / wanted.step_s for calls in mine.calls],
-                [errors / wanted.step_s for errors in mine.errors],
+                [calls / length for calls, length in zip(mine.calls, lengths)],  # noqa: B905
+                [errors / length for errors, length in zip(mine.errors, lengths)],  # noqa: B905
                 {kind: ms / max(1, mine.total.calls) for kind, ms in kinds.items()},
             )
         )
@@ -144,7 +152,7 @@ def _overview(
     return Overview(
         project,
         wanted.step_s,
-        [found.first + step * wanted.step_s for step in range(steps)],
+        [found.first + step * wanted.step_s for step in range(len(lengths))],
         figures(whole, seconds),
         rows,
         {kind: ms / all_ms for kind, ms in spent.items()} if all_ms else {},
