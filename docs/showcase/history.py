@@ -109,7 +109,7 @@ def _fill(
     rng = random.Random(name)
     calls = {number: _calls(db, name, number) for _at, number in serving}
     for step_s, span in _SPANS.items():
-        for start in range(int(now - span) // step_s * step_s, int(now) // step_s * step_s, step_s):
+        for start in range(int(now - span) // step_s * step_s, int(now), step_s):
             number = next((n for at, n in reversed(serving) if at <= start), None)
             if number is not None and calls[number]:
                 point = _point(calls[number], rate * step_s * _swell(name, start), start, rng)

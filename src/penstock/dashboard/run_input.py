@@ -57,7 +57,7 @@ def pretty(text: str) -> str:
     except ValueError:
         return text
     flat = json.dumps(value, ensure_ascii=False)
-    return flat if len(flat) <= 60 else json.dumps(value, ensure_ascii=False, indent=2)
+    return flat if len(flat) <= 44 else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def described(size: int | None, files: list[File]) -> str:

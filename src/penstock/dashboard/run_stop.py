@@ -16,6 +16,12 @@ _AROUND = 8
 
 _FRAME = re.compile(r'\s*File "(?:.*/)?([^"/]+)", line (\d+), in (.+)')
 
+#: The frame that a comprehension has of its own before Python 3.12: its line is that of the frame
+#: before it.
+_COMPREHENSION = re.compile(
+    r'\n *File "[^"]*", line \d+, in <(?:list|dict|set)comp>\n    [^\n]*(?:\n *[~^]+ *(?=\n))?'
+)
+
 
 class Place(NamedTuple):
     """Where user code stopped: the function's lines, with the number of the one that failed."""
@@ -70,8 +76,8 @@ def frames_of(details: RunDetails) -> list[tuple[str, bool]]:
     Folders of the worker and the marks below lines say nothing to them.
     """
     trace = str((details.error or {}).get("traceback") or "").rstrip()
-    lines = []
-    for line in trace.splitlines():
+    lines: list[str] = []
+    for line in _COMPREHENSION.sub("", trace).splitlines():
         found = _FRAME.match(line)
         if found:
             lines.append(f"{found[1]}:{found[2]} in {found[3]}")
