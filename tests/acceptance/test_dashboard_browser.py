@@ -122,6 +122,10 @@ def test_a_deploy_appears_by_itself_and_its_page_shows_the_traffic(
     endpoint = flow("appears", first_pre)
     row = page.locator("#row-appears, a:has-text('appears')").first
     row.wait_for()
+    # What was renewed is where it was, and the button that stops it is, too.
+    assert page.locator("#live-block #deployments").count() == 1
+    assert page.locator(".head #live").is_visible()
+    assert page.locator(".head .totals").count() == 0
     endpoint.predict(["a"], files=[("a.png", picture(3))])
     page.goto(f"{server.url}/p/default/d/appears")
     page.wait_for_selector("#charts[data-drawn]")

@@ -82,7 +82,7 @@ async def overview(visit: Visit, parts: Parts) -> Page:
     }
     if not views:
         return await start(visit, parts)
-    return Page("overview.html", values, part=visit.part("live", "overview_live.html"))
+    return Page("overview.html", values, part=visit.part("live-block", "overview_live.html"))
 
 
 #: A first flow to copy; a test runs it.

@@ -132,7 +132,10 @@ def test_every_page_answers_for_a_deployment_and_for_none(on_site: Run, path: st
         assert empty.status_code == (404 if "/d/flow" in path else 200)
         await site.deploy()
         await site.call("POST", "/v1/default/flow/predict", "predict", json=[1])
-        assert (await page(site, path)).count("<h1") == 1
+        text = await page(site, path)
+        assert text.count("<h1") == 1
+        ids = re.findall(r'\sid="([^"]+)"', text)
+        assert sorted(ids) == sorted(set(ids))  # what is renewed is found by its id
 
     on_site(story)
 
