@@ -201,11 +201,22 @@ def test_a_failed_run_marks_the_line_and_rolling_back_can_be_undone(
     assert page.locator("tr.unreached").count() == 1
     page.get_by_role("button", name="Roll back to v1").click()
     toast = page.locator(".toast")
-    toast.wait_for()
-    assert "v1 is active" in toast.inner_text()
+    expect(toast).to_contain_text("v1 is active", timeout=PATIENCE)
+    toast.hover()  # what is pointed at stays
     assert page.locator("tr.on th").inner_text() == "v1"
     toast.get_by_role("button", name="Undo").click()
     expect(page.locator("tr.on th")).to_have_text("v2", timeout=PATIENCE)
+
+
+def test_a_page_that_asks_for_nothing_never_says_that_it_has_no_connection(
+    page: Any, server: Any, flow: Put
+) -> None:
+    answer = flow("rests", first_pre).call(["a"], [("a.png", picture(3))])
+    page.clock.install()
+    page.goto(f"{server.url}/p/default/runs/{answer.run_id}?fresh=1")
+    page.wait_for_selector("table.fall")
+    page.clock.fast_forward(30_000)
+    assert page.locator("#stale").is_hidden()
 
 
 def test_later_runs_lead_from_one_failure_to_the_next_however_many_followed(

@@ -7,6 +7,8 @@
   let last = Date.now(), busy = false;
 
   const clock = (at) => new Date(at).toLocaleTimeString("en-GB");
+  // A page that asks for nothing has no news to miss.
+  const asks = () => document.querySelector('[hx-trigger="tick"], #charts, #waiting') !== null;
   const held = () => document.querySelector("#deployments")?.matches(":hover, :focus-within");
   const states = () => new Map([...document.querySelectorAll("#deployments tbody tr")].map((row) => [row.id.slice(4), row.querySelector(".word")?.textContent]));
 
@@ -21,7 +23,7 @@
   function tick() {
     const age = Date.now() - last;
     if (stale) {
-      stale.hidden = !on || age < 5000;
+      stale.hidden = !on || !asks() || age < 5000;
       if (age >= 10000) stale.textContent = `No connection to ${location.host} since ${clock(last)}`;
       else if (age >= 5000) stale.textContent = `From ${clock(last)}`;
     }
