@@ -267,7 +267,7 @@ def test_a_server_that_does_not_sync_its_commits_is_found_out(
     start_server: Start, keep: Any, tmp_path: Path
 ) -> None:
     verdict = cut_the_power(start_server, keep, tmp_path, 1, "records.sync=skip")
-    assert verdict["lost"], verdict
+    assert verdict["lost"] or verdict["changed"], verdict
 
 
 def test_a_server_that_does_not_check_the_attempt_is_found_out(

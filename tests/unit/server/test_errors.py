@@ -7,7 +7,7 @@ from penstock.server.errors import RETRY_STATUSES, STATUSES, status_of
 
 def test_every_error_has_a_status_by_class_by_instance_and_by_code():
     for kind in all_errors():
-        assert 400 <= status_of(kind) <= 504
+        assert 400 <= status_of(kind) <= 507
         assert status_of(kind("x")) == status_of(kind)
     for code, kind in BY_CODE.items():
         assert status_of(code) == status_of(kind)
