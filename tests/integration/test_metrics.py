@@ -94,7 +94,15 @@ def test_metrics_need_a_key_that_may_read_unless_they_are_open(server, start_ser
     assert "penstock_info" in metrics(opened, key=None)
 
 
-def test_a_key_of_a_project_sees_that_project_only(server, called):
+def test_a_key_of_a_project_sees_that_project_only(start_server):
+    server = start_server()  # with a second project, admin keys of other tests would have to choose
+    endpoint = put(server, "metrics-flow", pre=pre)
+    httpx2.post(
+        str(endpoint), json=[[1.0]], headers={"Authorization": server.keys["deploy"]}
+    ).raise_for_status()
+    give_up = time.monotonic() + 60
+    while not values(metrics(server)["penstock_calls"], "_total", deployment="metrics-flow"):
+        assert time.monotonic() < give_up
     admin = {"Authorization": server.keys["admin"]}
     project = {"name": "metrics-other"}
     assert httpx2.post(f"{server.url}/v1/projects", headers=admin, json=project).is_success

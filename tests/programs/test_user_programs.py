@@ -274,6 +274,7 @@ def test_the_price_predictor_fetches_its_model_with_three_secrets_here_and_serve
         missing = programs.run("price_predictor", "deploy", status=1)
         assert "penstock secrets set REGISTRY_" in missing
         told = {"api_key": programs.server.keys["admin"], "server": programs.server.url}
+        told["project"] = "default"  # other tests of this server may have made more projects
         for name, value in secrets.items():
             penstock.secrets.set(name, value, **told)
         try:
