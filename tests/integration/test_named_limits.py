@@ -21,6 +21,7 @@ LIMITS = {
     "PENSTOCK_MAX_NESTING": "6",
     "PENSTOCK_MAX_BODY_BYTES": "4096",
     "PENSTOCK_MAX_CONTROL_BODY_BYTES": "65536",
+    "PENSTOCK_MAX_MANIFEST_BYTES": "80000",
     "PENSTOCK_MAX_CONTROL_ITEMS": "500",
     "PENSTOCK_MAX_BLOB_BYTES": "100000",
     "PENSTOCK_MAX_RESULT_BYTES": "262144",
@@ -95,12 +96,20 @@ def test_bodies(site: Any) -> None:
     parts = [("files", (f"{number}.txt", b"x")) for number in range(4)]
     answer = client.post("/v1/default/obeys/predict", files=parts)
     assert told(answer)[:2] == (400, "malformed_body")
-    label = {"scope": "read", "label": "x" * 70_000}
-    assert told(client.post("/v1/default/keys", json=label))[:2] == (413, "body_too_large")
-    truths = [{"prediction_id": "x-0", "truth": [[] for _ in range(500)]}]
-    answer = client.post("/v1/default/obeys/feedback", json={"feedback": truths})
-    assert told(answer)[:2] == (413, "body_too_large")
-    assert "max_control_items" in answer.json()["error"]["hint"]
+    files = "/v1/default/blobs/missing"
+    for path, body, setting in (
+        ("/v1/default/keys", {"scope": "read", "label": "x" * 70_000}, "max_control_body_bytes"),
+        (files, {"sha256": ["a" * 70_000]}, ""),
+        (files, {"sha256": ["a" * 80_000]}, "max_manifest_bytes"),
+        (files, {"sha256": ["a"] * 2_500}, "max_control_items"),
+        ("/v1/default/obeys/feedback", {"feedback": {"x": [[]] * 500}}, "max_control_items"),
+    ):
+        answer = client.post(path, json=body)
+        if setting:
+            assert told(answer)[:2] == (413, "body_too_large"), path
+            assert setting in answer.json()["error"]["hint"], path
+        else:
+            assert told(answer)[:2] == (400, "invalid_name"), answer.text
 
 
 def test_uploaded_files_and_the_room_of_a_project(site: Any) -> None:

@@ -303,8 +303,10 @@ class Endpoint(str):
 
     def feedback(self, truths: Mapping[str, Any]) -> list[str]:
         """Tell the truth about predictions, by prediction id; return the ids that are unknown."""
-        told = self._session().post(f"{self._base()}/feedback", {"feedback": truths_of(truths)})
-        unknown: list[str] = told["unknown"]
+        unknown: list[str] = []
+        for part in truths_of(truths):
+            told = self._session().post(f"{self._base()}/feedback", {"feedback": part})
+            unknown += told["unknown"]
         return unknown
 
     def delete(self) -> None:

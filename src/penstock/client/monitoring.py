@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from penstock.codec.plain import Conversion
 from penstock.core.errors import MalformedBody
+
+#: Bytes of truths that are sent at once.
+PART_BYTES = 256 * 1024
 
 #: Rows of a reference that are sent; of a longer one an even sample.
 MOST_ROWS = 20_000
@@ -33,6 +37,15 @@ def _some(rows: Any) -> Any:
     return [rows[index * len(rows) // MOST_ROWS] for index in range(MOST_ROWS)]
 
 
-def truths_of(truths: Mapping[str, Any]) -> dict[str, Any]:
-    """Return truths by prediction id as JSON values."""
-    return {str(name): Conversion("truths", MalformedBody).run(t) for name, t in truths.items()}
+def truths_of(truths: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield truths by prediction id as JSON values, as many at once as one request may have."""
+    part: dict[str, Any] = {}
+    size = 0
+    for name, truth in truths.items():
+        part[str(name)] = plain = Conversion("truths", MalformedBody).run(truth)
+        size += len(str(name)) + len(json.dumps(plain)) + 8
+        if size >= PART_BYTES:
+            yield part
+            part, size = {}, 0
+    if part or not truths:
+        yield part

@@ -25,6 +25,9 @@ FORK_SAFE = frozenset(
     {"PIL", "joblib", "numpy", "onnxruntime", "pandas", "scipy", "sklearn", "torch", "xgboost"}
 )
 
+#: Files that a message names, and that its facts list.
+_NAMED, _LISTED = 20, 1000
+
 
 def check_settings(settings: VersionSettings) -> None:
     """Raise `InvalidSetting` if a setting is out of range."""
@@ -70,11 +73,12 @@ def check_blobs(manifest: Manifest, missing: Sequence[str]) -> None:
     if not missing:
         return
     blobs = manifest.blobs()
-    names = [blobs[sha256].name for sha256 in missing if sha256 in blobs]
+    names = [blobs[sha256].name for sha256 in missing[:_NAMED] if sha256 in blobs]
+    names += ["…"] if len(missing) > _NAMED else []
     raise BlobMissing(
         f"The server does not have {len(missing)} of the bundle's files: {', '.join(names)}.",
         hint="Upload them, then send the manifest again.",
-        sha256=list(missing),
+        sha256=list(missing[:_LISTED]),
     )
 
 

@@ -41,7 +41,7 @@ from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
 from penstock.engine.base import Pool
 from penstock.environments import requirements
-from penstock.environments.describe import describe
+from penstock.environments.describe import EnvironmentInfo, describe
 from penstock.stores.base import BlobStore
 
 log = logging.getLogger("penstock.versions")
@@ -143,17 +143,13 @@ class Deploys:
             StorageFull: The project has no room for its files.
         """
         check_deployment_name(name)
-        parsed = read_manifest(manifest)
+        parsed = await asyncio.to_thread(read_manifest, manifest)  # it may have many entries
         admission.check_settings(settings)
         admission.check_loggers(settings, os.environ)
         changes = with_deploy(settings, scaling or {})
         changed(self._serving.scaling(project, name), changes)
         installed = await asyncio.to_thread(describe)
-        requirements.check(parsed.requirements)
-        admission.check_model_types(parsed, installed.model_types)
-        python = self._environments.choose(parsed)
-        if python is None:
-            admission.check_imports(parsed, installed)
+        python = await asyncio.to_thread(self._choose, parsed, installed)
         if await self._database.call(self._database.records.get_project, project) is None:
             raise NotFound(f"There is no project {project!r}.")
         await self._secrets.check(project, settings.secrets)
@@ -163,6 +159,15 @@ class Deploys:
         parsed = await asyncio.to_thread(self._labelled, parsed)
         raw = write_manifest(parsed)
         return Candidate(project, name, raw, parsed, settings, actor, changes, python, force)
+
+    def _choose(self, manifest: Manifest, installed: EnvironmentInfo) -> Interpreter | None:
+        """Return the interpreter for a bundle, None for the server's own, if all is there."""
+        requirements.check(manifest.requirements)
+        admission.check_model_types(manifest, installed.model_types)
+        python = self._environments.choose(manifest)
+        if python is None:
+            admission.check_imports(manifest, installed)
+        return python
 
     def _labelled(self, manifest: Manifest) -> Manifest:
         refuse = self._refuse_code

@@ -13,6 +13,9 @@ from penstock.environments.describe import EnvironmentInfo
 from penstock.environments.distributions import package_for
 from penstock.environments.pypi_names import COMPANIONS
 
+#: Modules that a message names, at most.
+_NAMED = 100
+
 
 @dataclass(frozen=True)
 class Need:
@@ -52,7 +55,7 @@ def check(
     travelling: Collection[str] = (),
     own: bool = False,
 ) -> None:
-    """Raise `MissingImports` if an environment lacks a needed module; names all that are missing.
+    """Raise `MissingImports` if an environment lacks needed modules; it names those it lacks.
 
     Args:
         needs: What the flow needs.
@@ -61,7 +64,7 @@ def check(
         own: Whether it is an environment of the version's own rather than the server's.
     """
     there = {*server.modules, *travelling}
-    missing = [need for need in needs if need.module not in there]
+    missing = [need for need in needs if need.module not in there][:_NAMED]
     if not missing:
         return
     sentences: dict[str, list[str]] = {}

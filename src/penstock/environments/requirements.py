@@ -51,10 +51,11 @@ def check(requirements: Sequence[str]) -> list[str]:
             f"requirements is the text {requirements[:60]!r}.",
             hint='Give a list: requirements=["pandas", "pillow>=11"].',
         )
-    found = [_checked(requirement) for requirement in requirements]
-    if len(found) > MOST:
-        raise InvalidRequirement(f"There are {len(found)} requirements; at most {MOST} are taken.")
-    return found
+    if len(requirements) > MOST:
+        raise InvalidRequirement(
+            f"There are {len(requirements)} requirements; at most {MOST} are taken."
+        )
+    return [_checked(requirement) for requirement in requirements]
 
 
 def _checked(requirement: object) -> str:

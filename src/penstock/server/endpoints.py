@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
-from penstock.codec.light import count_containers
+from penstock.codec.light import TEXTS, is_quick
 from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
@@ -149,11 +149,11 @@ class Endpoint:
         return self.method != "GET" and self.scope in {Scope.DEPLOY, Scope.ADMIN}
 
 
-async def read_body(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int, setting: str) -> bytes:
     """Return the body of a control request.
 
     Raises:
-        BodyTooLarge: It has more than `limit` bytes.
+        BodyTooLarge: It has more than `limit` bytes, which `setting` says.
     """
     taken = bytearray()
     async for chunk in request.stream():
@@ -161,24 +161,31 @@ async def read_body(request: Request, limit: int) -> bytes:
         if len(taken) > limit:
             raise BodyTooLarge(
                 f"The body of {request.method} {request.url.path} has more than {limit} bytes.",
+                hint=f"Send less at once, or raise the server's setting {setting}.",
                 limit_bytes=limit,
             )
     return bytes(taken)
 
 
-async def read_json(request: Request, kind: type[T], settings: Settings) -> T:
+async def read_json(
+    request: Request, kind: type[T], settings: Settings, *, large: bool = False
+) -> T:
     """Return the JSON body of a control request as a `kind`.
 
+    Everybody waits while it is read, so most bodies are small: a `large` one may have
+    `max_manifest_bytes`, any other `max_control_body_bytes`.
+
     Raises:
-        BodyTooLarge: It has more than `max_control_body_bytes`, or more lists and objects than
-            `max_control_items`: reading those would keep everybody waiting.
+        BodyTooLarge: It has more bytes than that, or more than `max_control_items` allows.
         MalformedBody: It is not JSON, or a field is missing, unknown or of the wrong type.
     """
-    raw = await read_body(request, settings.max_control_body_bytes)
+    setting = "max_manifest_bytes" if large else "max_control_body_bytes"
+    raw = await read_body(request, getattr(settings, setting), setting)
     most = settings.max_control_items
-    if len(raw) > most and count_containers(raw) > most:
+    if not is_quick(raw, most):
         raise BodyTooLarge(
-            f"The body of {request.url.path} has more than {most} lists and objects.",
+            f"The body of {request.url.path} has more than {most} lists and objects, "
+            f"or more than {most * TEXTS} texts.",
             hint="Send less at once, or raise the server's setting max_control_items.",
             limit_items=most,
         )

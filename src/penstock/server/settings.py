@@ -108,10 +108,13 @@ class Settings(PackageSettings):
     )
     max_body_bytes: int = _option("Largest predict body.", 64 * MIB, least=1024, most=64 * GIB)
     max_blob_bytes: int = _option("Largest uploaded file.", 16 * GIB, least=1024)
-    max_control_body_bytes: int = _option(
-        "Largest body of a control request (manifests).", 8 * MIB, least=1024, most=GIB
+    max_control_body_bytes: int = _option("Largest control request.", MIB, least=1024, most=GIB)
+    max_manifest_bytes: int = _option(
+        "Largest manifest, list of its files, or reference.", 8 * MIB, least=1024, most=GIB
     )
-    max_control_items: int = _option("Most lists and objects in such a body.", 100_000, least=100)
+    max_control_items: int = _option(
+        "Most lists and objects of a control request, and a fifth of its texts.", 100_000, least=100
+    )
     max_result_bytes: int = _option(
         "Largest answer of a predict call.", GIB, least=256 * 1024, most=64 * GIB
     )
@@ -341,10 +344,6 @@ class Settings(PackageSettings):
         "text",
         choices=("text", "json"),
     )
-    memory_value_bytes: int = _option(
-        "Largest value that functions may save.", 16 * MIB, least=1024
-    )
-    memory_total_bytes: int = _option(
-        "Most bytes of saved values in one deployment.", 256 * MIB, least=1024
-    )
+    memory_value_bytes: int = _option("Largest value functions may save.", 16 * MIB, least=1024)
+    memory_total_bytes: int = _option("Most bytes saved in one deployment.", 256 * MIB, least=1024)
     memory_names: int = _option("Most saved names in one deployment.", 100_000, least=1)

@@ -85,6 +85,16 @@ def test_arrays_and_tensors_become_lists(table: Any) -> None:
     assert json.loads(table.asked[0].content) == {"x": [[0, 1], [2, 3]], "y": [0.5]}
 
 
+def test_many_truths_are_sent_a_part_at_a_time(table: Any) -> None:
+    table.on("POST /v1/p/flow/feedback", {"taken": 1, "unknown": ["lost"]})
+    truths = {f"{number:036}-0": {"label": number} for number in range(12_000)}
+    assert Endpoint(URL, KEY).feedback(truths) == ["lost"] * len(table.asked)
+    assert max(len(request.content) for request in table.asked) < 300_000
+    sent = [json.loads(request.content)["feedback"] for request in table.asked]
+    assert {name: truth for part in sent for name, truth in part.items()} == truths
+    assert 2 < len(sent) == len(table.asked)
+
+
 def test_a_dict_without_data_is_sent_unchanged(table: Any) -> None:
     table.on("POST /v1/p/flow/predict", GOOD)
     Endpoint(URL, KEY).predict({"prompt": "hi", "max": 5})

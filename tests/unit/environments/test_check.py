@@ -61,6 +61,13 @@ def test_everything_that_is_missing_is_named_at_once():
     assert error.facts["modules"] == ["bs4", "cv2", "lgb"]
 
 
+def test_of_thousands_that_are_missing_a_hundred_are_named():
+    error = refused(*(Need(1, "pre", f"gone{number}") for number in range(5000)))
+    assert len(error.facts["modules"]) == 100
+    assert "gone99`" in error.message
+    assert "gone100`" not in error.message
+
+
 def test_a_pickle_of_another_minor_version_is_worth_a_warning():
     (text,) = version_warnings([Need(1, None, "sklearn", "scikit-learn", "1.5.2")], SERVER)
     assert "The model of stage 1 was saved with scikit-learn 1.5.2; the server has 1.9.1" in text

@@ -87,3 +87,8 @@ def test_a_file_that_is_missing_or_includes_itself_is_refused(tmp_path: Path) ->
 def test_a_wheel_is_a_path_and_not_an_address() -> None:
     assert is_wheel("dist/a-1-py3-none-any.whl")
     assert not is_wheel("a @ https://files.example/a-1-py3-none-any.whl")
+
+
+def test_too_many_requirements_are_refused_before_one_is_looked_at() -> None:
+    with pytest.raises(InvalidRequirement, match="There are 501 requirements; at most 500"):
+        check(["-e ."] * 501)

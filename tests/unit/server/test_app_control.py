@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from penstock.core.errors import LoadFailed
+from penstock.server.routes import ENDPOINTS
 
 Run = Callable[..., None]
 
@@ -172,6 +173,33 @@ def test_a_control_body_that_is_too_large_is_refused(on_site: Run) -> None:
     async def story(site: Any) -> None:
         answer = await site.call("POST", "/v1/projects", "admin", content=b"x" * 2000)
         assert answer.status_code == 413
+
+    on_site(story, max_control_body_bytes=1024)
+
+
+#: Endpoints whose requests may be large; everybody waits while one is read.
+LARGE = {
+    "POST /v1/{project}/blobs/missing",
+    "POST /v1/{project}/{name}/versions",
+    "POST /v1/{project}/{name}/monitoring",
+}
+
+
+def test_only_manifests_lists_of_files_and_references_may_be_large(on_site: Run) -> None:
+    async def story(site: Any) -> None:
+        await site.deploy()
+        seen = set()
+        for one in ENDPOINTS:
+            if one.takes is None or isinstance(one.takes, str) or one.path.endswith("predict"):
+                continue
+            path = one.path.format(project="default", name="flow", secret="S")
+            answer = await site.call(one.method, path, "admin", content=b'"' + b"x" * 2000 + b'"')
+            if answer.status_code == 413:
+                assert "max_control_body_bytes" in answer.json()["error"]["hint"], one.path
+            else:
+                assert answer.json()["error"]["code"] == "malformed_body", (one.path, answer.text)
+                seen.add(f"{one.method} {one.path}")
+        assert seen == LARGE
 
     on_site(story, max_control_body_bytes=1024)
 

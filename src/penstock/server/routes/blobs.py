@@ -32,7 +32,7 @@ class StoredBlob(msgspec.Struct, frozen=True):
 
 async def missing_blobs(request: Request, parts: Parts) -> Response:
     """Answer which files need to be uploaded."""
-    body = await read_json(request, BlobNames, parts.settings)
+    body = await read_json(request, BlobNames, parts.settings, large=True)
     return json_answer(MissingBlobs(await parts.blobs.missing(body.sha256)))
 
 

@@ -25,7 +25,7 @@ async def get_monitoring(request: Request, parts: Parts) -> Response:
 async def start_monitoring(request: Request, parts: Parts) -> Response:
     """Take a reference and what to watch for."""
     project, name = await _deployment(request, parts)
-    asked = await read_json(request, MonitorBody, parts.settings)
+    asked = await read_json(request, MonitorBody, parts.settings, large=True)
     return json_answer(await parts.insight.monitoring.put(project, name, asked))
 
 

@@ -80,9 +80,7 @@ async def whoami(request: Request, _parts: Parts) -> Response:
 async def environment(_request: Request, parts: Parts) -> Response:
     """Answer what is installed, so that a client can refuse a deploy before it uploads."""
     settings = parts.settings
-    limits = Limits(
-        settings.max_body_bytes, settings.max_blob_bytes, settings.max_control_body_bytes
-    )
+    limits = Limits(settings.max_body_bytes, settings.max_blob_bytes, settings.max_manifest_bytes)
     info = await parts.environment()
     pythons = [parts.environments.own, *parts.environments.others]
     return json_answer(

@@ -81,7 +81,7 @@ async def add_version(request: Request, parts: Parts) -> Response:
 
     What can be refused without a worker is refused with its own status before the first event.
     """
-    body = await read_json(request, VersionBody, parts.settings)
+    body = await read_json(request, VersionBody, parts.settings, large=True)
     candidate = await parts.deploys.admit(
         request.path_params["project"],
         request.path_params["name"],
