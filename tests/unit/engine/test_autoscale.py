@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from penstock.engine.base import Scale
-from penstock.engine.local.autoscale import HOLD_S, Autoscaler, Range, Sample
+from penstock.engine.local.autoscale import CHECK_S, HOLD_S, Autoscaler, Range, Sample
 from penstock.engine.local.scaler import core_count, idle_core_seconds, range_of
 
 TICK_S = 0.1
@@ -96,6 +96,46 @@ def test_a_replica_that_does_not_help_goes_and_is_tried_again_later_and_later():
     assert len(machine.history) < 2 * 8
 
 
+def test_a_replica_that_was_thought_to_help_is_found_out_by_the_check():
+    machine = heavy(cores=2)
+    machine.run(3, clients=64)
+    assert machine.history == [1, 2]
+    machine.rate = lambda n: 50_000.0 * (1 - 0.15 * (n - 1))
+    machine.run(CHECK_S - 4, clients=64)
+    assert machine.history == [1, 2]
+    machine.run(4, clients=64)
+    assert machine.history == [1, 2, 1]
+    assert machine.auto.why == "replica 2 was dropped: no gain (0.85×)"
+
+
+def test_a_replica_that_helps_is_left_out_for_two_seconds_at_most_and_ever_more_seldom():
+    machine = heavy(cores=2)
+    machine.run(600, clients=64)
+    assert machine.history == [1] + [2, 1] * 4 + [2]  # after 30, 60, 120, 240 s
+    assert machine.auto.why == "replica 2 helps: 2×"
+    assert machine.finished > 0.98 * 600 * 660
+
+
+def test_a_check_waits_for_a_load_that_shows_a_difference():
+    machine = heavy(cores=2)
+    machine.run(3, clients=64)
+    machine.run(CHECK_S, clients=1)
+    assert machine.history == [1, 2]
+    machine.run(3, clients=64)
+    assert machine.history == [1, 2, 1, 2]
+
+
+def test_a_check_whose_load_goes_away_leaves_the_replica_out():
+    machine = heavy(cores=2)
+    machine.run(CHECK_S + 3, clients=64)
+    while machine.auto.wanted == 2:
+        machine.run(0.1, clients=64)
+    machine.run(2, clients=0)
+    assert machine.auto.why == "1 do: fewer calls come"
+    machine.run(3, clients=64)
+    assert machine.auto.wanted == 2
+
+
 def test_a_maximum_that_was_named_does_not_ask_for_idle_cores():
     waits = Machine(Range(1, 3, 60.0, by_cores=False), lambda n: 20.0 * n, lambda busy: 0.0)
     waits.run(10, clients=8)
@@ -105,14 +145,14 @@ def test_a_maximum_that_was_named_does_not_ask_for_idle_cores():
 
 def test_slow_calls_that_wait_get_a_replica_though_their_pace_is_not_known():
     slow = Machine(AUTO, lambda n: 0.5 * n, lambda busy: 3.0)
-    slow.run(0.4, clients=8)
+    slow.run(0.6, clients=8)
     assert slow.auto.wanted == 2
     assert "slow" in slow.auto.why
 
 
 def test_a_trial_that_loses_its_load_keeps_the_replica_until_the_cooldown():
     machine = heavy(cores=2)
-    machine.run(0.4, clients=16)
+    machine.run(0.6, clients=16)
     for _ in range(100):
         machine.run(0.1, clients=1)
         machine.run(0.1, clients=0)
@@ -126,11 +166,11 @@ def test_a_trial_that_loses_its_load_keeps_the_replica_until_the_cooldown():
 
 def test_a_trial_that_lost_its_load_goes_on_when_the_load_is_back():
     machine = Machine(AUTO, lambda n: 50_000.0 / n, lambda busy: 0.9)
-    machine.run(0.4, clients=64)
+    machine.run(0.6, clients=64)
     machine.run(3, clients=0)
     assert machine.history == [1, 2]
     assert "judge" in machine.auto.why
-    machine.run(1.5, clients=64)
+    machine.run(2, clients=64)
     assert machine.history == [1, 2, 1]
     assert machine.auto.why == "replica 2 was dropped: no gain (0.50×)"
 

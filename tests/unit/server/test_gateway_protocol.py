@@ -8,6 +8,7 @@ from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, VersionKey
 from penstock.server.gateway.listen import Gateway
 from penstock.server.gateway.protocol import GatewayProtocol
+from penstock.server.gateway.writes import Writes
 
 KEY = KeyRecord("k", b"", "pk_p_1", Scope.PREDICT, "default", "", 0.0)
 REQUEST = (
@@ -34,12 +35,20 @@ class Pool:
 class Transport(asyncio.Transport):
     def __init__(self):
         super().__init__()
-        self.written = []
+        self._written = []
+        self.later = []
         self.reading = True
         self.closed = False
 
+    @property
+    def written(self):
+        """What was written once the turn of the loop is over."""
+        while self.later:
+            self.later.pop()()
+        return self._written
+
     def write(self, data):
-        self.written.append(data)
+        self._written.append(data)
 
     def is_closing(self):
         return self.closed
@@ -62,8 +71,10 @@ def _connect():
     pool = Pool()
     predictor = Predictor(lambda _authorization: KEY)
     predictor.set_route("default", "echo", None, pool, 1.0)
-    protocol = GatewayProtocol(Gateway(predictor, _app))
+    gateway = Gateway(predictor, _app)
     transport = Transport()
+    gateway.writes = Writes(transport.later.append)
+    protocol = GatewayProtocol(gateway)
     protocol.connection_made(transport)
     return protocol, transport, pool
 

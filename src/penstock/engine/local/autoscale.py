@@ -1,22 +1,26 @@
 """Decides how many replicas a version should have. Pure: it is given measurements and a clock.
 
-`scaler` feeds it. Three rules:
+`scaler` feeds it. Four rules:
 
-* **Grow** when calls wait although every replica is busy, for a third of a second, and cores are
+* **Grow** when calls wait although every replica is busy, for half a second, and cores are
   idle (that is not asked where a person named the maximum). The next replica is on trial: it stays
   if more calls are answered with it than without it, and as long as too few come to tell.
 * **Shrink** by one when fewer replicas would have done for the whole cooldown, and to the minimum
   when there was no call for the whole cooldown.
 * A replica that did not help goes at once and is not tried again for a while, each time longer.
+* **Check**: where the cores decide, a replica that was found to help is left out once in a while,
+  ever more seldom, and goes for good if that made no difference. A pace is measured in less than a
+  second, on a machine with other work to do, so a verdict may be wrong, or be so later.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import NamedTuple
 
 #: Seconds that calls must wait before there is one more replica.
-WINDOW_S = 0.3
+WINDOW_S = 0.5
 
 #: A call that waited so long, in seconds, wants another replica, however short the queue.
 WAIT_S = 0.05
@@ -26,7 +30,7 @@ IDLE_CORES = 0.5
 
 #: Seconds a new replica gets to find its pace, then to show what it is worth; and at the longest.
 SETTLE_S = 0.1
-JUDGE_S = 0.4
+JUDGE_S = 0.8
 JUDGE_MOST_S = 5.0
 
 #: Answers without which a pace is not known.
@@ -39,6 +43,9 @@ SHARE_NAMED = 0.05
 #: Seconds until a replica that did not help is tried again; doubles up to the most.
 HOLD_S = 10.0
 HOLD_MOST_S = 300.0
+
+#: Seconds until a replica that helped is checked; doubles up to `HOLD_MOST_S`.
+CHECK_S = 30.0
 
 #: Part of one replica's time below which its work could be done by the others.
 SPARE = 0.7
@@ -74,7 +81,10 @@ class Sample(NamedTuple):
 
 
 class _Trial(NamedTuple):
+    """The pace before the last replica came or was left out; when the new one begins to count."""
+
     rate: float
+    left_out: bool = False
     since: Sample | None = None
 
 
@@ -92,6 +102,7 @@ class Autoscaler:
         self._trial: _Trial | None = None
         self._hold_s = HOLD_S
         self._not_before = 0.0
+        self._check_s, self._check_at = CHECK_S, math.inf
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
@@ -146,6 +157,8 @@ class Autoscaler:
             self._last_needed_at = sample.at
         elif self._trial is not None:
             self._judge(self._trial, sample)
+        elif sample.at >= self._check_at:
+            self._check(sample)
         elif not self._grow(sample):
             self._shrink(sample)
         return self.wanted
@@ -162,7 +175,7 @@ class Autoscaler:
         spent = sample.at - first.at
         if not 0 < self.wanted < self._allowed.high or sample.at < self._not_before:
             return False
-        if spent < WINDOW_S * 0.9 or any(s.held <= s.ready for s in self._samples):
+        if not self._calls_wait(spent):
             return False
         waiting = sum(s.held - s.ready for s in self._samples) / count
         if waiting < sample.ready and sample.oldest_s < WAIT_S:
@@ -178,18 +191,33 @@ class Autoscaler:
             self.why = f"replica {self.wanted} was added: calls wait and are slow"
         return True
 
+    def _calls_wait(self, spent: float) -> bool:
+        """Whether calls waited at every look of a whole window."""
+        return spent >= WINDOW_S * 0.9 and all(s.held > s.ready for s in self._samples)
+
     @staticmethod
     def _cores_are_idle(first: Sample, last: Sample) -> bool:
         if first.idle_s is None or last.idle_s is None:
             return False
         return (last.idle_s - first.idle_s) / (last.at - first.at) >= IDLE_CORES
 
+    def _check(self, sample: Sample) -> None:
+        """Leave the last replica out for a moment, once calls wait for a whole window."""
+        first = self._samples[0]
+        spent = sample.at - first.at
+        answers = sample.finished - first.finished
+        if self.wanted <= max(1, self._allowed.low):
+            self._check_at = math.inf
+        elif self._calls_wait(spent) and answers >= ANSWERS:
+            self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
+            self._trial = _Trial(answers / spent, left_out=True)
+        else:
+            self._shrink(sample)
+
     def _judge(self, trial: _Trial, sample: Sample) -> None:
         # A mean, because one look may fall between two rounds, when no call is in hand.
         if sum(s.held - s.ready for s in self._samples) < 0:
-            self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
-            self._trial = trial._replace(since=None)
-            self._shrink(sample)
+            self._judge_few(trial, sample)
             return
         if trial.since is None or sample.ready != trial.since.ready:
             if sample.at - self._samples[0].at >= SETTLE_S:
@@ -198,18 +226,36 @@ class Autoscaler:
         spent = sample.at - trial.since.at
         answers = sample.finished - trial.since.finished
         if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
-            self._verdict(answers / spent / trial.rate, sample.at)
+            pace = max(answers, 1) / spent
+            number = self.wanted + trial.left_out
+            gain = trial.rate / pace if trial.left_out else pace / trial.rate
+            self._verdict(number, gain, sample.at, checked=trial.left_out)
 
-    def _verdict(self, gain: float, at: float) -> None:
-        number = self.wanted
+    def _judge_few(self, trial: _Trial, sample: Sample) -> None:
+        """Go on without a verdict: too few calls come to see a difference."""
+        if trial.left_out:
+            self._set(self.wanted, f"{self.wanted} do: fewer calls come")
+            self._check_at = math.inf
+            return
+        self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
+        if self._allowed.by_cores:  # the next load may be another: begin anew with that one
+            self._trial, self._check_at = None, sample.at
+        else:
+            self._trial = trial._replace(since=None)
+        self._shrink(sample)
+
+    def _verdict(self, number: int, gain: float, at: float, *, checked: bool) -> None:
         share = SHARE if self._allowed.by_cores else SHARE_NAMED
         if gain >= 1 + share / (number - 1):
             self._hold_s = HOLD_S
             self._set(number, f"replica {number} helps: {gain:.2g}×")
+            self._check_s = min(HOLD_MOST_S, 2 * self._check_s) if checked else CHECK_S
+            self._check_at = at + self._check_s if self._allowed.by_cores else math.inf
             return
         self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
         self._not_before = at + self._hold_s
         self._hold_s = min(HOLD_MOST_S, 2 * self._hold_s)
+        self._check_at = math.inf if number <= 2 else at + self._check_s
 
     # --- fewer ---
 

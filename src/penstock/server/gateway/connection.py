@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol, ABC):
         "_unread",
         "_wanted",
         "_writable",
+        "_writes",
     )
 
     _transport: asyncio.Transport
@@ -80,6 +81,7 @@ class Connection(asyncio.Protocol, ABC):
         self._busy = False  # inside `_take`, which is not entered twice
         self._closing = False  # nothing is taken after what is in the queue
         self._unread = False  # when closing: the client may still be sending
+        self._writes = gateway.writes
         self._writable = True  # the client reads what we write
         self._wanted = True  # the app takes more of its body
         self._readable = True  # the transport delivers
@@ -142,9 +144,9 @@ class Connection(asyncio.Protocol, ABC):
             if exchange.out is None:
                 break
             del queue[0]
-            self._transport.write(exchange.out)
+            self._writes.add(self._transport, exchange.out)
             if exchange.rest:
-                self._transport.write(exchange.rest)
+                self._writes.add(self._transport, exchange.rest)
         if not queue:
             self._since = self._gateway.now
             if self._closing:
@@ -211,6 +213,7 @@ class Connection(asyncio.Protocol, ABC):
         self._mode = Mode.END
         self._held = b""
         self._since = self._gateway.now
+        self._writes.write()
         if self._unread and self._transport.can_write_eof():
             self._transport.write_eof()
             self._set_reading()

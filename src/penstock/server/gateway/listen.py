@@ -26,6 +26,7 @@ from penstock.server.gateway.limits import Limits
 from penstock.server.gateway.protocol import GatewayProtocol
 from penstock.server.gateway.respond import Wire
 from penstock.server.gateway.run_desk import RunDesk
+from penstock.server.gateway.writes import Writes
 
 #: Seconds between two looks at the deadlines.
 SWEEP_S = 1.0
@@ -68,6 +69,7 @@ class Gateway:
         self.limits = limits or Limits()
         self.heads = HeadReader(self.limits)
         self.wire = Wire()
+        self.writes = Writes()
         #: Files for large bodies. An extra gateway never gets one back, so it has none.
         self.shelf = Shelf() if handover is None else None
         self.connections: set[Connection] = set()

@@ -282,6 +282,7 @@ class GatewayProtocol(Connection):
             self._mode = _HOLD
             return -1
         transport, gateway = self._transport, self._gateway
+        gateway.writes.write()
         if transport.get_write_buffer_size():
             transport.set_write_buffer_limits(0)  # `resume_writing` comes when it is empty
             return -1
@@ -300,6 +301,7 @@ class GatewayProtocol(Connection):
             self._mode = _HOLD
             return -1
         gateway = self._gateway
+        gateway.writes.write()
         if self._app is None:
             self._app = gateway.app_side(self._transport, self)
         self._mode = _APP
