@@ -15,12 +15,15 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from open_loop import Background, request_bytes
+from open_loop import Background, Outcome, request_bytes
 from versioned import put
 
 from penstock import model_type
 
 LIMIT_S = 0.6
+
+#: How late, in seconds, a caller may be told that time ran out.
+LATE_S = 0.25
 
 
 def sleeps() -> None:
@@ -103,19 +106,30 @@ def test_a_hung_call_is_answered_at_its_deadline_and_its_worker_is_killed(
     name = how.__name__.replace("_", "-")[:20].strip("-")
     put(server, hanging(how), name, timeout_s=LIMIT_S)
     neighbour = str(put(server, hanging(how), "neighbour", timeout_s=30))
-    late = []
+    late: list[float] = []
+    ended: list[float] = []
     with Background(neighbour, server.keys["predict"], 50.0, lambda _: b"[0]") as outcome:
-        for _ in range(2):
+        wait_until(lambda: len(outcome.samples) >= 25)
+        quiet = len(outcome.samples)
+        # The machine that runs the tests may be busy with others: one of a few must be in time.
+        while len(late) < 2 or (min(late) > LATE_S and len(late) < 6):
             assert call(server, name, [0])[0] == 200
             (worker,) = [r["pid"] for r in replicas(server, name) if r["state"] == "ready"]
             status, took = call(server, name, [1])
+            answered = time.perf_counter()
             assert status == 504
             late.append(took - LIMIT_S)
             wait_until(lambda pid=worker: not running(pid))
+            ended.append(time.perf_counter() - answered)
             assert call(server, name, [0])[0] == 200
-    print(f"\n{name}: 504 came {1e3 * min(late):.0f} ms after the deadline")
-    # The figure is for reading: the machine that runs the tests may be busy with other things.
-    assert -0.05 <= min(late) < 10
+    before, beside = Outcome(outcome.samples[:quiet]), Outcome(outcome.samples[quiet:])
+    print(
+        f"\n{name}: 504 came {1e3 * min(late):.0f} ms after the deadline, its worker was gone "
+        f"{min(ended):.1f} s later; a neighbour's p99 {1e3 * before.percentile(0.99):.1f} ms "
+        f"before, {1e3 * beside.percentile(0.99):.1f} ms beside it"
+    )
+    assert -0.05 <= min(late) <= LATE_S
+    assert min(ended) <= 2.0
     assert outcome.failed == []
 
 

@@ -117,9 +117,22 @@ def test_a_withdrawn_version_can_be_activated_by_hand(server: Any, model: Path) 
     assert (found["active"], found["versions"][0]["state"]) == (2, "ready")
 
 
+def talkative(model: Path) -> list[Any]:
+    """Prints 300 lines at each call, and dies."""
+
+    def post(result: Any) -> Any:
+        import os
+
+        for number in range(300):
+            print(f"word {number}")
+        os._exit(3)
+
+    return with_post(model, post)
+
+
 def test_a_version_that_may_not_be_withdrawn_is_quarantined(server: Any, model: Path) -> None:
     put(server, numbered(model, 1), "kept")
-    endpoint = str(put(server, dies(model), "kept", auto_rollback=False))
+    endpoint = str(put(server, talkative(model), "kept", auto_rollback=False))
     headers = {"Authorization": server.keys["predict"]}
 
     def call() -> int:
@@ -132,6 +145,15 @@ def test_a_version_that_may_not_be_withdrawn_is_quarantined(server: Any, model: 
     assert found["quarantine"]["deaths"] >= 3
     assert found["quarantine"]["next_start_at"] > 0
     assert "exit code 3" in found["quarantine"]["reason"]
+
+    def last_said() -> list[str]:
+        path = "/v1/default/kept/logs?version=2&limit=200"
+        key = {"Authorization": server.keys["deploy"]}
+        lines = httpx2.get(server.url + path, headers=key).json()["lines"]
+        return [line["text"] for line in lines]
+
+    # The log is written a moment later.
+    wait_until(lambda: [f"word {n}" for n in range(100, 300)] == last_said())
 
 
 def test_mistakes_of_callers_do_not_withdraw_a_version(server: Any, model: Path) -> None:

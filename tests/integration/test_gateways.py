@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,11 +16,9 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from gateway_lines import GATEWAYS, PATIENCE_S, Line, gateways_of, request, sockets_of
 
 from penstock import Endpoint, deploy, model_type
-
-PATIENCE_S = 20.0
-GATEWAYS = 3
 
 
 @pytest.fixture(scope="module")
@@ -56,88 +53,6 @@ def crowd(tmp_path_factory: pytest.TempPathFactory, launch_server: Any) -> Itera
     gateways_of(live)
     yield live
     assert live.stop() == 0, live.log
-
-
-def gateways_of(server: Any) -> list[int]:
-    """Return the process ids of the extra gateways, once each of them accepts connections."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-        found = [int(pid) for pid in children if is_gateway(pid)]
-        if len(found) == GATEWAYS - 1 and all(reached(server, pid) for pid in found):
-            return found
-        assert time.monotonic() < deadline, server.log
-
-
-def is_gateway(pid: str) -> bool:
-    with contextlib.suppress(OSError):
-        return b"gateway_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    return False
-
-
-def sockets_of(pid: int) -> int:
-    links = []
-    with contextlib.suppress(OSError):  # it ended
-        for fd in Path(f"/proc/{pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                links.append(os.readlink(fd))
-    return sum(link.startswith("socket:") for link in links)
-
-
-def reached(server: Any, pid: int) -> bool:
-    """Whether new connections get to a process."""
-    before = sockets_of(pid)
-    with contextlib.ExitStack() as stack:
-        for _ in range(8 * GATEWAYS):
-            line = stack.enter_context(Line(server))
-            line.connection.sendall(b"G")  # the beginning of some request
-        deadline = time.monotonic() + 0.2
-        while time.monotonic() < deadline:
-            if sockets_of(pid) > before:
-                return True
-    return False
-
-
-class Line:
-    """A kept connection."""
-
-    def __init__(self, server: Any) -> None:
-        address = urlsplit(server.url)
-        self.connection = socket.create_connection((address.hostname, address.port), PATIENCE_S)
-        self._file = self.connection.makefile("rb")
-
-    def __enter__(self) -> Line:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self.connection.close()
-
-    def ask(self, data: bytes) -> tuple[int, bytes]:
-        self.connection.sendall(data)
-        return self.answer()
-
-    def answer(self) -> tuple[int, bytes]:
-        first = self._file.readline()
-        if not first:
-            raise ConnectionResetError
-        size = 0
-        while (line := self._file.readline()) != b"\r\n":
-            name, _, value = line.partition(b":")
-            if name == b"content-length":
-                size = int(value)
-        return int(first.split()[1]), self._file.read(size)
-
-
-def request(
-    name: str, key: str, body: bytes = b"[[2.0]]", method: str = "POST", path: str = ""
-) -> bytes:
-    head = (
-        f"{method} {path or f'/v1/default/{name}/predict'} HTTP/1.1\r\nHost: test\r\n"
-        f"Authorization: {key}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 @pytest.fixture
@@ -246,50 +161,6 @@ def test_a_new_version_answers_everywhere_at_once_and_no_call_fails(
     statuses = [status for caller in callers for status in caller.result()]
     assert len(statuses) > 50
     assert set(statuses) == {200}
-
-
-def test_a_killed_gateway_costs_its_own_connections_only_and_is_replaced(
-    crowd: Any, model: Path, lines: list[Line]
-) -> None:
-    put(crowd, model, "killed")
-    kill_a_gateway(crowd, "killed", lines)
-
-
-def kill_a_gateway(crowd: Any, name: str, lines: list[Line]) -> None:
-    ask = request(name, crowd.keys["predict"])
-    assert {line.ask(ask)[0] for line in lines} == {200}
-    victim = gateways_of(crowd)[0]
-    os.kill(victim, signal.SIGKILL)
-    lost = 0
-    for line in lines:
-        try:
-            assert line.ask(ask)[0] == 200
-        except ConnectionError:
-            lost += 1
-    assert 0 < lost < len(lines)
-    with contextlib.ExitStack() as stack:
-        # New connections are answered throughout: those that wait for the killed one by the next.
-        fresh = [stack.enter_context(Line(crowd)) for _ in range(16 * GATEWAYS)]
-        assert {line.ask(ask)[0] for line in fresh} == {200}
-    assert victim not in gateways_of(crowd)
-
-
-@pytest.mark.soak
-def test_500_killed_gateways_cost_their_own_connections_only(crowd: Any, model: Path) -> None:
-    endpoint = put(crowd, model, "killed-often")
-    worker = replicas_of(crowd, endpoint)
-    for number in range(500):
-        with contextlib.ExitStack() as stack:
-            lines = [stack.enter_context(Line(crowd)) for _ in range(16 * GATEWAYS)]
-            kill_a_gateway(crowd, "killed-often", lines)
-        print(f"\r{number + 1}/500 gateways killed", end="", flush=True)
-    assert replicas_of(crowd, endpoint) == worker, "a worker went with a gateway"
-
-
-def replicas_of(crowd: Any, endpoint: Endpoint) -> list[int]:
-    url = f"{crowd.url}/v1/{endpoint.project}/{endpoint.name}"
-    found = httpx2.get(url, headers={"Authorization": crowd.keys["deploy"]}).json()
-    return [replica["pid"] for replica in found["replicas"]]
 
 
 def test_a_gateway_told_to_end_answers_what_it_has(crowd: Any, model: Path) -> None:

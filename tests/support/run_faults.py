@@ -1,22 +1,37 @@
-"""A flow for runs, the ledger process, and the killing of server, zygote and workers."""
+"""A flow for runs, the ledger process, and the killing of server, zygote and workers.
+
+`kill_and_judge` is the whole of it: kill so often, then let the ledger judge what was accepted.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+from ports import free_port
 
 from penstock import Endpoint, deploy, model_type
+
+#: Runs submitted each second.
+RATE = 50.0
+
+#: What is killed at random.
+KINDS = ("server", "worker", "worker", "zygote")
+
+#: The same with fewer servers, whose start is what takes time.
+QUICK_KINDS = ("server", *["worker"] * 4, *["zygote"] * 2)
 
 LEDGER = Path(__file__).parent.parent / "programs" / "run_ledger.py"
 
@@ -44,6 +59,7 @@ class Ledger:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # Ctrl-C ends the killing; the ledger judges then
         )
 
     def finish(self) -> dict[str, Any]:
@@ -77,6 +93,7 @@ class Killer:
         live: The server as it runs now.
         seed: Of the choices.
         crash_database: Ends a database server without warning and starts it again.
+        kinds: What is killed, each as often as it stands there.
     """
 
     def __init__(
@@ -86,10 +103,11 @@ class Killer:
         port: int,
         seed: int,
         crash_database: Callable[[], None] | None = None,
+        kinds: Sequence[str] = KINDS,
     ) -> None:
         self.live = live
         self.kills: dict[str, int] = {"server": 0, "zygote": 0, "worker": 0}
-        self._kinds = ["server", "worker", "worker", "zygote"]
+        self._kinds = list(kinds)
         self._crash_database = crash_database
         if crash_database is not None:
             self.kills["database"] = 0
@@ -157,3 +175,94 @@ def _command(pid: int) -> str:
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_text()
     return ""
+
+
+def progress(text: str) -> None:
+    """Show how far a long test is."""
+    print(f"\r{text}", end="", flush=True)
+
+
+def assert_clean(verdict: dict[str, Any]) -> None:
+    """Every accepted run ended once, with the result of its own input."""
+    assert verdict["ended"] == verdict["accepted"], verdict
+    for fault in ("lost", "changed", "wrong", "twice"):
+        assert verdict[fault] == [], verdict
+    # A run may have been inside a worker each time it was killed; then it has failed, once.
+    assert set(verdict["errors"]) <= {"worker_died"}, verdict
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How often and how fast to kill.
+
+    Attributes:
+        kills: How many.
+        pause_s: Shortest and longest time between two.
+        kinds: See `Killer`.
+        most_s: Seconds after which no more is killed, however many it were.
+    """
+
+    kills: int
+    pause_s: tuple[float, float]
+    kinds: Sequence[str] = KINDS
+    most_s: float = math.inf
+
+
+def kill_and_judge(
+    start_server: Callable[..., Any],
+    keep: Callable[[Ledger], Ledger],
+    plan: Plan,
+    crash_database: Callable[[], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Kill by a plan under submits, and have the ledger judge.
+
+    It judges however the killing ends: by the time limit, by Ctrl-C or SIGTERM, or because
+    something did not come back.
+    """
+    seed = random.randrange(1 << 30)
+    print(f"seed {seed}")
+    port = free_port()
+    live = start_server(port=port)
+    put(live)
+    killer = Killer(start_server, live, port, seed, crash_database, plan.kinds)
+    ledger = keep(Ledger(live, RATE, 24 * 3600))
+    trouble: BaseException | None = None
+    try:
+        with _ended_by_sigterm():
+            _kill(killer, plan, say)
+    except (AssertionError, KeyboardInterrupt) as error:
+        trouble = error
+        say(f"{sum(killer.kills.values())} kills, ended by {error!r}; the ledger judges")
+        if killer.live.ended:
+            killer.restart()
+    verdict = ledger.finish()
+    print(f"\n{ {**verdict, 'kills': killer.kills} }", flush=True)
+    if isinstance(trouble, AssertionError):
+        raise trouble
+    assert verdict["accepted"] > sum(killer.kills.values())
+    assert_clean(verdict)
+
+
+def _kill(killer: Killer, plan: Plan, say: Callable[[str], None]) -> None:
+    begun = time.monotonic()
+    for number in range(1, plan.kills + 1):
+        if time.monotonic() - begun > plan.most_s:
+            return
+        killer.pause(*plan.pause_s)
+        killer.kill_one()
+        say(f"{number} of {plan.kills} kills in {time.monotonic() - begun:.0f} s: {killer.kills}")
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Have SIGTERM do what Ctrl-C does."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

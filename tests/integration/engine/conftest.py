@@ -150,12 +150,16 @@ def run(tmp_path: Path) -> Run:
     """Run `test(bench)` on a loop of its own; no process and no descriptor may be left."""
 
     def _run(
-        test: Callable[[Bench], Awaitable[None]], *, loop: str = "uvloop", **options: Any
+        test: Callable[[Bench], Awaitable[None]],
+        *,
+        loop: str = "uvloop",
+        limit_s: float = 180.0,
+        **options: Any,
     ) -> None:
         async def main() -> None:
             bench = Bench(tmp_path, replace(OPTIONS, **options))
             try:
-                await asyncio.wait_for(test(bench), 180)
+                await asyncio.wait_for(test(bench), limit_s)
             finally:
                 await bench.engine.close(1.0)
                 if bench.shelf is not None:

@@ -70,7 +70,7 @@ def test_deliveries_are_called_off_alone_and_by_their_receiver(on_site: Run) -> 
     on_site(story)
 
 
-def test_a_delivery_is_called_off_on_its_page(on_site: Run) -> None:
+def test_a_delivery_is_called_off_and_sent_again_on_its_page(on_site: Run) -> None:
     async def story(site: Any) -> None:
         await end_run(site)
         await site.http.post("/sign-in", data={"key": site.keys["deploy"]})
@@ -84,6 +84,10 @@ def test_a_delivery_is_called_off_on_its_page(on_site: Run) -> None:
         page = (await site.http.get(path)).text
         assert "Cancelled" in page
         assert "Send no more" not in page
+        assert f'action="{path}/redeliver"' in page
+        await site.http.post(f"{path}/redeliver", data={"csrf": word[1]})
+        again = (await site.call("GET", f"/v1/default/webhooks/deliveries/{found[0]['id']}")).json()
+        assert again["delivery"]["state"] == "pending"
 
     on_site(story)
 

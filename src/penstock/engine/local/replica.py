@@ -190,7 +190,8 @@ class Replica:
         said, told = self._answer_to_load.result() if self._answer_to_load.done() else (None, {})
         if not self._answer_to_load.done():
             self.kill(f"loading took longer than {limit:g} s")
-        if isinstance(said, Ready):
+        # One that said so and died in the same moment is found dead here before it was ready.
+        if isinstance(said, Ready) and self.exit is None:
             self.state, self.ready_at = "ready", time.monotonic()
             start_ms = (self.ready_at - self._launched_at) * 1e3
             self.facts = {**told, "load_ms": said.load_ms, "start_ms": start_ms}
@@ -202,7 +203,7 @@ class Replica:
 
     def _load_error(self, said: FromWorker | None, told: dict[str, Any]) -> LoadFailed:
         lines = self._tail.lines()
-        if said is not None:
+        if said is not None and not isinstance(said, Ready):
             return failures.load_failed(self._spec.key, told, lines)
         return failures.died_loading(self._spec.key, self.exit, self.killed_because, lines)
 
