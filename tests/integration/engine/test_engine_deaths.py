@@ -107,6 +107,15 @@ def kill_again_and_again(run, tools, kills):
     run(test, limit_s=600.0)
 
 
+def test_descriptors_and_memory_stay_flat_over_200_kills(run, tools):
+    kill_again_and_again(run, tools, 200)
+
+
+@pytest.mark.soak
+def test_descriptors_and_memory_stay_flat_over_1000_kills(run, tools):
+    kill_again_and_again(run, tools, 1000)
+
+
 def test_a_worker_that_dies_as_it_becomes_ready_gets_no_call(run, tools, tmp_path):
     """What it said last and its end are heard at once, where the server was busy meanwhile."""
 
