@@ -146,6 +146,7 @@ class Settings(PackageSettings):
     idle_timeout_s: float = _option(
         "Seconds an idle kept-alive connection stays open.", 75.0, least=1, most=86400
     )
+    unread_timeout_s: float = _option("Seconds an answer may lie unread.", 60.0, least=0.1)
     drain_s: float = _option(
         "Seconds that calls in hand get to finish when a version or the server stops.",
         30.0,

@@ -20,6 +20,7 @@ def gateway_limits(settings: Settings) -> Limits:
         head_s=settings.header_timeout_s,
         body_s=settings.body_timeout_s,
         idle_s=settings.idle_timeout_s,
+        stall_s=settings.unread_timeout_s,
         connections_per_address=settings.max_connections_per_address,
         hosts=names_in(settings.allowed_hosts),
         cors=bool(settings.cors_origins),

@@ -36,9 +36,10 @@ def test_the_limits_of_the_gateway_are_the_settings() -> None:
             header_timeout_s=1,
             body_timeout_s=2,
             idle_timeout_s=3,
+            unread_timeout_s=5,
             max_connections_per_address=4,
         )
     )
     assert (limits.address_bytes, limits.head_bytes, limits.head_fields) == (300, 2000, 20)
-    assert (limits.head_s, limits.body_s, limits.idle_s) == (1, 2, 3)
+    assert (limits.head_s, limits.body_s, limits.idle_s, limits.stall_s) == (1, 2, 3, 5)
     assert limits.connections_per_address == 4

@@ -7,6 +7,8 @@ second by `sweep`, never by a timer of a request's own.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from abc import ABC, abstractmethod
 from collections import deque
 from enum import Enum, auto
@@ -122,6 +124,7 @@ class Connection(asyncio.Protocol, ABC):
     def pause_writing(self) -> None:
         """Take no more requests: the client does not read its answers."""
         self._writable = False
+        self._since = self._gateway.now
         if self._app is not None:
             self._app.writable(False)
         self._set_reading()
@@ -262,8 +265,13 @@ class Connection(asyncio.Protocol, ABC):
     def _sweep_stalled(self, now: float) -> None:
         """Cut a client that reads nothing at all."""
         waiting = self._transport.get_write_buffer_size()
-        if waiting != self._stalled:
+        if self._stalled < 0:
+            self._stalled = waiting  # since it was paused
+        elif waiting != self._stalled:
             self._stalled = waiting
             self._since = now
         elif now - self._since > self._gateway.limits.stall_s:
+            # Else the kernel would keep megabytes of it for minutes, in case they are read still.
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
