@@ -18,10 +18,15 @@ from typing import Any
 _CALLS = {
     "x86_64": {"ptrace": 101, "mount": 165, "unshare": 272, "bpf": 321, "keyctl": 250,
                "io_uring_setup": 425, "userfaultfd": 323, "process_vm_readv": 310,
-               "perf_event_open": 298, "setns": 308, "open_by_handle_at": 304},
+               "process_vm_writev": 311, "perf_event_open": 298, "setns": 308,
+               "open_by_handle_at": 304, "init_module": 175, "finit_module": 313,
+               "kexec_load": 246, "pivot_root": 155, "umount2": 166, "move_mount": 429,
+               "getpid of x32": 0x40000000 + 39},
     "aarch64": {"ptrace": 117, "mount": 40, "unshare": 97, "bpf": 280, "keyctl": 219,
                 "io_uring_setup": 425, "userfaultfd": 282, "process_vm_readv": 270,
-                "perf_event_open": 241, "setns": 268, "open_by_handle_at": 265},
+                "process_vm_writev": 271, "perf_event_open": 241, "setns": 268,
+                "open_by_handle_at": 265, "init_module": 105, "finit_module": 273,
+                "kexec_load": 104, "pivot_root": 41, "umount2": 39, "move_mount": 429},
 }  # fmt: skip
 
 
@@ -53,6 +58,7 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
         "give the records' rights away": lambda: give_rights(targets["records"]),
         "use memory of its user": lambda: shared_memory(),
         "send a datagram to a unix socket": lambda: send_unix(targets["datagrams"]),
+        "make a namespace of users": lambda: new_namespace(),
         "become root": lambda: os.setuid(0) if os.getuid() else os.chown("/usr", 1, 1),
         "start a program that reads": lambda: run_cat(targets["records"]),
     }
@@ -111,6 +117,17 @@ def limit(process: int) -> None:
     resource.prlimit(
         process, resource.RLIMIT_NOFILE, resource.prlimit(process, resource.RLIMIT_NOFILE)
     )
+
+
+def new_namespace() -> None:
+    """Make a namespace in a process of its own, as `unshare -r` does: there one is root."""
+    pid = os.fork()
+    if not pid:
+        libc = ctypes.CDLL(None, use_errno=True)
+        os._exit(ctypes.get_errno() if libc.unshare(0x10000000) else 0)  # CLONE_NEWUSER
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        raise OSError(abs(code), os.strerror(abs(code)))
 
 
 def slow_user() -> None:

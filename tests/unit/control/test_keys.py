@@ -60,6 +60,30 @@ def test_anything_else_is_unauthorized(with_parts, header):
     with_parts(scenario)
 
 
+def test_keys_of_one_prefix_are_told_apart(with_parts, monkeypatch):
+    prefix = "pk_r_0123abcd"
+    texts = iter([f"{prefix}_{'a' * 32}", f"{prefix}_{'a' * 31}b", f"{prefix}_{'b' * 32}"])
+    monkeypatch.setattr("penstock.control.keys.make_key", lambda _scope: (next(texts), prefix))
+
+    async def scenario(parts):
+        await parts.projects.add("one")
+        await parts.projects.add("two")
+        first = await parts.keys.issue(Scope.READ, "one")
+        second = await parts.keys.issue(Scope.READ, "two")
+        third = await parts.keys.issue(Scope.READ, "two")
+        assert {first.record.prefix, second.record.prefix, third.record.prefix} == {prefix}
+        await parts.keys.revoke(second.record.key_id)
+        with pytest.raises(Unauthorized, match="revoked"):
+            parts.keys.check(second.text.encode())
+        assert parts.keys.check(first.text.encode()).project == "one"
+        assert parts.keys.check(third.text.encode()).project == "two"
+        for near in (prefix, f"{prefix}_", first.text[:-1], first.text + "a", third.text.upper()):
+            with pytest.raises(Unauthorized):
+                parts.keys.check(near.encode())
+
+    with_parts(scenario)
+
+
 def test_a_revoked_key_is_refused_at_once_and_after_a_restart(with_parts):
     async def scenario(parts):
         kept, revoked = [await parts.keys.issue(Scope.ADMIN, None) for _ in range(2)]

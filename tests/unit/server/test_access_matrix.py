@@ -7,6 +7,7 @@ more, in words of its own: an endpoint whose scope is loosened by mistake fails 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -353,6 +354,69 @@ def test_a_key_for_some_deployments_sees_kept_calls_of_them(
                 path = f"/v1/default/runs/{run_id}{what}"
                 got = await site.http.get(path, headers={"Authorization": key})
                 assert got.status_code == status, (path, got.text)
+
+    on_site(story)
+
+
+async def signed_in(site: Any, key: str, project: str) -> str:
+    """Begin a session; return the word that its forms carry."""
+    site.http.cookies.clear()
+    answer = await site.http.post("/sign-in", data={"key": key})
+    assert answer.status_code == 303, answer.text
+    front = await site.http.get(f"/p/{project}")
+    word = re.search(r'<meta name="csrf" content="(\w+)"', front.text)
+    assert word is not None
+    return word[1]
+
+
+def page_addresses(world: World) -> list[tuple[str, str]]:
+    """Return method and path of every page and form, with names of things of `default`."""
+    return [(m, p.replace(":int", "").format(**world.ids)) for m, p, _handler in PAGES]
+
+
+def test_no_session_of_one_project_sees_or_changes_a_page_of_another(
+    on_site: Callable[[Callable[[Any], Awaitable[None]]], None],
+) -> None:
+    async def story(site: Any) -> None:
+        world = await world_of(site)
+        checked = 0
+        for scope in ("read", "deploy"):
+            word = await signed_in(site, world.keys[f"other/{scope}"], "other")
+            for method, path in page_addresses(world):
+                for project in ("default", "other"):
+                    fields = {} if method == "GET" else {"data": {"csrf": word, "typed": MARK}}
+                    answer = await site.http.request(method, f"/p/{project}{path}", **fields)
+                    told = f"{method} /p/{project}{path} by other/{scope}: {answer.status_code}"
+                    assert UNASKED not in answer.text.lower(), told
+                    assert answer.status_code < 500, told
+                    assert project == "other" or answer.status_code == 404, told
+                    checked += 1
+        assert checked == 4 * len(PAGES)
+        names = {found.name for found in await site.house.parts.deployments.list("default")}
+        assert names == {MARK, UNASKED}
+        kept = await site.house.parts.secrets.list("default")
+        assert [secret.name for secret in kept] == [f"SECRET_{UNASKED}", world.ids["secret"]]
+        assert site.house.parts.keys.by_id(world.ids["key_id"]) is not None
+
+    on_site(story)
+
+
+def test_a_session_for_some_deployments_sees_no_other_on_any_page(
+    on_site: Callable[[Callable[[Any], Awaitable[None]]], None],
+) -> None:
+    async def story(site: Any) -> None:
+        world = await world_of(site)
+        word = await signed_in(site, world.keys["granted"], "default")
+        for method, path in page_addresses(world):
+            fields = {} if method == "GET" else {"data": {"csrf": word, "typed": MARK}}
+            answer = await site.http.request(method, f"/p/default{path}", **fields)
+            told = f"{method} {path}: {answer.status_code}"
+            assert UNASKED not in answer.text.lower(), told
+            assert answer.status_code < 500, told
+            if f"/d/{MARK}" in path:
+                assert answer.status_code == 404, told
+        names = {found.name for found in await site.house.parts.deployments.list("default")}
+        assert names == {MARK, UNASKED}
 
     on_site(story)
 
