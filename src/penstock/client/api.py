@@ -122,7 +122,7 @@ def deploy(
             machine and service.
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call.
-        max_queue: Calls that may wait for a free worker.
+        max_queue: Calls that may be in hand: those that wait and those being worked on.
         threads: Threads a model call may use; as many as `cpu` by default, else 1.
         hardware: `penstock.hardware.CPU`, or a GPU by any name. By default a GPU is used where the
             server has one and a model can use it. Without a GPU everything runs on the CPU.

@@ -13,7 +13,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any, TypeVar
 
 import httpx2
@@ -21,7 +21,7 @@ import httpx2
 from penstock.client.config import Target, check_key, is_loopback
 from penstock.client.responses import error_of, events_of, json_of
 from penstock.codec.request import EncodedRequest
-from penstock.core.errors import DeadlineExceeded, ServerUnreachable
+from penstock.core.errors import DeadlineExceeded, RateLimited, ServerUnreachable
 
 #: Seconds to wait for a connection, and for one answer of the control API.
 CONNECT_S = 5.0
@@ -38,6 +38,9 @@ WHOLE_BYTES = 1 << 20
 
 #: Pauses before the second and third try, in seconds.
 PAUSES_S = (0.1, 0.4)
+
+#: Seconds that a request waits at most for its turn when its key makes too many.
+TURN_S = 60.0
 
 Content = bytes | Iterable[bytes]
 T = TypeVar("T")
@@ -79,15 +82,15 @@ class Session:
 
     def delete(self, path: str) -> Any:
         """Return the JSON answer to a DELETE (None when it has no body)."""
-        return self._plain("DELETE", path)
+        return in_turn(lambda: self._plain("DELETE", path))
 
     def post(self, path: str, fields: Mapping[str, Any] | None = None) -> Any:
         """Return the JSON answer to a POST of `fields` as a JSON object."""
-        return self._plain("POST", path, _json(fields or {}), _JSON)
+        return in_turn(lambda: self._plain("POST", path, _json(fields or {}), _JSON))
 
     def patch(self, path: str, fields: Mapping[str, Any]) -> Any:
         """Return the JSON answer to a PATCH with `fields` as a JSON object."""
-        return self._plain("PATCH", path, _json(fields), _JSON)
+        return in_turn(lambda: self._plain("PATCH", path, _json(fields), _JSON))
 
     def put_json(self, path: str, fields: Mapping[str, Any]) -> Any:
         """Return the JSON answer to a PUT of `fields`; tried again when the connection breaks."""
@@ -108,11 +111,8 @@ class Session:
         """GET bytes and give them to `write` in pieces; tried once only."""
         request = self._client.build_request("GET", self._url(path), timeout=_timeout(ANSWER_S))
         with _as_our_errors(self.server, ANSWER_S):
-            response = self._client.send(request, stream=True)
+            response = in_turn(lambda: self._begun(request))
             try:
-                if response.status_code >= 300:
-                    response.read()
-                    raise error_of(response)
                 for piece in response.iter_bytes():
                     write(piece)
             finally:
@@ -163,14 +163,20 @@ class Session:
             timeout=_timeout(EVENT_S),
         )
         with _as_our_errors(self.server, EVENT_S):
-            response = self._client.send(request, stream=True)
+            response = in_turn(lambda: self._begun(request))
             try:
-                if response.status_code >= 300:
-                    response.read()
-                    raise error_of(response)
                 yield events_of(response)
             finally:
                 response.close()
+
+    def _begun(self, request: httpx2.Request) -> httpx2.Response:
+        """Return a good answer whose body is still to come."""
+        response = self._client.send(request, stream=True)
+        if response.status_code < 300:
+            return response
+        with closing(response):
+            response.read()
+            raise error_of(response)
 
     def _plain(
         self,
@@ -229,9 +235,25 @@ def patiently(attempt: Callable[[], T]) -> T:
     """Return what `attempt` returns; when the connection breaks, try up to twice more."""
     for pause in PAUSES_S:
         with suppress(ServerUnreachable):
-            return attempt()
+            return in_turn(attempt)
         time.sleep(pause)
-    return attempt()
+    return in_turn(attempt)
+
+
+def in_turn(attempt: Callable[[], T]) -> T:
+    """Return what `attempt` returns; while its key makes too many requests, wait as it is told.
+
+    Such a request was not looked at, so it can be sent again whatever it asks for.
+    """
+    until = time.monotonic() + TURN_S
+    while True:
+        try:
+            return attempt()
+        except RateLimited as error:  # noqa: PERF203 - trying again is the point
+            wait_s = float(error.facts.get("retry_after_s") or 1.0)
+            if time.monotonic() + wait_s > until:
+                raise
+            time.sleep(wait_s)
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:

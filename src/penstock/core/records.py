@@ -86,7 +86,7 @@ class VersionSettings:
         timeout_s: Seconds a call may take from arrival to answer.
         max_batch: Most rows joined into one model call; 1 turns joining off.
         threads: Threads each model call may use.
-        max_queue: Calls that may wait for a free worker before 429.
+        max_queue: Calls that may be in hand, waiting or worked on, before 429.
         auto_rollback: Whether the version before it takes over when this one fails in its first
             minutes.
         memory_limit_bytes: Private memory at which a worker is replaced; None for no limit.

@@ -22,6 +22,7 @@ from penstock.core.errors import (
     DeadlineExceeded,
     FunctionFailed,
     PenstockError,
+    RateLimited,
     ServerUnreachable,
     UnexpectedAnswer,
 )
@@ -73,6 +74,48 @@ def test_a_put_is_sent_again_from_its_start() -> None:
     handle, seen = failing(2, httpx2.WriteError("reset"))
     session_with(handle).put("/x", lambda: iter([b"ab", b"cd"]), 4)
     assert seen == [b"abcd"] * 3
+
+
+def limited(times: int, wait_s: float) -> tuple[Handler, list[str]]:
+    """A server that says so often that its key makes too many requests."""
+    seen: list[str] = []
+    told = {"code": "rate_limited", "message": "Too many.", "facts": {"retry_after_s": wait_s}}
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        seen.append(f"{request.method} {request.content.decode()}")
+        if len(seen) <= times:
+            return httpx2.Response(429, json={"error": told})
+        return httpx2.Response(200, json={"fine": True})
+
+    return handle, seen
+
+
+@pytest.mark.parametrize(
+    ("ask", "sent"),
+    [
+        (lambda session: session.get("/x"), "GET "),
+        (lambda session: session.post("/x", {"a": 1}), 'POST {"a":1}'),
+        (lambda session: session.patch("/x", {"a": 1}), 'PATCH {"a":1}'),
+        (lambda session: session.delete("/x"), "DELETE "),
+        (lambda session: session.put("/x", lambda: iter([b"ab", b"cd"]), 4), "PUT abcd"),
+        (lambda session: session.fetch("/x", bytes), "GET "),
+        (lambda session: session.events("/x", {}).__enter__(), "POST {}"),
+    ],
+    ids=["get", "post", "patch", "delete", "put", "fetch", "events"],
+)
+def test_a_request_of_a_key_that_makes_too_many_waits_for_its_turn(
+    ask: Callable[[Session], Any], sent: str
+) -> None:
+    handle, seen = limited(2, 0.001)
+    ask(session_with(handle))
+    assert seen == [sent] * 3
+
+
+def test_a_turn_that_is_too_far_away_is_not_waited_for() -> None:
+    handle, seen = limited(1, 3600.0)
+    with pytest.raises(RateLimited, match="Too many"):
+        session_with(handle).post("/x", {})
+    assert len(seen) == 1
 
 
 def test_after_three_tries_the_error_says_what_broke() -> None:
