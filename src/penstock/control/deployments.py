@@ -114,8 +114,9 @@ class Deployments:
         serving, database = self._serving, self._database
         async with serving.lock(project, name):
             record = await self._find(project, name)
-            serving.withdraw(project, name, [v.number for v in record.versions])
+            # First of all on record: what cannot be deleted serves on.
             await database.call(database.records.delete_deployment, project, name)
+            serving.withdraw(project, name, [v.number for v in record.versions])
             await database.call_memory(database.memory.clear, (project, name))
             await self._builds.forget(project, name)
             last = max((version.number for version in record.versions), default=0)

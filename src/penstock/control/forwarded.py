@@ -8,6 +8,7 @@ of a gateway that dies are cancelled.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
@@ -27,10 +28,12 @@ from penstock.codec.frames import (
 )
 from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
 from penstock.control.predict import PredictCall, Predictor, Route
-from penstock.core.errors import PenstockError
+from penstock.core.errors import InternalError, PenstockError
 from penstock.core.records import KeyRecord
 from penstock.engine.base import Answer, Body, Call
 from penstock.engine.local.frame_socket import FrameSocket
+
+log = logging.getLogger("penstock.server")
 
 #: Different combinations of key, path and media type remembered.
 _ADDRESSES = 1024
@@ -162,7 +165,14 @@ class ForwardedCalls(FrameSocket):
     ) -> None:
         """Let a run be made; also when the gateway dies meanwhile."""
         assert self._make_run is not None
-        self._reply(call_id, await self._make_run(route, record, media_type, body, trace))
+        try:
+            answer = await self._make_run(route, record, media_type, body, trace)
+        except Exception:
+            log.exception("A request that names a webhook could not be taken.")
+            _drop(body)
+            error = InternalError("The server failed; its log has the details.")
+            answer = Answer(error.code, error=error)
+        self._reply(call_id, answer)
 
     def _body(self, frame: CallFrame) -> Body:
         if frame.flags & HAS_FD:

@@ -18,6 +18,7 @@ from typing import cast
 
 from penstock.control.pools import key_of
 from penstock.control.predict import Answer, Call, PredictCall
+from penstock.control.run_payloads import discard
 from penstock.control.serving import Serving
 from penstock.control.tally import Tally
 from penstock.core.errors import (
@@ -299,4 +300,5 @@ def _turn_away(call: Call) -> None:
         hint="Try again.",
         retry_after_s=1,
     )
+    discard(call.body)
     call.on_done(call, Answer(error.code, error=error))

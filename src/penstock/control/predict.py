@@ -117,7 +117,7 @@ class Predictor:
         self.run_ids = RunIds()
         #: Predict requests that were refused before they became calls, by the error's code.
         self.refused: dict[str, int] = {}
-        #: Each is called with project and deployment when calls can go to a pool.
+        #: Each is called with project and deployment when calls can go to a pool, or never will.
         self.route_listeners: list[Callable[[str, str], None]] = []
         self.check_key = check_key
         self._max_body = max_body
@@ -147,6 +147,9 @@ class Predictor:
         if route is not None:
             self.on_path(path, None)
             self._let_go(route.pool, route.tally)
+        if number is None:  # whatever waits for its pool waits in vain
+            for tell in self.route_listeners:
+                tell(project, deployment)
 
     def _point(
         self,

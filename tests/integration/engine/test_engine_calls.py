@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import types
 from typing import Any
 
 import pytest
 
 from penstock.codec.body_files import Shelf
+from penstock.codec.frames import INLINE_LIMIT
 from penstock.core.errors import PenstockError
+from penstock.engine.local import channel
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
@@ -224,5 +228,31 @@ def test_closing_while_a_version_starts_leaves_nothing(run, tools):
         results = await asyncio.gather(*starts, return_exceptions=True)
         assert all(isinstance(result, PenstockError) for result in results)
         assert tools.children() == []
+
+    run(test)
+
+
+def test_a_large_body_that_cannot_be_handed_over_costs_its_own_call_only(run, monkeypatch):
+    async def test(bench):
+        pool = await bench.start(max_batch=1)
+        (before,) = pool.status()
+        first = bench.order(pool, "sleep", s=0.2)
+        while not pool.status()[0].in_flight:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        large = b"x" * (INLINE_LIMIT + 1)
+        waiting = [bench.send(pool, b"small") for _ in range(20)]
+
+        def full(_fd):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(channel, "os", types.SimpleNamespace(dup=full, close=os.close))
+            refused = await bench.send(pool, large)  # it waits for room, and then there is none
+        assert refused.code == "overloaded"
+        assert "Too many open files" in refused.error.message
+        assert (await first).code == ""
+        assert {(await answer).body for answer in waiting} == {b"small"}
+        assert (await bench.send(pool, large)).body == large
+        assert pool.status()[0].pid == before.pid
 
     run(test)

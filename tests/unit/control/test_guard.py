@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from penstock.control.guard import Count, Judge
+from penstock.codec import memfile
+from penstock.control.guard import Count, Judge, hand_over
+from penstock.engine.base import Answer, Body, Call
 
 NOTHING = Count(0, 0, 0, 0)
 
@@ -63,3 +67,18 @@ def test_trouble_since_the_last_good_answer_makes_a_version_doubtful() -> None:
     assert one.doubtful
     one.verdict(Count(1, 5, 1, 0))
     assert not one.doubtful
+
+
+def test_a_call_that_is_turned_away_leaves_no_descriptor_open() -> None:
+    told: list[str] = []
+
+    def answered(_call: Call, answer: Answer) -> None:
+        told.append(answer.code)
+
+    fd, size = memfile.create([b"a large body"])
+    call = Call("run", b"raw", Body(None, fd, size), 0, 1, answered)
+    hand_over([call])
+    assert told == ["not_ready"]
+    assert call.body.fd == -1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)

@@ -171,6 +171,18 @@ def test_a_run_waits_for_a_deployment_that_is_starting(bench: Any) -> None:
     bench(story, serving=False)
 
 
+def test_a_run_that_waits_for_a_start_fails_when_its_deployment_is_deleted(bench: Any) -> None:
+    async def story(it: Bench) -> None:
+        it.predictor.set_starting("default", "flow")
+        run_id = await it.submit()
+        assert (await it.runs.wait("default", run_id, 0.02)).state is RunState.QUEUED
+        it.predictor.remove_route("default", "flow", None)
+        record = await it.end(run_id)
+        assert (record.state, (record.error or {})["code"]) == (RunState.FAILED, "not_found")
+
+    bench(story, serving=False)
+
+
 def test_runs_of_a_deployment_that_is_gone_fail(bench: Any) -> None:
     async def story(it: Bench) -> None:
         record = await it.end(await it.submit())

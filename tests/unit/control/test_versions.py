@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from penstock.codec.bundle import (
     StageEntry,
     write_manifest,
 )
+from penstock.control import serving
 from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
@@ -37,6 +39,7 @@ from penstock.control.versions import Versions
 from penstock.core.errors import (
     BlobMissing,
     Conflict,
+    DiskFull,
     ExampleFailed,
     InterpreterMismatch,
     InvalidManifest,
@@ -120,7 +123,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.pools: list[FakePool] = []
-        self.fail: LoadFailed | None = None
+        self.fail: Exception | None = None
         self.bad_example = False
         self.hold: asyncio.Event | None = None
         self.started = asyncio.Event()
@@ -449,6 +452,49 @@ def test_deleting_a_deployment_takes_its_route_and_drains_it(tmp_path: Path) -> 
             await made.deployments.get("default", "flow")
 
     run(tmp_path, story)
+
+
+def test_a_deployment_that_cannot_be_deleted_serves_on(tmp_path: Path, monkeypatch: Any) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        full = DiskFull("The disk is full.")
+
+        def refuse(_project: str, _name: str) -> bool:
+            raise full
+
+        with monkeypatch.context() as patch:
+            patch.setattr(made.database.records, "delete_deployment", refuse)
+            with pytest.raises(DiskFull):
+                await made.deployments.delete("default", "flow")
+        assert made.route() is made.engine.pools[0]
+        found = await made.deployments.get("default", "flow")
+        assert found.state is DeploymentState.ACTIVE
+        await made.deployments.delete("default", "flow")
+        assert made.route() is None
+
+    run(tmp_path, story)
+
+
+def test_a_start_that_breaks_unforeseen_is_tried_again(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(serving, "RETRY_S", (0.01,))
+    engine = FakeEngine()
+
+    async def before(made: House) -> None:
+        await made.deploy()
+
+    async def after(made: House) -> None:
+        engine.fail = OSError(errno.ENOSPC, "No space left on device")
+        await made.deployments.restore()
+        await soon(lambda: made.serving.problem("default", "flow") is not None)
+        problem = made.serving.problem("default", "flow")
+        assert isinstance(problem, DiskFull)
+        assert "No space left" in str(problem)
+        engine.fail = None
+        await soon(lambda: made.route() is not None)
+        assert made.serving.problem("default", "flow") is None
+
+    run(tmp_path, before, engine)
+    run(tmp_path, after, engine)
 
 
 def test_after_a_restart_the_active_version_serves_again(tmp_path: Path) -> None:

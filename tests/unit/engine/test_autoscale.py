@@ -246,3 +246,25 @@ def test_the_machine_tells_its_cores_and_their_idle_time():
     assert core_count() >= 1
     first, second = idle_core_seconds(), idle_core_seconds()
     assert first is None or 0 < first <= second
+
+
+def test_calls_that_become_slow_when_a_replica_is_to_be_checked_get_more_replicas():
+    machine = heavy(cores=4)
+    machine.run(3.0, clients=4)
+    assert machine.ready >= 2
+    before = machine.ready
+    machine.run(CHECK_S, clients=before)  # none waits: nothing is checked
+    machine.rate = lambda n: 2.0 * n
+    machine.run(60.0, clients=16)
+    assert machine.ready == 4
+
+
+def test_a_maximum_that_is_named_while_a_replica_is_left_out_is_kept_to():
+    machine = heavy(cores=3)
+    machine.run(5.0, clients=16)
+    assert machine.ready == 3
+    while machine.ready == 3:
+        machine.run(TICK_S, clients=16)
+    machine.auto.allow(Range(1, 2, 60.0, by_cores=False), machine.at)
+    machine.run(60.0, clients=16)
+    assert machine.ready == 2

@@ -123,3 +123,38 @@ def test_nothing_is_lost_or_doubled_whatever_comes_in_whatever_order():
                 waiting.add(one)
         assert len(queue) == len(waiting)
     assert set(queue) == waiting
+
+
+def test_a_call_that_is_removed_is_never_taken_and_the_turns_of_the_others_stay():
+    draw = random.Random(7)
+    queue, plain = FairQueue(), FairQueue()
+    calls = [call(draw.choice("abcd"), draw.randrange(1, 5000)) for _ in range(400)]
+    for one in calls:
+        queue.append(one)
+    gone = draw.sample(calls[20:], 250)  # not the first of a caller: who came first goes first
+    for one in gone:
+        queue.remove(one)
+        queue.remove(one)  # not there any more: nothing happens
+    for one in calls:
+        if one not in gone:
+            plain.append(one)
+    assert len(queue) == len(plain) == 150
+    assert queue.oldest_ns() == plain.oldest_ns()
+    assert [queue.take() for _ in range(150)] == [plain.take() for _ in range(150)]
+    assert (len(queue), queue.oldest_ns()) == (0, 0)
+
+
+def test_a_caller_whose_calls_were_all_removed_has_one_turn_when_it_comes_again():
+    queue = FairQueue()
+    first = call("a")
+    for one in (first, call("b"), call("b")):
+        queue.append(one)
+    queue.remove(first)
+    for _ in range(3):
+        queue.append(call("a"))
+    assert taken(queue, 5) == ["a", "b", "a", "b", "a"]
+    queue.append(last := call("c"))
+    queue.remove(last)
+    assert (len(queue), list(queue), queue.oldest_ns()) == (0, [], 0)
+    queue.append(call("d"))
+    assert taken(queue, 1) == ["d"]

@@ -8,8 +8,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvloop
 
-from penstock.codec.frames import FromWorker, Notice, pack_message, split_frames, unpack_message
+from penstock.codec.frames import (
+    Cancel,
+    FromWorker,
+    Notice,
+    pack_message,
+    split_frames,
+    unpack_message,
+)
 from penstock.codec.memory import Missing, Read, WorkerAnswer, WorkerRequest
 from penstock.core.errors import FrameError
 from penstock.engine.base import VersionKey
@@ -52,6 +60,22 @@ def test_between_two_messages_of_a_flood_everybody_else_has_a_turn() -> None:
         assert len({turn for turn, _ in heard}) == 200
 
     asyncio.run(with_turns(work))
+
+
+def test_what_is_said_to_a_worker_that_hung_up_is_dropped() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        control = Control(ours, lambda *_: None)
+        listening = asyncio.create_task(control.listen())
+        theirs.sendall(pack_message(Notice(b"{}")))
+        theirs.close()
+        await listening
+        for number in range(3):
+            control.send(Cancel([number]))
+            await asyncio.sleep(0.001)  # it is written, and the socket found closed
+        control.close()
+
+    uvloop.run(asyncio.wait_for(main(), 30))
 
 
 def test_a_message_that_is_too_long_is_not_waited_for() -> None:

@@ -1,7 +1,9 @@
 """The protocol with a transport that only remembers, for what a socket cannot show."""
 
 import asyncio
+import errno
 import gc
+import json
 
 from penstock.control.predict import Predictor
 from penstock.core.records import KeyRecord, Scope
@@ -140,3 +142,25 @@ def test_an_answer_in_the_same_turn_as_its_call_is_written():
     pool.submit = lambda call: call.on_done(call, Answer(body=b"{}"))
     protocol.data_received(REQUEST * 100)
     assert len(transport.written) == 100
+
+
+def test_a_request_whose_webhook_cannot_be_looked_for_is_answered():
+    class Broken:
+        async def webhook(self, _media_type, _body):
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    async def story():
+        protocol, transport, pool = _connect()
+        protocol._gateway.desk = Broken()
+        body = b'{"data": [1], "webhook_endpoint": "https://a.example/"}'
+        head = REQUEST.replace(b"Content-Length: 3", b"Content-Length: %d" % len(body))
+        protocol.data_received(head[:-3] + body)
+        while not transport.written:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        (answer,) = transport.written
+        told, _, body = answer.partition(b"\r\n\r\n")
+        assert told.startswith(b"HTTP/1.1 500 ")
+        assert json.loads(body)["error"]["code"] == "internal"
+        assert not pool.calls
+
+    asyncio.run(asyncio.wait_for(story(), 10))

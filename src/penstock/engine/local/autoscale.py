@@ -113,6 +113,10 @@ class Autoscaler:
         """Take a new range; return how many replicas there should be."""
         self._allowed = allowed
         self._hold_s, self._not_before = HOLD_S, at
+        if not allowed.by_cores:
+            self._check_at = math.inf
+        if self._trial is not None and self._trial.left_out:
+            self._set(self.wanted, "the limits changed")
         if not allowed.low <= self.wanted <= allowed.high and (self.wanted or allowed.low):
             self._set(max(allowed.low, min(self.wanted, allowed.high)), "the limits changed")
         return self.wanted
@@ -211,7 +215,7 @@ class Autoscaler:
         elif self._calls_wait(spent) and answers >= ANSWERS:
             self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
             self._trial = _Trial(answers / spent, left_out=True)
-        else:
+        elif not self._grow(sample):  # too few answers to check by, and maybe too slow ones
             self._shrink(sample)
 
     def _judge(self, trial: _Trial, sample: Sample) -> None:

@@ -94,7 +94,7 @@ class Dispatcher:
             self._start_ticking()
         replica = None if self._queue else self._roomiest()
         if replica is not None:
-            replica.hand(call)
+            self._hand(replica, call)
         else:
             call.state = QUEUED
             self._queue.append(call)
@@ -106,6 +106,8 @@ class Dispatcher:
         state = call.state
         if state is DONE or state is None:
             return
+        if state is QUEUED:
+            self._queue.remove(call)
         self._settle(call)
         if isinstance(state, Replica):
             state.forget(call)
@@ -150,7 +152,13 @@ class Dispatcher:
             replica = self._roomiest()
             if replica is None:
                 return
-            replica.hand(queue.take())
+            self._hand(replica, queue.take())
+
+    def _hand(self, replica: Replica, call: Call) -> None:
+        try:
+            replica.hand(call)
+        except OSError as error:  # no descriptor is left for a large body
+            self._fail(call, failures.not_handed(self._spec.key, call, error))
 
     # --- calls out ---
 
@@ -303,6 +311,7 @@ class Dispatcher:
             if call.state is DONE:
                 continue
             if call.deadline_ns <= now:
+                self._queue.remove(call)
                 self._fail(call, failures.overdue(self._spec.key, call, None))
             else:
                 following = min(following, call.deadline_ns)

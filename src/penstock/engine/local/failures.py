@@ -158,6 +158,24 @@ def stopping(key: VersionKey) -> NotReady:
     return NotReady(f"{key} is being stopped.", hint="Try again.", retry_after_s=1)
 
 
+def not_handed(key: VersionKey, call: Call, error: OSError) -> Overloaded:
+    """Return the error for a call whose body could not be handed to a worker."""
+    return Overloaded(
+        f"Run {call.run_id} could not be handed to a worker of {key}: {error.strerror}.",
+        hint="Try again, or raise the limit of open files of the server process.",
+        retry_after_s=1,
+    )
+
+
+def not_woken(key: VersionKey, error: Exception) -> NotReady:
+    """Return the error for the calls that wait for a version that could not be woken."""
+    return NotReady(
+        f"{key} could not be woken: {type(error).__name__}: {error}.",
+        hint="Try again; the server's log has the details.",
+        retry_after_s=1,
+    )
+
+
 def crash_looping(
     key: VersionKey, times: int, reason: str, wait_s: float, lines: list[str]
 ) -> NotReady:

@@ -8,7 +8,7 @@ start-time fair queueing (Goyal, Vin and Cheng, 1996) with equal shares. Used by
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
@@ -20,7 +20,8 @@ class FairQueue:
     """Calls that wait, by caller. A caller is the key that it calls with."""
 
     def __init__(self) -> None:
-        self._calls: dict[str, deque[Call]] = {}
+        # In order; a caller whose calls were all given up stands there without any.
+        self._calls: dict[str, OrderedDict[Call, None]] = {}
         # Whoever waits stands here once: work given before the next call, a number, who.
         self._turns: list[tuple[float, int, str]] = []
         self._given: dict[str, float] = {}  # work given to whom, since calls began to wait
@@ -39,10 +40,10 @@ class FairQueue:
         """Put a call behind those of its caller."""
         calls = self._calls.get(call.caller)
         if calls is None:
-            self._calls[call.caller] = deque((call,))
+            self._calls[call.caller] = OrderedDict({call: None})
             self._stand(call.caller)
         else:
-            calls.append(call)
+            calls[call] = None
         self._count += 1
 
     def put_back(self, calls: list[Call]) -> None:
@@ -52,8 +53,19 @@ class FairQueue:
             if waiting is None:
                 self.append(call)
             else:
-                waiting.appendleft(call)
+                waiting[call] = None
+                waiting.move_to_end(call, last=False)
                 self._count += 1
+
+    def remove(self, call: Call) -> None:
+        """Forget a call that nobody waits for; nothing happens if it is not here."""
+        calls = self._calls.get(call.caller)
+        if calls is None or call not in calls:
+            return
+        del calls[call]
+        self._count -= 1
+        if not self._count:
+            self._clear()
 
     def peek(self) -> Call:
         """Return the call that `take` will return.
@@ -61,7 +73,9 @@ class FairQueue:
         Raises:
             IndexError: There is none.
         """
-        return self._calls[self._turns[0][2]][0]
+        while not (calls := self._calls[self._turns[0][2]]):
+            del self._calls[heappop(self._turns)[2]]
+        return next(iter(calls))
 
     def take(self) -> Call:
         """Return the call whose turn it is, and forget it.
@@ -69,9 +83,10 @@ class FairQueue:
         Raises:
             IndexError: There is none.
         """
+        call = self.peek()
         self._now, _, caller = heappop(self._turns)
         calls = self._calls[caller]
-        call = calls.popleft()
+        del calls[call]
         self._count -= 1
         self._given[caller] = self._now + weight_of(call)
         if calls:
@@ -79,21 +94,25 @@ class FairQueue:
         else:
             del self._calls[caller]
             if not self._count:
-                self._given.clear()
+                self._clear()
         return call
 
     def oldest_ns(self) -> int:
         """Return when the oldest call came, in monotonic nanoseconds; 0 if there is none."""
-        return min((calls[0].arrived_ns for calls in self._calls.values()), default=0)
+        heads = (next(iter(calls)) for calls in self._calls.values() if calls)
+        return min((call.arrived_ns for call in heads), default=0)
 
     def clear(self) -> list[Call]:
         """Forget all calls, and return them, oldest first."""
         found = sorted(self, key=lambda call: call.arrived_ns)
+        self._count = 0
+        self._clear()
+        return found
+
+    def _clear(self) -> None:
         self._calls.clear()
         self._turns.clear()
         self._given.clear()
-        self._count = 0
-        return found
 
     def _stand(self, caller: str) -> None:
         """Let a caller wait for its turn: one who was given nothing lately is among the first."""

@@ -272,10 +272,11 @@ class LocalPool:
                     blobs = await asyncio.to_thread(self._spec.find_blobs)
                     self._spec = dataclasses.replace(self._spec, blobs=blobs)
                 await self._around.warm(self._spec.preload)
-            except PenstockError as error:
+            except Exception as error:  # noqa: BLE001 - the next call must find it asleep
                 self._scaler.sleep()
-                _log.error("%s cannot be woken: %s", self.key, error)
-                reason = error
+                ours = error if isinstance(error, PenstockError) else None
+                reason = ours or failures.not_woken(self.key, error)
+                _log.error("%s cannot be woken: %s", self.key, error, exc_info=ours is None)
                 self._dispatcher.fail_queued(lambda: reason)
                 return
             self._supervisor.set_count(self._scaler.wanted)

@@ -210,15 +210,15 @@ class Replica:
     # --- calls ---
 
     def hand(self, call: Call) -> None:
-        """Give the worker a call."""
+        """Give the worker a call. Raises `OSError`: a large body cannot be handed over."""
         self._next_id += 1
         call_id = self._next_id
+        self._channel.send(call_id, call)  # may fail, and then the call is not ours
         self.outstanding[call_id] = call
         self.weight += call.body.size + CALL_WEIGHT
         if call.body.data is not None:
             self.inline_bytes += call.body.size
         call.state = self
-        self._channel.send(call_id, call)
 
     def forget(self, call: Call) -> None:
         """Tell the worker that nobody waits for `call`."""

@@ -42,6 +42,7 @@ class _Place:
         self.replica = replica
         self.filled = asyncio.Event()
         self.keeper: asyncio.Task[None] | None = None
+        self.swap: asyncio.Task[None] | None = None
 
 
 class Supervisor:
@@ -113,7 +114,7 @@ class Supervisor:
         self.recycled += 1
         fresh = self._add_place(None)
         self._extra[fresh] = place
-        self._run(self._aside, self._swap(fresh, place))
+        fresh.swap = self._run(self._aside, self._swap(fresh, place))
         return True
 
     async def _swap(self, fresh: _Place, place: _Place) -> None:
@@ -159,6 +160,8 @@ class Supervisor:
         self._places.remove(place)
         if place.keeper is not None:
             place.keeper.cancel()
+        if self._extra.pop(place, None) is not None and place.swap is not None:
+            place.swap.cancel()  # it would wait for ever, and what it was to replace is kept
         replica = place.replica
         if replica is None:
             return
@@ -172,10 +175,13 @@ class Supervisor:
         await self._dispatcher.withdraw(replica).wait()
         await self._discard(replica)
 
-    def _run(self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    def _run(
+        self, tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+        return task
 
     # --- replicas ---
 

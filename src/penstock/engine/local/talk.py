@@ -83,11 +83,11 @@ class Control:
             return
 
     def send(self, message: msgspec.Struct) -> None:
-        """Send a message, now or as soon as the socket takes it."""
-        if self._writer is not None:
-            self._writer.write(pack_message(message))
-        else:
+        """Send a message, now or as soon as the socket takes it; never to one that hung up."""
+        if self._writer is None:
             self._early.append(pack_message(message))
+        elif not self._writer.is_closing():  # uvloop raises where it is closed
+            self._writer.write(pack_message(message))
 
     def close(self) -> None:
         """Close the socket."""

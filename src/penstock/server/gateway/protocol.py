@@ -7,6 +7,7 @@ the answers before it are out, then its bytes go to the app (`app_request`).
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.filler import Filler
 from penstock.server.gateway.head import Head
-from penstock.server.gateway.respond import refusal, refusal_closes
+from penstock.server.gateway.respond import defect, refusal, refusal_closes
 from penstock.server.gateway.run_desk import (
     Ask,
     RunDesk,
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from penstock.control.predict import Route
     from penstock.core.records import KeyRecord
     from penstock.server.gateway.listen import Gateway
+
+_log = logging.getLogger("penstock.server")
 
 # Looked up for every request: a module's name is cheaper than a class's attribute.
 _HEAD, _BODY, _SKIP, _APP, _HOLD = Mode.HEAD, Mode.BODY, Mode.SKIP, Mode.APP, Mode.HOLD
@@ -236,6 +239,10 @@ class GatewayProtocol(Connection):
             exchange.settle_as(told)
         except PenstockError as error:
             exchange.settle(refusal(error), self._predictor.run_ids.take())
+        except Exception:  # noqa: BLE001 - whatever it was, the client gets an answer
+            _log.exception("A request that may name a webhook could not be taken.")
+            discard(body)
+            exchange.settle(refusal(defect()), self._predictor.run_ids.take())
         self.flush()
 
     def _call(
