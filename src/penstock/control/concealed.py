@@ -29,10 +29,10 @@ def without_traceback(answer: Answer) -> Answer:
         return answer
     try:
         told = msgspec.json.decode(answer.body, type=_Refusal)
-    except msgspec.MsgspecError:
+        changed = told.error.pop("traceback", None) is not None
+        changed |= _without_facts(told.error)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return answer  # not of the form that has tracebacks
-    changed = told.error.pop("traceback", None) is not None
-    changed |= _without_facts(told.error)
     if changed:
         answer.body = msgspec.json.encode(told)
     return answer

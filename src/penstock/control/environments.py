@@ -296,7 +296,7 @@ class Environments:
         while True:
             try:
                 await self.collect(now())
-            except (PenstockError, OSError):
+            except Exception:
                 log.exception("Collecting environments failed.")
             await asyncio.sleep(min(every_s, max(0.2, self._rules.grace_s / 2)))
 

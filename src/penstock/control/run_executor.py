@@ -133,7 +133,7 @@ class RunExecutor:
             if room:
                 try:
                     await self._claim(room)
-                except PenstockError:
+                except Exception:  # whatever it was, later runs must not wait for a restart
                     log.exception("Runs could not be claimed.")
                     self._in_doubt = True
                     await asyncio.sleep(STORE_RETRY_S)
@@ -213,7 +213,7 @@ class RunExecutor:
             failed = await database.call(
                 database.records.runs.fail_queued, name, error_json(error), self._now()
             )
-        except PenstockError:
+        except Exception:
             log.exception("Runs of a deployment that is no more could not be ended yet.")
             self._lane(name).due = self._now() + STORE_RETRY_S
             self._event.set()

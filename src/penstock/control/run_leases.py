@@ -14,7 +14,7 @@ from typing import NamedTuple
 from penstock.control.database import Database
 from penstock.control.run_lanes import Held
 from penstock.control.run_outcomes import error_json
-from penstock.core.errors import PenstockError, WorkerDied
+from penstock.core.errors import WorkerDied
 from penstock.core.faults import skipped
 
 log = logging.getLogger("penstock.runs")
@@ -70,7 +70,7 @@ class RunLeases:
                 if self._held and not skipped("run.heartbeat"):
                     await self._renew()
                 await self.reclaim(None)
-            except PenstockError:
+            except Exception:  # whatever it was, the next beat may do better
                 log.exception("The leases of runs could not be renewed.")
 
     async def _renew(self) -> None:

@@ -128,7 +128,7 @@ class Webhooks:
             self._event.clear()
             try:
                 pause = await self._begin_due()
-            except PenstockError:
+            except Exception:  # whatever it was, the others must be told all the same
                 log.exception("Webhook deliveries could not be read.")
                 pause = STORE_RETRY_S
             if pause:
@@ -241,7 +241,7 @@ class Webhooks:
     async def _is_settled(self, settlement: Settlement) -> bool:
         try:
             await self._database.call(self._store.settle, settlement)
-        except PenstockError:
+        except Exception:  # given up, it would be made again at once, without end
             log.exception("The attempt of webhook %s is not recorded yet.", settlement.id)
             return False
         return True

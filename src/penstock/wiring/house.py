@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,20 +93,26 @@ class House:
             await asyncio.sleep(KEY_USES_S)
             try:
                 await self.parts.keys.note_uses()
-            except PenstockError:
+            except Exception:
                 log.exception("The last uses of keys could not be written.")
 
     async def keep_tidy(self) -> None:
         """Delete expired values and unused files, now and every hour, until cancelled."""
         while True:
-            try:
-                await self.database.call_memory(self.database.memory.purge, time.time())
-                await self.parts.runs.purge()
-                await self.parts.blobs.collect()
-                await self.parts.uploads.purge()
-                await self.parts.audit.purge()
-                days = self.parts.settings.prediction_log_days
-                await asyncio.to_thread(remove_old_days, self.predictions_folder, days)
-            except PenstockError:
-                log.exception("Housekeeping failed; the next attempt is in an hour.")
+            for step in _tidy(self.parts, self.database, self.predictions_folder):
+                try:
+                    await step
+                except Exception:  # noqa: PERF203 - the others are done all the same
+                    log.exception("Housekeeping failed; the next attempt is in an hour.")
             await asyncio.sleep(HOUSEKEEPING_S)
+
+
+def _tidy(parts: Parts, database: Database, predictions: Path) -> Iterator[Awaitable[object]]:
+    """Yield each thing to tidy up, to be awaited before the next."""
+    yield database.call_memory(database.memory.purge, time.time())
+    yield parts.runs.purge()
+    yield parts.blobs.collect()
+    yield parts.uploads.purge()
+    yield parts.audit.purge()
+    days = parts.settings.prediction_log_days
+    yield asyncio.to_thread(remove_old_days, predictions, days)

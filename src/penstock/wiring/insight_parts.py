@@ -26,7 +26,6 @@ from penstock.control.pools import Pools
 from penstock.control.predict import Predictor
 from penstock.control.runs import Runs
 from penstock.control.status import SandboxView
-from penstock.core.errors import PenstockError
 from penstock.server.endpoints import Insight
 from penstock.server.settings import Settings
 from penstock.stores.insight_base import Limits
@@ -80,7 +79,7 @@ class InsightParts:
                 since = time.time() - _TRUTHS_LAST_S
                 monitor = self.thread.store.monitor
                 await self.thread.call(monitor.purge, _MOST_PREDICTIONS, since)
-            except PenstockError:
+            except Exception:
                 log.exception("Old figures could not be forgotten.")
             await asyncio.sleep(PURGE_S)
 

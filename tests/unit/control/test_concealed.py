@@ -52,3 +52,10 @@ def test_values_are_kept_only_where_inputs_are(samples: Samples) -> None:
 def test_an_error_without_values_stays_as_it_is() -> None:
     plain = {"code": "x", "facts": {"line": 3}}
     assert without_values(plain) is plain
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"error":{"code":"x","facts":5}}', b'{"error":{"\xff":1}}', b'{"error":5}', b"["]
+)
+def test_an_error_that_a_worker_made_up_is_handed_on_as_it_is(body: bytes) -> None:
+    assert without_traceback(Answer("x", body=body)).body == body

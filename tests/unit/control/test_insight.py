@@ -17,6 +17,7 @@ from penstock.control.insight.histogram import (
     cumulative,
     quantiles_ms,
 )
+from penstock.control.insight.kept_calls import KeepOptions, Kept, record_of
 from penstock.control.insight.points import MOST_PARTS, Point, pack_point, unpack_point
 from penstock.control.insight.profiles import (
     Counted,
@@ -188,6 +189,41 @@ def test_missing_numbers_are_a_group_of_their_own():
     assert groups.kind == "number"
     assert groups.group_of(None) == groups.group_of(math.nan) == groups.size - 1
     assert groups.shares[-1] == 0.25
+
+
+def test_a_number_beyond_all_floats_is_counted_and_not_added() -> None:
+    reference = {"x": groups_of([float(n) for n in range(100)])}
+    counted: Counted = {}
+    for value in (10**400, -(10**400), 50.0):
+        count_into(counted, reference, {"x": value})
+    assert sum(counted["x"].groups) == 3
+    assert (counted["x"].groups[0], counted["x"].groups[-2]) == (1, 1)
+    assert (counted["x"].numbers, counted["x"].total) == (1, 50.0)
+
+
+def kept_with(code: str, body: bytes) -> Kept:
+    return Kept(
+        VersionKey("default", "flow", 1), "run", "key", 0.0, 1, b"application/json", 3, b"[1]",
+        code, b"", body, len(body), 0, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("how", list(Samples))
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        ("function_failed", '{"error":{"code":"function_failed","message":"é'.encode()[:-1]),
+        ("function_failed", b'{"error":{"code":"x","message":"\xff"}}'),
+        ("", '{"result":["é'.encode()[:-1]),
+        ("", b'{"result":["\xff"],"prediction_ids":[]}'),
+        ("", b'{"result":' + b"[" * 3000),
+    ],
+)
+def test_a_call_whose_answer_is_cut_or_cannot_be_read_is_kept_all_the_same(code, body, how) -> None:
+    record = record_of(kept_with(code, body), KeepOptions(samples=how))
+    assert (record.run_id, record.code) == ("run", code or None)
+    if code:
+        assert json.loads(record.error or "")["code"] == "function_failed"
 
 
 def test_values_are_named_as_in_the_prediction_log():

@@ -383,6 +383,33 @@ def test_a_large_input_waits_while_there_is_no_room_for_it(
     bench(story)
 
 
+@pytest.mark.parametrize("broken", ["claim", "reclaim"])
+def test_a_store_that_breaks_unforeseen_does_not_end_the_work_for_good(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    monkeypatch.setattr("penstock.control.run_executor.STORE_RETRY_S", 0.01)
+
+    async def story(it: Bench) -> None:
+        store = it.parts.database.records.runs
+        works, times = getattr(store, broken), 0
+
+        def breaks(*args: Any) -> Any:
+            nonlocal times
+            times += 1
+            if times == 1:
+                raise ValueError("No state 'sleeping'.")
+            return works(*args)
+
+        monkeypatch.setattr(store, broken, breaks)
+        run_id = await it.submit()
+        it.pool.answer((await it.pool.holds(1))[0])
+        await it.end(run_id)
+        while times < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+    bench(story, options=RunOptions(lease_s=0.03))
+
+
 def test_an_attempt_that_breaks_unforeseen_is_given_up_and_the_run_goes_on(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

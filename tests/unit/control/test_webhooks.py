@@ -202,6 +202,30 @@ def test_the_end_of_a_run_is_told_at_once_signed_and_flat(with_site) -> None:
     with_site(story)
 
 
+def test_a_store_that_breaks_unforeseen_does_not_end_the_sending_for_good(
+    with_site, monkeypatch
+) -> None:
+    monkeypatch.setattr("penstock.control.webhooks.STORE_RETRY_S", 0.01)
+
+    async def story(site) -> None:
+        works, times = site.store.due, 0
+
+        def breaks(*args):
+            nonlocal times
+            times += 1
+            if times == 1:
+                raise ValueError("No state 'sleeping'.")
+            return works(*args)
+
+        monkeypatch.setattr(site.store, "due", breaks)
+        site.sender()
+        await site.end_run("/hook", b"[1]")
+        (delivery,) = await site.settled()
+        assert delivery.state == "delivered"
+
+    with_site(story)
+
+
 def test_failures_are_told_without_tracebacks_and_cancelling_is_told(with_site) -> None:
     async def story(site) -> None:
         site.sender()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from penstock.control.concealed import without_values
-from penstock.control.insight.samples import Samples, sample
+from penstock.control.insight.samples import UNREADABLE, Samples, sample
 from penstock.core.insight_records import CallRecord
 from penstock.core.states import RunState
 from penstock.engine.base import Answer, VersionKey
@@ -130,7 +130,7 @@ def _result(kept: Kept, limit: int, how: Samples) -> tuple[bytes | None, int, bo
     """Return result, data points, and whether the result is only the beginning."""
     try:
         found = msgspec.json.decode(kept.body, type=_Envelope)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         # The answer was cut, or asked for without its envelope.
         begun = kept.body.removeprefix(b'{"result":')
         shown, _ = sample(begun, kept.body_size, limit, how)
@@ -145,7 +145,7 @@ def _error(kept: Kept, how: Samples) -> str:
     if error is None:
         try:
             error = msgspec.json.decode(kept.body, type=_Refusal).error
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             error = {"code": kept.code, "message": "The error's details are not kept."}
     if how is not Samples.FULL:
         error = without_values(error)

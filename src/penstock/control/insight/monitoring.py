@@ -29,6 +29,7 @@ from penstock.control.insight.monitor_views import (
 from penstock.control.insight.profiles import count_into, divide, named
 from penstock.control.insight.recorder import Recorder
 from penstock.control.insight.reference import monitor_of
+from penstock.control.insight.samples import UNREADABLE
 from penstock.control.insight.store_thread import InsightThread
 from penstock.control.insight.truth import verdict_of
 from penstock.control.predict import PredictCall
@@ -115,6 +116,8 @@ class Monitoring:
                     await self._look(name)
             except PenstockError as error:
                 log.error("Predictions could not be watched: %s", error)
+            except Exception:
+                log.exception("Predictions could not be watched.")
 
     def _watch(self, name: Name, monitor: Monitor) -> None:
         self._monitors[name] = monitor
@@ -225,8 +228,13 @@ class Monitoring:
         touched = set()
         for one in seen:
             monitor = self._monitors.get(one.name)
-            if monitor is not None:
+            if monitor is None:
+                continue
+            try:
                 predictions += self._count_one(one, monitor)
+            except Exception:  # one call's values must not cost the others theirs
+                log.exception("Run %s could not be counted.", one.run_id)
+            if one.name in self._open:
                 touched.add(one.name)
         profiles = [drift.profile_of(*name, *self._open[name]) for name in touched]
         self._thread.store.monitor.add(profiles, predictions)
@@ -236,7 +244,7 @@ class Monitoring:
             return []  # to read it would take too long
         try:
             answer = msgspec.json.decode(seen.answer, type=_Envelope)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             return []  # asked for without its envelope
         profiled = self._profile(seen.name, int(seen.at) // STEP_S * STEP_S)
         results = divide(answer.result, len(answer.prediction_ids))

@@ -24,6 +24,9 @@ MOST_NAMES = 200
 #: Share that a group without any value counts with: a logarithm of nothing has no value.
 _LEAST_SHARE = 1e-4
 
+#: Beyond the largest float.
+_BEYOND = 2**1024
+
 _OTHER = "…"
 _LONGEST = 100
 
@@ -112,9 +115,14 @@ def count_into(counted: Counted, reference: Mapping[str, Groups], row: Mapping[s
             counts = counted[name] = Counts([0] * groups.size)
         value = row.get(name)
         counts.groups[groups.group_of(value)] += 1
-        if groups.kind == "number" and isinstance(value, int | float) and not math.isnan(value):
+        if groups.kind == "number" and isinstance(value, int | float) and _can_be_added(value):
             counts.total += value
             counts.numbers += 1
+
+
+def _can_be_added(value: int | float) -> bool:
+    """Whether a number has a value as a float; JSON has integers beyond all of them."""
+    return abs(value) < _BEYOND
 
 
 def add_counts(into: Counted, more: Counted) -> None:

@@ -25,7 +25,7 @@ from penstock.control.insight.watched import EVERY, Watched
 from penstock.control.predict import PredictCall, Predictor
 from penstock.control.tally import Tally
 from penstock.core.errors import PenstockError
-from penstock.core.insight_records import LogLine, StoredPoint, Switch, VersionTotal
+from penstock.core.insight_records import CallRecord, LogLine, StoredPoint, Switch, VersionTotal
 from penstock.engine.base import Answer, VersionKey
 from penstock.stores.insight_base import Batch
 
@@ -295,6 +295,8 @@ class Recorder:
             await self._thread.call(_write, self._thread, kept, self.options, batch)
         except PenstockError as error:
             log.error("What calls did could not be written: %s", error)
+        except Exception:
+            log.exception("What calls did could not be written.")
         if lines:
             self.lines_written.set()
             self.lines_written = asyncio.Event()
@@ -329,5 +331,12 @@ def _stored(key: VersionKey, step_s: int, start: int, point: Point) -> StoredPoi
 
 
 def _write(thread: InsightThread, kept: list[Kept], options: KeepOptions, batch: Batch) -> None:
-    calls = [record_of(one, options) for one in kept]
-    thread.store.write(batch._replace(calls=calls))
+    thread.store.write(batch._replace(calls=list(_records(kept, options))))
+
+
+def _records(kept: list[Kept], options: KeepOptions) -> Iterator[CallRecord]:
+    for one in kept:
+        try:
+            yield record_of(one, options)
+        except Exception:  # noqa: PERF203 - one call must not cost the others their records
+            log.exception("Call %s could not be kept.", one.run_id)

@@ -10,6 +10,9 @@ from typing import Any
 
 import msgspec
 
+#: What reading JSON raises that is none, was cut within a character, or is too deep.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 #: Values of one list or object whose form is shown; the rest is counted.
 _SHOWN = 50
 _DEEPEST = 12
@@ -43,7 +46,7 @@ def redacted(body: bytes) -> bytes | None:
     """Return JSON with each value replaced by its type; None for what is no JSON."""
     try:
         return msgspec.json.encode(_form(msgspec.json.decode(body), 0))
-    except (msgspec.MsgspecError, RecursionError):
+    except UNREADABLE:
         return None
 
 
