@@ -218,8 +218,9 @@ def test_killing_zygote_template_and_worker_together_still_heals(run):
         reply_header(2, 0, 0, b"", b"a\r\nset-cookie: x=1", 2).hex() + b"[]".hex(),
         pack_message(Notice(b'{"a": [%s1]}' % (b"[]," * 20_000))).hex(),
         pack_message(Notice(b"[1]")).hex(),
+        reply_header(10**9, 0, 0, b"", b"", 2).hex() + b"[]".hex(),
     ],
-    ids=["noise", "size", "frame", "media", "header", "heavy facts", "no facts"],
+    ids=["noise", "size", "frame", "media", "header", "heavy facts", "no facts", "no such call"],
 )
 def test_garbage_from_a_worker_costs_only_that_worker(run, garbage):
     async def test(bench):
@@ -231,6 +232,25 @@ def test_garbage_from_a_worker_costs_only_that_worker(run, garbage):
             answers.append(await bench.order(pool, "garbage", fd=fd, hex=garbage, timeout_s=3))
         assert {a.code for a in answers} <= {"", "worker_died"}
         assert "worker_died" in {a.code for a in answers}
+        assert (await bench.send(pool, b"next")).body == b"next"
+
+    run(test)
+
+
+def test_a_worker_cannot_answer_the_calls_of_another(run, tools):
+    async def test(bench):
+        pool = await bench.start(replicas=2)
+        await tools.until(lambda: [s.state for s in pool.status()] == ["ready", "ready"])
+        theirs = bench.order(pool, "sleep", s=1.0)  # the next call goes to the other worker
+        forged = b"".join(reply_header(n, 0, 0, b"", b"", 6) + b"forged" for n in range(1, 100))
+        before = {s.pid for s in pool.status()}
+        data = sockets_of(min(before))[0]
+        answer = await bench.order(pool, "garbage", fd=data, hex=forged.hex(), timeout_s=5)
+        assert answer.code == "worker_died" or bytes(answer.body) == b"forged"  # its own call
+        kept = await theirs
+        assert (kept.code, b"forged" in bytes(kept.body)) == ("", False)
+        await tools.until(lambda: [s.state for s in pool.status()] == ["ready", "ready"])
+        assert len(before & {s.pid for s in pool.status()}) == 1  # the forger was ended
         assert (await bench.send(pool, b"next")).body == b"next"
 
     run(test)
