@@ -23,6 +23,7 @@ import pytest
 
 from penstock import deploy, model_type
 from penstock.core.errors import PenstockError
+from penstock.core.names import is_sha256
 from penstock.engine.sandbox import bubblewrap, landlock, places, seccomp
 
 pytestmark = pytest.mark.skipif(
@@ -130,11 +131,19 @@ def attack(server: Any, listeners: Listeners, network: str) -> tuple[dict[str, s
     endpoint = deploy(
         FLOW, "hostile", server.keys["deploy"], server=server.url, network=network, quiet=True
     )
+    where["own"] = own_file(server, where["blob"])
     seen: dict[str, str] = endpoint.predict([where])[0]
     for name, path in written(where).items():
         if seen[name] == "open" and not path.exists():
             seen[name] = "stopped (only in a folder of its own)"
     return seen, sandbox_of(server, "hostile")
+
+
+def own_file(server: Any, not_this: str) -> str:
+    """Return where a file of the version lies that its worker may read."""
+    found = [p for p in server.data.rglob("*") if is_sha256(p.name) and str(p) != not_this]
+    # A link in a folder of the version's own, where there is one, else the file itself.
+    return str(min(found, key=lambda p: p.parts[-3] == "blobs"))
 
 
 def written(where: dict[str, Any]) -> dict[str, Path]:
@@ -180,6 +189,7 @@ def test_in_the_tier_process_the_attempts_succeed(start_server: Any, listeners: 
     assert {"read the records", "read another project's file", "connect by TCP"} <= still_open(seen)
     assert {"connect to a unix socket", "send by UDP", "write to /tmp"} <= still_open(seen)
     assert {"signal the server", "read the server's environment"} <= still_open(seen)
+    assert "change a file of its version" in still_open(seen)
     assert {"limit the server", "slow the server down", "use memory of its user"} <= still_open(
         seen
     )

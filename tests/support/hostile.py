@@ -43,6 +43,7 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
         "write to its site-packages": lambda: write(f"{targets['packages']}/hostile.py"),
         "change the mode of the records": lambda: change_mode(targets["records"]),
         "remove the records": lambda: os.rename(targets["records"], targets["outside"] + ".db"),
+        "change a file of its version": lambda: change_file(targets["own"]),
         "connect to a unix socket": lambda: connect_unix(targets["unix"]),
         "connect to an abstract socket": lambda: connect_unix("\0" + targets["abstract"]),
         "connect by TCP": lambda: socket.create_connection(tuple(targets["tcp"]), 2).close(),
@@ -93,6 +94,23 @@ def change_mode(path: str) -> None:
     os.chmod(path, wanted)
     if os.stat(path).st_mode & 0o777 != wanted:
         raise PermissionError(1, "it stays as it is")
+
+
+def change_file(path: str) -> None:
+    """Open a file that may be read for writing, in every way there is; none changes it."""
+    place = os.path.join(os.environ.get("HOME", "/tmp"), f"hostile-{os.getpid()}")
+    reader = os.open(path, os.O_RDONLY)
+    ways: tuple[Callable[[], int], ...] = (
+        lambda: os.open(path, os.O_WRONLY),
+        lambda: os.open(f"/proc/self/fd/{reader}", os.O_RDWR),
+        lambda: os.link(path, place) or os.open(place, os.O_RDWR),
+        lambda: os.rename(path, place) or os.open(place, os.O_RDWR),
+    )
+    for way in ways:
+        with suppress(OSError):
+            os.close(way())
+            return
+    raise PermissionError(1, "it stays as it is")
 
 
 def follow(folder: str) -> list[str]:
