@@ -199,9 +199,11 @@ def test_a_thousand_slow_connections_are_closed_in_time_and_calls_go_on(echo: An
             time.sleep(0.05)
     slow = Slow(echo)
     with Calls(echo) as beside, contextlib.closing(slow):
-        end = time.monotonic() + 60
-        while slow.left and time.monotonic() < end:
+        looked, late = [time.monotonic()], 0.0
+        while slow.left and looked[-1] < looked[0] + 60:
             slow.look(0.05)
+            looked.append(time.monotonic())
+            late = max(late, looked[-1] - looked[-2])
         assert slow.left == 0, f"{slow.left} connections are still open"
     for kind, took in slow.took.items():
         print(f"\n{len(took)} x {kind}: closed after {min(took):.1f} to {max(took):.1f} s", end="")
@@ -210,8 +212,8 @@ def test_a_thousand_slow_connections_are_closed_in_time_and_calls_go_on(echo: An
     assert (alone.wrong, beside.wrong) == ([], [])
     assert len(beside.took) > 100
     assert sum(map(len, slow.took.values())) == SLOW
-    # A machine that is busy with other things is late by as much as a call is.
-    allowed = 1.0 + max(beside.took) / 1e3
+    # A machine that is busy with other things is late by as much as a call and a look here are.
+    allowed = 1.0 + max(beside.took) / 1e3 + late
     for kind, took in slow.took.items():
         assert max(took) <= DEADLINE_S + allowed, kind
         assert min(took) >= DEADLINE_S - allowed, kind
