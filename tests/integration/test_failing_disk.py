@@ -126,7 +126,7 @@ class Caller:
             assert time.monotonic() < give_up, answer.text
 
     def _tell(self, code: str) -> str:
-        assert code in TOLD, code
+        assert code in TOLD, f"{code}\n{self.live.log[-4000:]}"
         self.told[code] += 1
         return code
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Mapping
 
@@ -10,23 +9,9 @@ from penstock.codec.bundle import Manifest
 from penstock.control.events import FailedEvent
 from penstock.core.errors import InternalError, PenstockError
 from penstock.environments.check import model_mismatch
-from penstock.stores.failures import disk_failure
+from penstock.stores.failures import file_failure
 
 log = logging.getLogger("penstock.versions")
-
-#: What the disk, or its permissions, answer; anything else may be a defect of ours.
-_DISK = frozenset(
-    {
-        errno.EACCES,
-        errno.EDQUOT,
-        errno.EIO,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOSPC,
-        errno.EPERM,
-        errno.EROFS,
-    }
-)
 
 #: How many of the worker's last lines go with a failed deploy.
 LOG_LINES = 50
@@ -47,10 +32,7 @@ def as_ours(error: Exception) -> PenstockError:
     if isinstance(error, PenstockError):
         return error
     log.error("A deploy failed unexpectedly.", exc_info=error)
-    if isinstance(error, OSError) and error.errno in _DISK:
-        where = f" {error.filename}" if error.filename else ""
-        return disk_failure(error, f"Reading or writing a file of the deploy{where}")
-    return InternalError(
+    return file_failure(error, "the deploy") or InternalError(
         f"The deploy failed: {type(error).__name__}.", hint="The server's log has the details."
     )
 

@@ -23,6 +23,7 @@ from penstock.core.errors import NotReady, PenstockError
 from penstock.core.records import Scaling, VersionRecord
 from penstock.engine.base import Engine, Pool, Scale, VersionKey, VersionSpec
 from penstock.stores.base import BlobStore
+from penstock.stores.failures import file_failure
 
 log = logging.getLogger("penstock.versions")
 
@@ -106,6 +107,7 @@ class Pools:
             EnvironmentFailed: Its environment is gone and cannot be built again.
             BlobMissing: A file of the version is gone.
             BlobCorrupt: A file of the version has changed on disk.
+            StoreError: The disk has no room for its workers, or fails.
             NotReady: It was stopped before it was ready.
         """
         key = key_of(record)
@@ -138,7 +140,13 @@ class Pools:
             wanted = record.settings.environment
             home = await asyncio.to_thread(self.environments.home, wanted)
             spec = replace(spec, environment=home)
-        pool = await self._engine.start(spec, on_line)
+        try:
+            pool = await self._engine.start(spec, on_line)
+        except OSError as error:
+            failure = file_failure(error, str(key))
+            if failure is None:
+                raise
+            raise failure from error
         self._running[key] = pool
         if when_idle is not None:
             watch = self._watch(key, pool, when_idle)

@@ -65,6 +65,29 @@ def database_failure(error: Exception, path: Path) -> StoreError:
     return StoreError(f"The database {path} failed: {cause}.")
 
 
+#: What the disk, or its permissions, answer; anything else may be a defect of ours.
+_OF_THE_DISK = frozenset(
+    {
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EIO,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.ENOSPC,
+        errno.EPERM,
+        errno.EROFS,
+    }
+)
+
+
+def file_failure(error: Exception, what: str) -> StoreError | None:
+    """Return the `StoreError` for a file of `what` that cannot be used; None for other errors."""
+    if not isinstance(error, OSError) or error.errno not in _OF_THE_DISK:
+        return None
+    where = f" {error.filename}" if error.filename else ""
+    return disk_failure(error, f"Reading or writing a file of {what}{where}")
+
+
 def disk_failure(error: OSError, doing: str) -> StoreError:
     """Return the `StoreError` for an `OSError` met while `doing` something to a file."""
     hints = {

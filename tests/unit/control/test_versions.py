@@ -400,6 +400,20 @@ def test_rolling_back_starts_the_old_version_before_it_flips(tmp_path: Path) -> 
     run(tmp_path, story)
 
 
+def test_a_disk_without_room_for_workers_is_named_and_the_version_before_serves_on(
+    tmp_path: Path,
+) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        made.engine.fail = OSError(errno.ENOSPC, "No space left on device", "homes/flow-1")
+        with pytest.raises(DiskFull, match="homes/flow-1 failed: No space left"):
+            await made.versions.activate("default", "flow", 1)
+        assert made.route().key.number == 2
+
+    run(tmp_path, story)
+
+
 def test_a_failed_version_cannot_be_activated(tmp_path: Path) -> None:
     async def story(made: House) -> None:
         made.engine.fail = LoadFailed("no")
