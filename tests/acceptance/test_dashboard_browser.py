@@ -297,6 +297,27 @@ def test_the_keyboard_reaches_everything_and_dark_is_remembered(page: Any, serve
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == dark
 
 
+def test_on_a_phone_the_order_of_the_deployments_is_chosen_from_a_list(
+    page: Any, server: Any, flow: Put
+) -> None:
+    for name in ("zz-sorted", "aa-sorted"):
+        flow(name, first_pre)
+    page.goto(f"{server.url}/p/default?range=1h")
+    expect(page.locator("#sort")).to_be_hidden()  # the heads of the table do it there
+    page.set_viewport_size({"width": 390, "height": 844})
+    for key in ("calls", "p99", "errors", "name"):
+        page.locator("#sort").focus()
+        page.select_option("#sort", key)
+        page.wait_for_url(f"**/p/default?range=1h&sort={key}")
+        expect(page.locator("#sort")).to_have_value(key)
+    rows = [row.removesuffix(" v1") for row in page.locator(".overview .c-name").all_inner_texts()]
+    assert rows == sorted(rows)
+    assert {"aa-sorted", "zz-sorted"} <= set(rows)
+    assert not _problems(Axe(), page, "overview on a phone")
+    page.reload()
+    expect(page.locator("#sort")).to_have_value("name")
+
+
 @pytest.mark.parametrize("width", [1440, 900, 390])
 def test_no_page_is_wider_than_the_window(page: Any, server: Any, flow: Put, width: int) -> None:
     watched(flow("fits", first_pre))

@@ -22,6 +22,15 @@ RANGES = {
     "7d": ("7 d", "Last 7 days", "seven days"),
 }
 
+#: Orders to choose from, with the words for them: those of the heads of the table, and the first.
+SORTS = {
+    "": "State first",
+    "name": "By name",
+    "calls": "Most calls first",
+    "p99": "Slowest p99 first",
+    "errors": "Most errors first",
+}
+
 _ORDER = {"failed": 0, "degraded": 1, "starting": 2, "serving": 3, "idle": 4, "stopped": 5}
 
 
@@ -57,15 +66,17 @@ async def overview(visit: Visit, parts: Parts) -> Page:
     pids = [r.pid for view in views for r in view.replicas]
     memory = await parts.memory.private(pids)
     rows = [_row(v, by_name.get(v.name), shown_by_name.get(v.name), parts, memory) for v in views]
-    _sort(rows, visit.query("sort"))
+    sort = visit.query("sort") if visit.query("sort") in SORTS else ""
+    _sort(rows, sort)
     alerts, more = await alerts_of(visit, parts, views, by_name)
     values: dict[str, Any] = {
         "here": "deployments",
         "rows": rows,
-        "sort": visit.query("sort"),
+        "sort": sort,
+        "sorts": SORTS,
         "chosen": chosen,
         "ranges": RANGES,
-        "asked": urlencode({"range": chosen, "sort": visit.query("sort")}),
+        "asked": urlencode({"range": chosen, "sort": sort}),
         "alerts": alerts,
         "more_alerts": more,
         "total": shown.total,
