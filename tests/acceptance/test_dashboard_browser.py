@@ -153,6 +153,7 @@ def test_the_playground_sends_a_file_and_the_run_shows_its_waterfall(
     page.click("text=Open run")
     page.wait_for_selector("table.fall")
     assert "Succeeded" in page.locator(".run-head").inner_text()
+    assert re.search(r"Replica\s+1\s*process \d+", page.locator("#replica").inner_text())
     timeline = page.locator("table.fall").inner_text()
     for part in ("queue", "receive", "Stage 1", "second_pre", "digits.joblib"):
         assert part in timeline

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import sqlite3
 import time
 
 import pytest
@@ -19,6 +21,7 @@ from penstock.core.insight_records import (
 )
 from penstock.core.monitor_records import Feedback, Prediction, Profile
 from penstock.core.names import new_run_id
+from penstock.core.run_records import ReplicaId
 from penstock.core.states import RunState
 from penstock.stores.insight_base import Batch, Limits
 from penstock.stores.sqlite_insight import SqliteInsight
@@ -171,6 +174,25 @@ def test_a_call_is_there_whole_after_a_reopen(store, open_store):
     listed = again.calls(ALL, 9, None)
     assert [c.run_id for c in listed] == [good.run_id, wrong.run_id]
     assert listed[0].input is None
+
+
+def test_a_file_from_before_replicas_were_told_keeps_its_calls_and_tells_new_ones(
+    store, open_store, tmp_path
+):
+    old, new = call(), call(created_at=11.0, replica=ReplicaId(2, 4711))
+    store.write(Batch(calls=[old]))
+    store.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "insight.sqlite")) as file:
+        for name in ("replica", "replica_pid"):
+            file.execute(f"ALTER TABLE calls DROP COLUMN {name}")
+        file.execute("PRAGMA user_version=1")
+        file.commit()
+    store = open_store()
+    assert store.call(old.run_id) == old
+    store.write(Batch(calls=[new]))
+    store = open_store()
+    assert store.call(new.run_id) == new
+    assert [found.replica for found in store.calls(ALL, 10, None)] == [ReplicaId(2, 4711), None]
 
 
 def test_calls_are_found_by_all_that_lists_filter_by(store):

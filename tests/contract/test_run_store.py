@@ -8,7 +8,7 @@ import pytest
 
 from penstock.core.insight_records import RunCursor, RunFilter
 from penstock.core.names import new_run_id
-from penstock.core.run_records import NewRun, Outcome, Payload
+from penstock.core.run_records import NewRun, Outcome, Payload, ReplicaId
 from penstock.core.states import RunState
 
 NAME = ("default", "flow")
@@ -129,6 +129,33 @@ def test_the_end_of_an_attempt_is_believed_once(runs):
     assert found.result == Payload(b"[1]", None, 3)
     assert (found.run_time_ms, found.points, found.server_timing) == (1.5, 1, "queue;dur=1")
     assert runs.open_runs() == 0
+
+
+def test_the_replica_that_ended_the_last_attempt_is_kept(open_records, records):
+    again, ended = add(records.runs), add(records.runs, priority=-1)
+    first = claim_one(records.runs)
+    retry = Outcome(again, 1, RunState.QUEUED, 30.0, due_at=99.0, replica=ReplicaId(1, 4000))
+    records.runs.finish([retry])
+    assert records.runs.get(first.run_id).replica == ReplicaId(1, 4000)
+    second = claim_one(records.runs)
+    records.runs.finish([dataclasses.replace(succeeded(second), replica=ReplicaId(3, 4711))])
+    later = open_records().runs
+    assert later.get(ended).replica == ReplicaId(3, 4711)
+    listed = {run.run_id: run.replica for run in later.find(RunFilter("default"), 10, None)}
+    assert listed == {again: ReplicaId(1, 4000), ended: ReplicaId(3, 4711)}
+
+
+def test_runs_of_a_database_from_before_replicas_were_told_are_there_without(open_records, records):
+    old = add(records.runs)
+    with records.transaction() as connection:
+        for name in ("replica", "replica_pid"):
+            connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+        connection.exec_driver_sql("UPDATE schema_version SET version_num = '0007'")
+    runs = open_records().runs
+    assert runs.get(old).replica is None
+    run = claim_one(runs)
+    runs.finish([dataclasses.replace(succeeded(run), replica=ReplicaId(2, 5))])
+    assert runs.get(old).replica == ReplicaId(2, 5)
 
 
 def test_the_end_of_an_earlier_attempt_is_not_believed(runs):

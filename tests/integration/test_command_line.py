@@ -113,6 +113,8 @@ def test_a_run_is_submitted_shown_with_its_times_and_listed(
     assert wait_for(server, run_id) == "succeeded"
     shown = penstock("run", run_id, "--json", "--logs")
     assert shown["run"]["run_id"] == run_id
+    replica = "{number}, process {pid}".format(**shown["run"]["replica"])
+    assert f"replica  {replica}" in penstock("run", run_id)
     assert run_id in penstock("runs", "talking")
 
 

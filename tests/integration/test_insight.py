@@ -12,8 +12,8 @@ import httpx2
 import pytest
 from run_faults import put
 
-from penstock import Endpoint
-from penstock.core.errors import FunctionFailed
+from penstock import Endpoint, deploy, model_type
+from penstock.core.errors import FunctionFailed, WorkerDied
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +94,46 @@ def test_a_call_that_went_well_is_kept_with_timeline_input_result_and_logs(talki
             (1, "post", "print", "lines joined"),
         ]
     )
+
+
+def test_runs_name_the_replica_that_answered_also_after_a_restart(start_server, tmp_path):
+    def pre(data: Any) -> Any:
+        import os
+        import signal
+
+        if data[0] == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return [os.getpid()]
+
+    live = start_server(environment={"PENSTOCK_KEEP_SUCCESSES": "all"})
+    stage = (model_type.PYTHON, sorted, {"pre": pre})
+    key = live.keys["deploy"]
+    endpoint = deploy([stage], "named", key, server=live.url, quiet=True, replicas=2)
+    answered = [endpoint.call([0]) for _ in range(8)]
+    run = endpoint.submit([0])
+    with pytest.raises(WorkerDied) as died:
+        endpoint.predict(["die"])
+    lost_id = died.value.facts["run_id"]
+    expected = {answer.run_id: answer.result[0] for answer in answered}
+    expected[run.run_id] = run.result(timeout_s=60)[0]
+
+    def replicas(of: Any) -> dict[str, Any]:
+        with httpx2.Client(base_url=of.url, timeout=30, headers={"Authorization": key}) as http:
+            until(lambda: http.get(f"/v1/default/runs/{lost_id}").is_success)
+            views = [http.get(f"/v1/default/runs/{run_id}").json() for run_id in expected]
+            lost = http.get(f"/v1/default/runs/{lost_id}").json()
+            listed = http.get("/v1/default/runs", params={"limit": 50}).json()["runs"]
+        told = {view["run_id"]: view["replica"] for view in [*views, lost]}
+        assert told == {found["run_id"]: found["replica"] for found in listed}
+        return told
+
+    before = replicas(live)
+    assert {run_id: before[run_id]["pid"] for run_id in expected} == expected
+    by_pid = {told["pid"]: told["number"] for told in before.values()}
+    assert set(by_pid.values()) <= {1, 2}
+    assert before[lost_id]["pid"] in by_pid
+    live.stop()
+    assert replicas(start_server(data=live.data)) == before
 
 
 def test_a_failed_call_is_kept_with_the_users_line_whoever_called(talking, server, ask):

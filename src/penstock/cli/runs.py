@@ -91,6 +91,7 @@ def _print_run(found: dict[str, Any]) -> None:
             ("run", summary["run_id"]),
             ("of", f"{summary['deployment']} version {summary['version'] or '–'}"),
             ("state", summary["state"]),
+            ("replica", _replica(summary.get("replica"))),
             ("began", when(summary["created_at"])),
             ("took", milliseconds(summary["run_time_ms"])),
             ("error", str(error.get("message") or "")),
@@ -103,6 +104,11 @@ def _print_run(found: dict[str, Any]) -> None:
     for part in found["timeline"]:
         if whole and part["ms"] is not None and part["start_ms"] is not None:
             say(_waterfall(part, whole))
+
+
+def _replica(told: dict[str, int] | None) -> str:
+    """Return which replica answered in words, empty where it is not known."""
+    return "" if told is None else f"{told['number']}, process {told['pid']}"
 
 
 def _waterfall(part: dict[str, Any], whole: float) -> str:

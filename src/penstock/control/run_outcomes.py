@@ -105,6 +105,7 @@ async def outcome_of(
         server_timing=answer.timing.decode("latin-1"),
         error=_error_of(answer),
         worker_deaths=int(answer.code == WorkerDied.code),
+        replica=answer.replica,
     )
 
 
@@ -115,7 +116,8 @@ async def _succeeded(
         found = msgspec.json.decode(answer.body, type=_Envelope)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         broken = InternalError("The worker's answer cannot be read.")
-        return await outcome_of(run, Answer(broken.code, error=broken), version, payloads, 0, now)
+        told = Answer(broken.code, error=broken, replica=answer.replica)
+        return await outcome_of(run, told, version, payloads, 0, now)
     return Outcome(
         run.run_id,
         run.attempt,
@@ -126,6 +128,7 @@ async def _succeeded(
         points=count_ids(found.prediction_ids),
         server_timing=answer.timing.decode("latin-1"),
         result=await payloads.keep(bytes(found.result)),
+        replica=answer.replica,
     )
 
 

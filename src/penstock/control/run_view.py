@@ -11,7 +11,7 @@ import msgspec
 
 from penstock.control.run_outcomes import without_traceback
 from penstock.core.insight_records import CallRecord
-from penstock.core.run_records import RunRecord
+from penstock.core.run_records import ReplicaId, RunRecord
 
 
 class RunView(msgspec.Struct, frozen=True):
@@ -19,6 +19,7 @@ class RunView(msgspec.Struct, frozen=True):
 
     Times are seconds since the epoch; `started_at` is that of the latest attempt, `attempt` how
     many there were, `run_time_ms` the milliseconds inside the server of the one that succeeded.
+    `replica` is which one answered, null if none did: its number in its version, its process.
     """
 
     run_id: str
@@ -33,6 +34,7 @@ class RunView(msgspec.Struct, frozen=True):
     run_time_ms: float | None
     prediction_ids: list[str]
     server_timing: str
+    replica: ReplicaId | None
     error: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
     result: Any = msgspec.UNSET
 
@@ -59,6 +61,7 @@ def run_json(record: RunRecord, result: bytes | None, *, with_traceback: bool = 
         run_time_ms=record.run_time_ms,
         prediction_ids=[f"{record.run_id}-{number}" for number in range(record.points)],
         server_timing=record.server_timing,
+        replica=record.replica,
         error=msgspec.UNSET if error is None else error,
         result=msgspec.UNSET if result is None else msgspec.Raw(result),
     )
@@ -85,6 +88,7 @@ def call_json(call: CallRecord, *, with_traceback: bool = False) -> bytes:
         run_time_ms=call.run_time_ms,
         prediction_ids=[f"{call.run_id}-{number}" for number in range(call.points)],
         server_timing=call.server_timing,
+        replica=call.replica,
         error=msgspec.UNSET
         if error is None
         else (error if with_traceback else without_traceback(error) or {}),

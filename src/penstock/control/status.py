@@ -80,7 +80,7 @@ class VersionView(msgspec.Struct, frozen=True):
 
 
 class ReplicaView(msgspec.Struct, frozen=True):
-    """One worker process of the active version."""
+    """One worker process of the active version; runs name it by `number` and `pid`."""
 
     pid: int
     state: str
@@ -89,6 +89,7 @@ class ReplicaView(msgspec.Struct, frozen=True):
     in_flight: int
     restarts: int
     facts: dict[str, Any] = {}
+    number: int = 1
 
 
 class QuarantineView(msgspec.Struct, frozen=True):
@@ -198,7 +199,9 @@ def _function_view(entry: FunctionEntry | None) -> FunctionView | None:
 def replica_views(replicas: Sequence[ReplicaStatus]) -> list[ReplicaView]:
     """Return the replicas of a pool."""
     return [
-        ReplicaView(r.pid, r.state, r.started_at, r.calls, r.in_flight, r.restarts, dict(r.facts))
+        ReplicaView(
+            r.pid, r.state, r.started_at, r.calls, r.in_flight, r.restarts, dict(r.facts), r.number
+        )
         for r in replicas
     ]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from penstock.core.run_records import ReplicaId
 from penstock.core.states import RunState
 
 
@@ -33,6 +34,7 @@ class CallRecord:
         result: The result as JSON, as far as it is kept.
         input_cut: Whether `input` is only the beginning.
         result_cut: Whether `result` is only the beginning.
+        replica: The replica that answered, or ended while it held the call; None if none had it.
     """
 
     run_id: str
@@ -53,6 +55,7 @@ class CallRecord:
     result: bytes | None = None
     input_cut: bool = False
     result_cut: bool = False
+    replica: ReplicaId | None = None
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,20 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class ReplicaId:
+    """Which replica of a version it is.
+
+    Attributes:
+        number: From 1 on, among those of its version that there are. One that ended leaves its
+            number to the next one.
+        pid: Its process. With the number it says whether two runs met the same one.
+    """
+
+    number: int
+    pid: int
+
+
+@dataclass(frozen=True)
 class NewRun:
     """A run to be remembered before its caller gets 202.
 
@@ -72,6 +86,7 @@ class RunRecord:
         started_at: When the latest attempt was claimed.
         version: The version that ran the latest attempt that reached one.
         points: Number of data points of the result.
+        replica: The replica that ended its last attempt; None if none did.
         input: None in lists.
         result: None unless succeeded, and in lists.
         error: `PenstockError.to_dict` with traceback, when failed.
@@ -107,6 +122,7 @@ class RunRecord:
     result: Payload | None
     error: dict[str, Any] | None
     traceparent: str = ""
+    replica: ReplicaId | None = None
 
     @property
     def name(self) -> Name:
@@ -133,6 +149,7 @@ class Outcome:
     error: bytes | None = None
     worker_deaths: int = 0
     due_at: float = 0.0
+    replica: ReplicaId | None = None
 
 
 class Claims(NamedTuple):

@@ -15,6 +15,7 @@ from penstock.codec.body_files import BodyFile
 from penstock.codec.log_lines import Said
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
 from penstock.core.errors import PenstockError
+from penstock.core.run_records import ReplicaId
 from penstock.engine.sandbox.state import SandboxState
 
 
@@ -154,9 +155,10 @@ class Answer:
         timing: Text of the `Server-Timing` header.
         body: The whole answer's body (bytes-like).
         error: Set instead of a body when the engine, not the worker, answers (`code` is set too).
+        replica: The replica that answered or had begun the call; None if none had.
     """
 
-    __slots__ = ("body", "code", "error", "media", "timing")
+    __slots__ = ("body", "code", "error", "media", "replica", "timing")
 
     def __init__(
         self,
@@ -165,12 +167,14 @@ class Answer:
         timing: bytes = b"",
         body: bytes | memoryview = b"",
         error: PenstockError | None = None,
+        replica: ReplicaId | None = None,
     ) -> None:
         self.code = code
         self.media = media
         self.timing = timing
         self.body = body
         self.error = error
+        self.replica = replica
 
 
 class Call:
@@ -215,7 +219,7 @@ class Call:
 
 @dataclass(frozen=True)
 class ReplicaStatus:
-    """One worker process as people see it."""
+    """One worker process as people see it; `number` is that of its `ReplicaId`."""
 
     pid: int
     state: str
@@ -224,6 +228,7 @@ class ReplicaStatus:
     in_flight: int
     restarts: int = 0
     facts: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 1
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,20 @@ from penstock.core.insight_records import (
     RunFilter,
     VersionTotal,
 )
+from penstock.core.run_records import ReplicaId
 from penstock.core.states import RunState
 
 #: The columns of a call that lists show, in the order `call` takes them.
 SUMMARY = (
     "run_id, project, deployment, version, key_id, state, created_at, run_time_ms, media_type, "
-    "size_bytes, points, server_timing, code, input_cut, result_cut"
+    "size_bytes, points, server_timing, code, input_cut, result_cut, replica, replica_pid"
 )
 
 _FIELDS = (*SUMMARY.split(", "), "error", "input", "result")
 
 INSERT_CALL = (
     f"INSERT OR REPLACE INTO calls ({SUMMARY}, error, input, result)"  # noqa: S608
-    f" VALUES ({', '.join('?' * 18)})"
+    f" VALUES ({', '.join('?' * len(_FIELDS))})"
 )
 
 LINE = "seq, project, deployment, version, run_id, at, stage, function, level, text"
@@ -53,6 +54,8 @@ def call_values(call: CallRecord) -> tuple[Any, ...]:
         call.code,
         call.input_cut,
         call.result_cut,
+        None if call.replica is None else call.replica.number,
+        None if call.replica is None else call.replica.pid,
         call.error,
         call.input,
         call.result,
@@ -65,7 +68,8 @@ def call(row: tuple[Any, ...]) -> CallRecord:
     values["state"] = RunState(values["state"])
     for flag in ("input_cut", "result_cut"):
         values[flag] = bool(values[flag])
-    return CallRecord(**values)
+    number, pid = values.pop("replica"), values.pop("replica_pid")
+    return CallRecord(**values, replica=None if number is None else ReplicaId(number, pid))
 
 
 def line_values(line: LogLine) -> tuple[Any, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from penstock.core.run_records import NewRun, Outcome, Payload, RunRecord
+from penstock.core.run_records import NewRun, Outcome, Payload, ReplicaId, RunRecord
 from penstock.core.states import RunState
 from penstock.stores.schema import runs
 
@@ -68,6 +68,7 @@ def _record(row: Row, sent: Payload | None, result: Payload | None) -> RunRecord
         result=result,
         error=None if row.error is None else json.loads(row.error),
         traceparent=row.traceparent or "",
+        replica=None if row.replica is None else ReplicaId(row.replica, row.replica_pid),
     )
 
 
@@ -118,4 +119,6 @@ def outcome_values(outcome: Outcome) -> dict[str, Any]:
         "result_size": None if result is None else result.size,
         "error": None if outcome.error is None else outcome.error.decode("utf-8"),
         "worker_deaths": runs.c.worker_deaths + outcome.worker_deaths,
+        "replica": None if outcome.replica is None else outcome.replica.number,
+        "replica_pid": None if outcome.replica is None else outcome.replica.pid,
     }

@@ -140,6 +140,8 @@ runs = Table(
     Column("result_sha256", String(64), nullable=True),
     Column("result_size", BigInteger, nullable=True),
     Column("error", Text, nullable=True),
+    Column("replica", Integer, nullable=True),
+    Column("replica_pid", Integer, nullable=True),
     PrimaryKeyConstraint("seq"),
     UniqueConstraint("run_id"),
     UniqueConstraint("project", "deployment", "idempotency_key"),

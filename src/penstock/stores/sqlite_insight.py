@@ -33,7 +33,7 @@ from penstock.stores.sqlite_engine import make_private, set_up
 
 log = logging.getLogger("penstock.insight")
 
-SCHEMA = 1
+SCHEMA = 2
 
 _TABLES = """
 CREATE TABLE calls (
@@ -41,7 +41,8 @@ CREATE TABLE calls (
     version INTEGER NOT NULL, key_id TEXT NOT NULL, state TEXT NOT NULL, created_at REAL NOT NULL,
     run_time_ms REAL NOT NULL, media_type TEXT NOT NULL, size_bytes INTEGER NOT NULL,
     points INTEGER NOT NULL, server_timing TEXT NOT NULL, code TEXT, input_cut INTEGER NOT NULL,
-    result_cut INTEGER NOT NULL, error TEXT, input BLOB, result BLOB
+    result_cut INTEGER NOT NULL, replica INTEGER, replica_pid INTEGER,
+    error TEXT, input BLOB, result BLOB
 );
 CREATE UNIQUE INDEX calls_by_run ON calls (run_id);
 CREATE INDEX calls_by_state ON calls (state, id);
@@ -68,6 +69,12 @@ CREATE TABLE switches (
 );
 CREATE INDEX switches_by_deployment ON switches (project, deployment, at);
 """
+
+#: What turns a file of an older schema into one of the next.
+_STEPS = {
+    1: "ALTER TABLE calls ADD COLUMN replica INTEGER;"
+    " ALTER TABLE calls ADD COLUMN replica_pid INTEGER;",
+}
 
 _TOTAL = """
 INSERT INTO totals VALUES (?, ?, ?, ?, ?, ?, ?)
@@ -135,6 +142,9 @@ class SqliteInsight:
             if found == 0:
                 made = f"BEGIN;{_TABLES}{sqlite_monitor.TABLES}PRAGMA user_version={SCHEMA};COMMIT;"
                 self._db.executescript(made)
+            for schema in range(found, SCHEMA) if found else ():
+                step = f"BEGIN;{_STEPS[schema]}PRAGMA user_version={schema + 1};COMMIT;"
+                self._db.executescript(step)
             self._db.executescript(rows.INDEXES)  # later ones come to older files, too
 
     @contextmanager

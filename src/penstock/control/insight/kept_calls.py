@@ -13,6 +13,7 @@ import msgspec
 from penstock.control.concealed import without_values
 from penstock.control.insight.samples import UNREADABLE, Samples, sample
 from penstock.core.insight_records import CallRecord
+from penstock.core.run_records import ReplicaId
 from penstock.core.states import RunState
 from penstock.engine.base import Answer, VersionKey
 
@@ -57,6 +58,7 @@ class Kept(NamedTuple):
     body_size: int
     media: int
     error: dict[str, Any] | None
+    replica: ReplicaId | None = None
 
     @property
     def bytes_held(self) -> int:
@@ -83,6 +85,7 @@ def note(call: PredictCall, answer: Answer, took_ns: int, now: float, options: K
         body_size=len(answer.body),
         media=answer.media,
         error=error.to_dict(with_traceback=True) if error is not None else None,
+        replica=answer.replica,
     )
 
 
@@ -114,6 +117,7 @@ def record_of(kept: Kept, options: KeepOptions) -> CallRecord:
         result=result,
         input_cut=sent_cut,
         result_cut=result_cut,
+        replica=kept.replica,
     )
 
 

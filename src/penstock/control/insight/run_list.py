@@ -15,7 +15,7 @@ from penstock.control.database import Database
 from penstock.control.insight.store_thread import InsightThread
 from penstock.core.errors import InvalidSetting
 from penstock.core.insight_records import CallRecord, RunCursor, RunFilter
-from penstock.core.run_records import RunRecord
+from penstock.core.run_records import ReplicaId, RunRecord
 from penstock.core.states import RunState
 
 #: How a run was asked for.
@@ -28,7 +28,8 @@ class RunSummary(msgspec.Struct, frozen=True):
     `kind` is how it was asked for: `sync` for a call that waited for its answer, `async` for one
     that was answered 202. Of good synchronous calls only a sample is kept. Times are seconds since
     the epoch. `run_time_ms` is the time inside the server: for a synchronous call from arrival to
-    answer, for an asynchronous run that of the attempt that succeeded.
+    answer, for an asynchronous run that of the attempt that succeeded. `replica` is which one of
+    its version answered.
     """
 
     run_id: str
@@ -44,6 +45,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     run_time_ms: float | None
     points: int
     error_code: str | None
+    replica: ReplicaId | None = None
 
 
 class RunList(msgspec.Struct, frozen=True):
@@ -127,6 +129,7 @@ def summary_of_call(call: CallRecord) -> RunSummary:
         run_time_ms=call.run_time_ms,
         points=call.points,
         error_code=call.code,
+        replica=call.replica,
     )
 
 
@@ -146,6 +149,7 @@ def summary_of_run(run: RunRecord) -> RunSummary:
         run_time_ms=run.run_time_ms,
         points=run.points,
         error_code=None if run.error is None else run.error.get("code"),
+        replica=run.replica,
     )
 
 

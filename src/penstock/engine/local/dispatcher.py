@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from penstock.core.errors import PenstockError
+from penstock.core.run_records import ReplicaId
 from penstock.engine.base import Answer, Call, VersionSpec
 from penstock.engine.local import failures
 from penstock.engine.local.begun import Place
@@ -182,8 +183,8 @@ class Dispatcher:
             os.close(call.body.fd)
             call.body.fd = -1
 
-    def _fail(self, call: Call, error: PenstockError) -> None:
-        self.answered(call, Answer(code=error.code, error=error))
+    def _fail(self, call: Call, error: PenstockError, replica: ReplicaId | None = None) -> None:
+        self.answered(call, Answer(code=error.code, error=error, replica=replica))
 
     # --- replicas ---
 
@@ -230,12 +231,11 @@ class Dispatcher:
             if call_id > place.last_begun:
                 back.append(call)
                 continue
-            self._fail(
-                call,
-                failures.worker_died(
-                    self._spec.key, call, replica.exit, replica.killed_because, place.of(call_id)
-                ),
+            where = place.of(call_id)
+            why = failures.worker_died(
+                self._spec.key, call, replica.exit, replica.killed_because, where
             )
+            self._fail(call, why, replica.id)
         for call in back:
             call.state = QUEUED
         self._queue.put_back(back)
@@ -335,7 +335,8 @@ class Dispatcher:
             inside = call_id <= place.last_begun
             if call.state is replica:
                 where = place.of(call_id) if inside else None
-                self._fail(call, failures.overdue(self._spec.key, call, where))
+                error = failures.overdue(self._spec.key, call, where)
+                self._fail(call, error, replica.id if inside else None)
             if inside:
                 replica.forget(call)  # one that holds several calls may let go of this one
             replica.suspect = replica.suspect or inside

@@ -191,10 +191,16 @@ class LocalPool:
             self._tail,
             self._dispatcher,
             self._take_devices(),
+            self._free_number(),
         )
         if replica.devices:
             self._run(self._give_back_devices(replica))
         return replica
+
+    def _free_number(self) -> int:
+        """Return the least number from 1 on that no replica that lives has."""
+        taken = {r.id.number for r in self._supervisor.replicas if not r.died.is_set()}
+        return next(number for number in range(1, len(taken) + 2) if number not in taken)
 
     # --- devices ---
 

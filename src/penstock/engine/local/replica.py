@@ -11,15 +11,9 @@ import shutil
 import time
 from typing import Any, Protocol
 
-from penstock.codec.frames import (
-    Cancel,
-    FromWorker,
-    Notice,
-    Ready,
-    Reply,
-    Stop,
-)
+from penstock.codec.frames import Cancel, FromWorker, Notice, Ready, Reply, Stop
 from penstock.core.errors import EngineError, FrameError, LoadFailed
+from penstock.core.run_records import ReplicaId
 from penstock.engine.base import Answer, Call, ReplicaStatus, VersionSpec
 from penstock.engine.local import begun, failures, pipes, talk, worker_facts
 from penstock.engine.local.begun import Place
@@ -60,6 +54,7 @@ class Replica:
     """One worker process.
 
     Attributes:
+        id: Its number, which the pool gives, and its process id.
         outstanding: Calls handed over and not answered, by id, oldest first.
         inline_bytes: Bytes of their bodies that go through the socket.
         weight: How much work they are, in bytes: those of all bodies and `CALL_WEIGHT` a call.
@@ -79,7 +74,9 @@ class Replica:
         tail: LogTail,
         owner: Owner,
         devices: tuple[str, ...] = (),
+        number: int = 1,
     ) -> None:
+        self.id = ReplicaId(number, 0)
         self.devices = devices
         self._around = around
         self._spec = spec
@@ -155,7 +152,7 @@ class Replica:
 
     def _attach(self, ours: pipes.ServerEnds, pid: int) -> None:
         around, loop = self._around, self._around.loop
-        self.state = "loading"
+        self.state, self.id = "loading", ReplicaId(self.id.number, pid)
         self._page = ours.page
         most = around.options.max_result_bytes
         self._channel = Channel(loop, ours.data, self._replied, self._give_up, most)
@@ -228,7 +225,7 @@ class Replica:
                 return
 
     def _replied(self, replies: list[tuple[Reply, bytes | memoryview | None]]) -> None:
-        outstanding, owner = self.outstanding, self._owner
+        outstanding, owner, this = self.outstanding, self._owner, self.id
         self.suspect = False
         for reply, body in replies:
             call = outstanding.pop(reply.call_id, None)
@@ -245,12 +242,12 @@ class Replica:
             if body is None:
                 most = self._around.options.max_result_bytes
                 error = failures.result_too_large(self._spec.key, call, reply.body_size, most)
-                owner.answered(call, Answer(error.code, error=error))
+                owner.answered(call, Answer(error.code, error=error, replica=this))
             elif reply.code and not body:
                 owner.expired(call)
             else:
                 code = reply.code.decode("latin-1") if reply.code else ""
-                owner.answered(call, Answer(code, reply.media, reply.timing, body))
+                owner.answered(call, Answer(code, reply.media, reply.timing, body, None, this))
         owner.has_room()
 
     def place(self) -> Place:
@@ -340,10 +337,11 @@ class Replica:
     def status(self) -> ReplicaStatus:
         """Return the replica as people see it."""
         return ReplicaStatus(
-            pid=self._child.pid if self._child is not None else 0,
+            pid=self.id.pid,
             state=self.state,
             started_at=self.started_at,
             calls=self.calls,
             in_flight=len(self.outstanding),
             facts=dict(self.facts),
+            number=self.id.number,
         )
