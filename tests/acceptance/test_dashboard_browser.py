@@ -137,6 +137,24 @@ def test_a_deploy_appears_by_itself_and_its_page_shows_the_traffic(
     assert "digits.joblib" in page.locator(".pipe").inner_text()
 
 
+def test_a_deployments_page_says_how_busy_each_replica_is(
+    page: Any, server: Any, flow: Put
+) -> None:
+    endpoint = flow("busies", first_pre, replicas=2)
+    page.goto(f"{server.url}/p/default/d/busies")
+    rows = page.locator("#replicas tbody tr")
+    expect(rows).to_have_count(2, timeout=PATIENCE)
+    for _ in range(30):
+        endpoint.predict(["a"], files=[("a.png", picture(3))])
+    calls, busy = rows.locator("td.calls"), rows.locator("td.busy")
+    some = re.compile(r"[1-9]")  # of the one or of both: whoever has the least work gets a call
+    expect(calls.filter(has_text=some).first).to_be_visible(timeout=PATIENCE)
+    expect(busy.filter(has_text=re.compile(r"^\d+$"))).to_have_count(2, timeout=PATIENCE)
+    totals = [calls.nth(row).get_attribute("title") or "" for row in (0, 1)]
+    assert sum(int(total.split()[0]) for total in totals) == 30
+    expect(calls.filter(has_text=re.compile("^0.0$"))).to_have_count(2, timeout=PATIENCE)
+
+
 def test_the_playground_sends_a_file_and_the_run_shows_its_waterfall(
     page: Any, server: Any, flow: Put
 ) -> None:

@@ -83,6 +83,7 @@ async def deployment(visit: Visit, parts: Parts) -> Page:
     shown: VersionView | None = values["shown"]
     facts = stage_facts(view)
     memory = await parts.memory.private([r.pid for r in view.replicas])
+    loads = await parts.loads.look(view.replicas)
     example = await example_of(visit, parts, shown)
     values |= {
         "chosen": wanted,
@@ -93,6 +94,7 @@ async def deployment(visit: Visit, parts: Parts) -> Page:
         "replicas": view.replicas,
         "replica_state": states.of_replica,
         "memory": memory,
+        "loads": loads,
         "snippets": snippets(view.endpoint, example, uses_files=bool(shown and shown.uses_files)),
         "rows": version_rows(view, traffic, visit)[:_VERSIONS],
         "hidden_versions": max(0, len(view.versions) - _VERSIONS),

@@ -19,6 +19,7 @@ from penstock.control.insight.series import Series
 from penstock.control.keys import Keys
 from penstock.control.predict import Predictor
 from penstock.control.projects import Projects
+from penstock.control.replica_load import ReplicaLoads
 from penstock.control.runs import Runs
 from penstock.control.secrets import Secrets
 from penstock.control.status import SandboxView
@@ -62,6 +63,7 @@ class Parts:
     logs: Logs
     monitoring: Monitoring
     memory: Usage
+    loads: ReplicaLoads
     settings: Callable[[], list[tuple[str, str, str, str]]]
     installed: Callable[[], Awaitable[Any]]
     status_of: Callable[[str], int]

@@ -8,6 +8,7 @@ from penstock.control.builds import Builds
 from penstock.control.code import Code
 from penstock.control.database import Database
 from penstock.control.predict import Predictor
+from penstock.control.replica_load import ReplicaLoads
 from penstock.control.usage import Usage
 from penstock.dashboard.parts import Parts as DashboardParts
 from penstock.dashboard.site import Dashboard
@@ -51,6 +52,7 @@ def make_dashboard(
         logs=insight.logs,
         monitoring=insight.monitoring,
         memory=Usage(),
+        loads=ReplicaLoads(),
         settings=lambda: _settings(settings),
         installed=parts.environment,
         status_of=status_of,
