@@ -182,6 +182,111 @@ def test_the_playground_sends_a_file_and_the_run_shows_its_waterfall(
     assert shown.first.evaluate("image => image.decode().then(() => image.naturalWidth)") == 8
 
 
+def priced(data):
+    return [f"{home['city']}: {home['rooms'] * home['area']}" for home in data]
+
+
+HOME = {"rooms": 3, "area": 71.5, "city": "Ulm", "new": True, "near": ["park"]}
+
+
+def test_the_playgrounds_form_and_its_json_show_the_same_data(page: Any, server: Any) -> None:
+    stage = (model_type.PYTHON, priced)
+    key = server.keys["deploy"]
+    deploy([stage], "homes", key, server=server.url, quiet=True, example=[HOME])
+    page.goto(f"{server.url}/p/default/d/homes/playground")
+    form, text, problem = page.locator("#fields"), page.locator("#data"), page.locator(".hint.bad")
+    to_form, to_json = page.get_by_role("button", name="Form"), page.locator("#as-json")
+    expect(form).to_be_visible()
+    expect(text).to_be_hidden()
+    assert not _problems(Axe(), page, "form")
+
+    page.get_by_label("area").fill("70.0")
+    page.get_by_label("city").fill('Bad "Wald"\nsee')
+    page.get_by_label("new").select_option("false")
+    page.get_by_role("button", name="Add a data point").click()
+    second = page.get_by_role("group", name="Data point 2")
+    second.get_by_label("rooms").fill("12345678901234567890")
+    second.get_by_label("near").fill('{"x": [1.50]}')
+    to_json.focus()
+    page.keyboard.press("Enter")
+    expect(form).to_be_hidden()
+    home = '"area": 70.0, "city": "Bad \\"Wald\\"\\nsee", "new": false, "near": '
+    first_half, second_half = f'{{"rooms": 3, {home}["park"]}}', f'{home}{{"x": [1.50]}}}}'
+    both = f'[{first_half}, {{"rooms": 12345678901234567890, {second_half}]'
+    expect(text).to_have_value(both)
+    assert not _problems(Axe(), page, "JSON")
+
+    to_form.click()
+    expect(second.get_by_label("rooms")).to_have_value("12345678901234567890")
+    second.get_by_label("rooms").fill("two")  # a form that holds no number is not turned into JSON
+    to_json.click()
+    expect(problem).to_have_text(
+        "“rooms” of data point 2 is not a number. Put it right before it becomes JSON."
+    )
+    expect(second.get_by_label("rooms")).to_be_focused()
+    expect(text).to_be_hidden()
+    page.get_by_role("button", name="Remove data point 2").click()
+    to_json.click()
+    expect(text).to_have_value(f"[{first_half}]")
+
+    for data, why in (
+        ("[{", "This is no JSON: "),
+        ('{"rooms": 3}', "The form shows a list, and this is none."),
+        ("[1]", "The form takes an object for data point 1, and this is none."),
+        ('[{"rooms": 3}]', "The form cannot leave out “area”, which data point 1 does."),
+        (both.replace('"near"', '"far"'), "The form has no field for “far” of data point 1."),
+        (both.replace("false", "0"), "The form takes true or false for “new” of data point 1, "),
+        (f"[{', '.join([first_half] * 41)}]", "at most 200 fields, and these are 205."),
+    ):
+        text.fill(data)
+        to_form.click()
+        expect(problem).to_contain_text(why)
+        expect(problem).to_contain_text("So it stays JSON.")
+        expect(text).to_have_value(data)
+
+    page.get_by_role("button", name="Fill with the example").click()
+    to_form.click()
+    expect(problem).to_be_hidden()
+    page.get_by_label("rooms").fill("2")
+    page.get_by_label("city").focus()
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#answer-text")).to_contain_text('"Ulm: 143.0"')
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.emulate_media(color_scheme="dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not _problems(Axe(), page, "form and answer on a phone in the dark")
+
+
+def test_a_form_has_the_models_columns_and_the_files_of_its_data(
+    page: Any, server: Any, model: Path, flow: Put
+) -> None:
+    key = server.keys["deploy"]
+    deploy([(model_type.SKLEARN, model)], "columns", key, server=server.url, quiet=True)
+    page.goto(f"{server.url}/p/default/d/columns/playground")
+    expect(page.locator("#fields .cell")).to_have_count(64)
+    page.get_by_label("64", exact=True).fill("16")
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#answer .state").first).to_contain_text("200")
+
+    files = [("a.png", picture(3)), ("b.png", picture(7))]
+    flow("pictures", first_pre, example=["a", "b"], example_files=files)
+    page.goto(f"{server.url}/p/default/d/pictures/playground")
+    expect(page.locator("#fields .cell.text")).to_have_count(2)
+    page.get_by_role("button", name="Remove data point 2").click()
+    shown = {"name": "c.png", "mimeType": "image/png", "buffer": picture(7)}
+    page.set_input_files("#files", [shown])
+    page.locator("#as-json").click()
+    expect(page.locator("#data")).to_have_value('["a"]')
+    expect(page.locator("#file-list li")).to_have_count(1)  # what was chosen is there in both
+    page.get_by_role("button", name="Send").click()
+    expect(page.locator("#answer-text")).to_contain_text('"result": [7]')
+
+    flow("untold", first_pre)
+    page.goto(f"{server.url}/p/default/d/untold/playground")
+    expect(page.get_by_role("button", name="Form")).to_be_disabled()
+    expect(page.locator("#no-form")).to_contain_text("neither an example nor the model tells")
+
+
 def test_a_diff_marks_what_changed_and_keys_walk_through_it(
     page: Any, server: Any, flow: Put
 ) -> None:

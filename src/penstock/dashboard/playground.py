@@ -12,8 +12,9 @@ from penstock.core.errors import BodyTooLarge, NotFound, PenstockError
 from penstock.core.records import Scope
 from penstock.core.states import VersionState
 from penstock.dashboard.calls import Made, call_version
-from penstock.dashboard.deployment import example_of, header
+from penstock.dashboard.deployment import example_of, header, stage_facts
 from penstock.dashboard.fall import fall_of
+from penstock.dashboard.fields import MOST_FIELDS, Form, form_of_data, form_of_inputs
 from penstock.dashboard.parts import Parts
 from penstock.dashboard.snippets import Sent, read_sent, snippets
 from penstock.dashboard.visit import Page, Visit
@@ -21,6 +22,10 @@ from penstock.dashboard.words import size
 
 #: Parts of a version's time when nothing fails are read from these roles.
 _ROLES = ("pre", "model", "post")
+
+#: Why there is no form.
+_NO_EXAMPLE = "No form: neither an example nor the model tells which fields there are."
+_NO_FIELDS = f"No form: the example's data points have no fields in common, or over {MOST_FIELDS}."
 
 
 async def playground(visit: Visit, parts: Parts) -> Page:
@@ -33,17 +38,41 @@ async def playground(visit: Visit, parts: Parts) -> Page:
     ]
     example = await example_of(visit, parts, shown)
     sent = read_sent(*example) if example is not None else None
+    form = _form(view, shown, sent)
     values |= {
         "callable": callable_,
         "example": sent,
         "told": _told_of(sent),
-        "data": sent.data
-        if sent is not None
-        else ("[]" if shown and shown.uses_files else "[[1, 2]]"),
+        "data": sent.data if sent is not None else _blank(form, shown),
+        "form": _as_json(form) if form is not None else "",
+        "no_form": _NO_FIELDS if sent is not None else _NO_EXAMPLE,
         "takes_files": bool(shown and shown.uses_files),
         "most": size(parts.max_body_bytes),
     }
     return Page("playground.html", values)
+
+
+def _form(view: DeploymentView, shown: VersionView | None, sent: Sent | None) -> Form | None:
+    """Return the form of an example, or else that of the model where nothing comes before it."""
+    if sent is not None:
+        return form_of_data(json.loads(sent.data))
+    if shown is None or not shown.active or shown.uses_files or shown.stages[0].pre is not None:
+        return None
+    facts = next(iter(stage_facts(view)), {})
+    return form_of_inputs(facts.get("inputs") or [])
+
+
+def _as_json(form: Form) -> str:
+    """Return a form as the page's script reads it."""
+    fields = [field._asdict() for field in form.fields]
+    return json.dumps({"shape": form.shape, "fields": fields})
+
+
+def _blank(form: Form | None, shown: VersionView | None) -> str:
+    """Return data to begin with where there is no example."""
+    if form is not None:
+        return json.dumps([[0] * len(form.fields)])
+    return "[]" if shown and shown.uses_files else "[[1, 2]]"
 
 
 def _told_of(sent: Sent | None) -> str:

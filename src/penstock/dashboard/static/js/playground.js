@@ -4,7 +4,9 @@
   if (!form) return;
   const list = document.getElementById("file-list"), chooser = document.getElementById("files"), drop = document.getElementById("drop");
   const data = form.elements.data, problem = document.getElementById("data-problem");
-  let files = [];
+  const box = document.getElementById("fields"), fields = box && window.penstockFields(box, JSON.parse(box.dataset.form));
+  const ways = { form: document.getElementById("as-form"), json: document.getElementById("as-json") };
+  let files = [], way = "json";
 
   const size = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KiB` : `${(n / 1048576).toFixed(1)} MiB`);
   const make = (tag, cls, text) => { const at = document.createElement(tag); if (cls) at.className = cls; if (text) at.textContent = text; return at; };
@@ -37,22 +39,45 @@
   drop?.addEventListener("dragleave", () => drop.classList.remove("over"));
   drop?.addEventListener("drop", (event) => { event.preventDefault(); drop.classList.remove("over"); add(event.dataTransfer.files); });
 
-  document.getElementById("fill")?.addEventListener("click", (event) => { data.value = event.currentTarget.dataset.example; data.focus(); });
+  // The text is what is sent; the form is another view of it. What one of them cannot express stays in the other.
+  const say = (wrong) => {
+    problem.hidden = !wrong; problem.textContent = wrong;
+    data.toggleAttribute("aria-invalid", Boolean(wrong) && way === "json"); if (data.hasAttribute("aria-invalid")) data.setAttribute("aria-invalid", "true");
+  };
+  function turn(to) {
+    let wrong = "";
+    try { if (to === "form") fields.show(data.value); else if (way === "form") data.value = fields.text(); } catch (error) { wrong = error.message; }
+    if (!wrong) {
+      way = to; data.hidden = to === "form"; if (box) box.hidden = to === "json";
+      for (const [name, button] of Object.entries(ways)) button.setAttribute("aria-pressed", String(name === way));
+    }
+    say(wrong);
+    return wrong;
+  }
+  const entered = () => { try { if (way === "form") data.value = fields.text(); return ""; } catch (error) { return error.message; } };
+  ways.form.addEventListener("click", () => { const wrong = way === "json" && turn("form"); if (wrong) say(`${wrong}. So it stays JSON.`); });
+  ways.json.addEventListener("click", () => { const wrong = way === "form" && turn("json"); if (wrong) say(`${wrong}. Put it right before it becomes JSON.`); });
+  if (fields && turn("form")) say("");
+
+  document.getElementById("fill")?.addEventListener("click", (event) => {
+    data.value = event.currentTarget.dataset.example;
+    if (way === "form") turn("form");
+    (way === "form" ? box.querySelector("input, textarea, select") : data).focus();
+  });
 
   function check() {
-    let wrong = "";
-    try { JSON.parse(data.value); } catch (error) { wrong = `This is no JSON: ${error.message}`; }
+    let wrong = entered();
+    if (way === "json") try { JSON.parse(data.value); } catch (error) { wrong = `This is no JSON: ${error.message}`; }
     if (!wrong && form.elements.parameters.value) {
       try { JSON.parse(form.elements.parameters.value); } catch { wrong = "The parameters are no JSON object"; }
     }
-    problem.hidden = !wrong; problem.textContent = wrong;
-    data.toggleAttribute("aria-invalid", Boolean(wrong)); if (wrong) data.setAttribute("aria-invalid", "true");
+    say(wrong);
     return !wrong;
   }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (!check()) { data.focus(); return; }
+    if (!check()) { if (way === "json") data.focus(); return; }
     let body, kind;
     const parameters = form.elements.parameters.value.trim();
     if (files.length) {
