@@ -103,12 +103,15 @@ def _gateway_parts() -> Times:
     from penstock.engine.base import Answer, VersionKey
     from penstock.server.gateway.listen import Gateway
     from penstock.server.gateway.protocol import GatewayProtocol
+    from penstock.server.gateway.writes import Writes
 
     record = KeyRecord("id", b"", "pk_d", Scope.DEPLOY, "default", "", 0.0)
     pool = _Pool(VersionKey("default", "bench-ab", 1))
     predictor = Predictor(lambda _value: record)
     predictor.set_route("default", "bench-ab", None, pool, 180.0)
-    connection = GatewayProtocol(Gateway(predictor, _no_app))
+    gateway, turn = Gateway(predictor, _no_app), list[Any]()
+    gateway.writes = Writes(turn.append)
+    connection = GatewayProtocol(gateway)
     connection.connection_made(_Transport())
     headers = {"Content-Type": "application/json", "Authorization": "pk_d_" + "0" * 40}
     path = "/v1/default/bench-ab/predict"
@@ -120,6 +123,7 @@ def _gateway_parts() -> Times:
         connection.data_received(raw)
         call = pool.calls.pop()
         call.on_done(call, answer)
+        turn.pop()()
 
     def only_in() -> None:
         connection.data_received(raw)

@@ -24,7 +24,7 @@ from penstock.codec.gateway_messages import (
     RefuseKey,
     RemovePath,
 )
-from penstock.control.key_text import digest_of, key_in
+from penstock.control.key_text import digest_in
 from penstock.control.keys import expired_key, unknown_key
 from penstock.control.predict import PredictCall, Predictor, Route, Tally, flags_for
 from penstock.core.errors import from_dict
@@ -59,7 +59,7 @@ class KeyTable:
 
     def check(self, authorization: bytes) -> KeyRecord:
         """Return the key of a request; see `keys.Keys.check`."""
-        record = self._by_digest.get(digest_of(key_in(authorization)))
+        record = self._by_digest.get(digest_in(authorization))
         if record is None:
             raise unknown_key()
         if record.expires_at is not None and record.expires_at <= time.time():

@@ -1,7 +1,7 @@
 """The text of an API key: making one, hashing one, finding one in a header.
 
-Called by `control.keys`. The text itself is shown once, when a key is made, and never kept: the
-server remembers its SHA-256. A fast hash is right here, because the text is 192 random bits and not
+Called by `control.keys`. The text itself is shown once, when a key is made, and never stored: the
+records have its SHA-256. A fast hash is right here, because the text is 192 random bits and not
 a password that somebody thought of.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from functools import lru_cache
 
 from penstock.core.errors import InvalidSetting, Unauthorized
 from penstock.core.records import Scope
@@ -45,6 +46,16 @@ def key_in(header: bytes | None) -> bytes:
     if not parts:
         raise Unauthorized("The request has no API key.", hint=_HINT)
     raise Unauthorized("The Authorization header is not an API key.", hint=_HINT)
+
+
+@lru_cache(maxsize=1024)
+def digest_in(header: bytes | None) -> bytes:
+    """Return `digest_of` the key in an `Authorization` header, without hashing it every time.
+
+    Raises:
+        Unauthorized: As `key_in`.
+    """
+    return digest_of(key_in(header))
 
 
 def check_given(text: str) -> bytes:

@@ -1,8 +1,9 @@
 """API keys: making, checking, revoking them, and the first ones of a new server.
 
-`check` is on the path of every predict call: one hash and one look-up in a table that lives in the
-server process and is kept equal to the records. A table of hashes needs no compare in constant
-time: what a caller could time is the SHA-256 of a guess, which says nothing about any key.
+`check` is on the path of every predict call: a hash, which is remembered, and a look-up in a table
+that lives in the server process and is kept equal to the records. A table of hashes needs no
+compare in constant time: what a caller could time is the SHA-256 of a guess, which says nothing
+about any key.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from penstock.control.database import Database
-from penstock.control.key_text import check_given, digest_of, key_in, make_key
+from penstock.control.key_text import check_given, digest_in, digest_of, make_key
 from penstock.control.projects import Projects
 from penstock.control.rate_limits import RateLimits
 from penstock.core.errors import Conflict, Forbidden, InvalidSetting, NotFound, Unauthorized
@@ -147,7 +148,7 @@ class Keys:
             RateLimited: It made more requests than it may.
         """
         # As `admit` does it, without another call: this is done for every request.
-        record = self._by_digest.get(digest_of(key_in(authorization)))
+        record = self._by_digest.get(digest_in(authorization))
         if record is None or record.expires_at is not None or self.limits.is_on:
             return self._admit(record)
         self._used.add(record.key_id)
