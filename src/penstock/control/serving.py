@@ -181,6 +181,7 @@ class Serving:
             return _unforeseen(key_of(record), error)
         async with self.lock(*name):
             if self._active.get(name) is record:
+                self.pools.keep(key_of(record))  # a call by its number may have started it
                 self._serve(record, pool)
             else:
                 self.pools.stop(key_of(record))

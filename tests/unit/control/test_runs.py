@@ -7,6 +7,7 @@ import dataclasses
 import errno
 import os
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -200,6 +201,26 @@ def test_what_only_happened_to_a_run_is_tried_again(bench: Any, kind: Any) -> No
         record = await it.end(run_id)
         assert (record.state, record.attempt) == (RunState.SUCCEEDED, 2)
         assert it.told == 1
+
+    bench(story)
+
+
+def test_a_retry_planned_by_a_clock_that_is_set_back_is_made_soon(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.control.run_executor.LONGEST_SLEEP_S", 0.01)
+
+    async def story(it: Bench) -> None:
+        monkeypatch.setattr(run_outcomes, "BACKOFF_S", (60.0, 60.0))
+        executor, ahead_s = it.runs.executor, 2 * 3600.0
+        monkeypatch.setattr(executor, "_now", lambda: time.time() + ahead_s)
+        run_id = await it.submit()
+        it.pool.fail((await it.pool.holds(1))[0], NotReady("It is starting."))
+        while (await it.runs.get("default", run_id)).state is not RunState.QUEUED:  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+        ahead_s = 0.0
+        it.pool.answer((await asyncio.wait_for(it.pool.holds(1), 10))[0])
+        await it.end(run_id)
 
     bench(story)
 

@@ -489,6 +489,29 @@ def test_a_deployment_that_cannot_be_deleted_serves_on(tmp_path: Path, monkeypat
     run(tmp_path, story)
 
 
+def test_a_version_that_was_called_by_number_before_it_served_again_serves_for_good(
+    tmp_path: Path,
+) -> None:
+    engine = FakeEngine()
+
+    async def before(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+
+    async def after(made: House) -> None:
+        await made.versions.wake("default", "flow", 2)  # its turn to start has not come yet
+        active = made.engine.pools[-1]
+        await made.deployments.restore()
+        await soon(lambda: made.route() is not None)
+        assert made.route() is active
+        await made.versions.wake("default", "flow", 1)  # this one goes when nobody calls it
+        await soon(lambda: made.engine.pools[-1].stopped)
+        assert not active.stopped
+
+    run(tmp_path, before, engine)
+    run(tmp_path, after, engine)
+
+
 def test_a_start_that_breaks_unforeseen_is_tried_again(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(serving, "RETRY_S", (0.01,))
     engine = FakeEngine()

@@ -1,9 +1,12 @@
+import errno
 import os
 
 import pytest
 
+from penstock.codec import memfile
+from penstock.codec.body_files import BodyFile, Shelf
 from penstock.codec.frames import INLINE_LIMIT
-from penstock.core.errors import BodyTooLarge
+from penstock.core.errors import BodyTooLarge, Overloaded
 from penstock.server.gateway.body import BodySink
 
 
@@ -52,3 +55,23 @@ def test_discarding_after_finish_leaves_the_body_alone():
     body = sink.finish()
     sink.discard()
     assert _content(body) == b"x"
+
+
+@pytest.mark.parametrize("when", ["announced", "longer than announced", "handed on"])
+def test_a_large_body_for_which_there_is_no_descriptor_is_refused(when, monkeypatch):
+    shelf = Shelf() if when == "handed on" else None
+    expected = 0 if when == "longer than announced" else INLINE_LIMIT + 1
+
+    def full(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def take():
+        sink = BodySink(1 << 30, expected, shelf, "default/flow")
+        sink.write(b"x" * (INLINE_LIMIT + 1))
+        monkeypatch.setattr(BodyFile, "descriptor", full)
+        sink.finish()
+
+    if shelf is None:
+        monkeypatch.setattr(memfile, "open_empty", full)
+    with pytest.raises(Overloaded, match="Too many open files"):
+        take()

@@ -5,6 +5,7 @@ import errno
 import gc
 import json
 
+from penstock.codec.body_files import Shelf
 from penstock.control.predict import Predictor
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, VersionKey
@@ -60,6 +61,9 @@ class Transport(asyncio.Transport):
 
     def resume_reading(self):
         self.reading = True
+
+    def can_write_eof(self):
+        return False
 
     def close(self):
         self.closed = True
@@ -164,3 +168,15 @@ def test_a_request_whose_webhook_cannot_be_looked_for_is_answered():
         assert not pool.calls
 
     asyncio.run(asyncio.wait_for(story(), 10))
+
+
+def test_a_large_body_for_which_there_is_no_file_is_refused(monkeypatch):
+    def full(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    protocol, transport, pool = _connect()
+    monkeypatch.setattr(Shelf, "take", full)
+    head = REQUEST.replace(b"Content-Length: 3", b"Content-Length: 1000000")
+    protocol.data_received(head)
+    assert transport.written[0].startswith(b"HTTP/1.1 429 ")
+    assert not pool.calls

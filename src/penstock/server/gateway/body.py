@@ -8,12 +8,14 @@ where it is to be (`room`).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from penstock.codec import memfile
 from penstock.codec.body_files import LARGEST, BodyFile, Shelf
 from penstock.codec.frames import INLINE_LIMIT
 from penstock.control.predict import Body, FileBody
-from penstock.core.errors import BodyTooLarge
+from penstock.core.errors import BodyTooLarge, Overloaded
 
 
 def too_large(size: int, limit: int) -> BodyTooLarge:
@@ -34,6 +36,9 @@ class BodySink:
         expected: Bytes announced, 0 if unknown; a large announcement opens the file at once.
         shelf: Has files that are used again; without it each large body gets a file of its own.
         owner: Whose body it is, for the shelf.
+
+    Raises:
+        Overloaded: There is no descriptor, or no memory, for a large body.
     """
 
     __slots__ = ("_expected", "_fd", "_file", "_held", "_limit", "size")
@@ -47,10 +52,12 @@ class BodySink:
         self._held = bytearray()
         self._fd = -1
         self._file: BodyFile | None = None
-        if shelf is not None and INLINE_LIMIT < expected <= LARGEST:
-            self._file = shelf.take(owner, expected)
-        elif expected > INLINE_LIMIT:
-            self._fd = memfile.open_empty("penstock-body")
+        if expected > INLINE_LIMIT:
+            with _refusing():
+                if shelf is not None and expected <= LARGEST:
+                    self._file = shelf.take(owner, expected)
+                else:
+                    self._fd = memfile.open_empty("penstock-body")
 
     def room(self) -> memoryview | None:
         """Return where the rest of the announced body goes, to be told with `received`.
@@ -68,6 +75,7 @@ class BodySink:
 
         Raises:
             BodyTooLarge: That is more than the limit.
+            Overloaded: There is no descriptor, or no memory, for a large body.
         """
         self.size += len(piece)
         if self.size > self._limit:
@@ -83,15 +91,21 @@ class BodySink:
         _write_all(self._fd, piece)
 
     def _spill(self) -> None:
-        self._fd = memfile.open_empty("penstock-body")
-        _write_all(self._fd, self._held)
+        with _refusing():
+            self._fd = memfile.open_empty("penstock-body")
+            _write_all(self._fd, self._held)
         self._held = bytearray()
 
     def finish(self) -> Body:
-        """Return the whole body. Its descriptor, if it has one, now belongs to the caller."""
+        """Return the whole body. Its descriptor, if it has one, now belongs to the caller.
+
+        Raises:
+            Overloaded: There is no descriptor left.
+        """
         if self._file is not None:
             file, self._file = self._file, None
-            return FileBody(file, self.size)
+            with _refusing():
+                return FileBody(file, self.size)
         if self._fd < 0:
             return Body(bytes(self._held))
         memfile.seal(self._fd)
@@ -109,6 +123,19 @@ class BodySink:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Refuse the body where the system has no room for it."""
+    try:
+        yield
+    except OSError as error:
+        raise Overloaded(
+            f"The server has no room for a large body just now: {error.strerror}.",
+            hint="Try again, or raise the limit of open files of the server process.",
+            retry_after_s=1,
+        ) from None
 
 
 def _write_all(fd: int, piece: bytes | bytearray | memoryview) -> None:

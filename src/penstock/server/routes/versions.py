@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Literal
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from penstock.control.events import DeployEvent, FailedEvent, ReadyEvent
+from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent
 from penstock.control.status import VersionView
 from penstock.core.errors import (
     BlobMissing,
@@ -33,6 +34,9 @@ from penstock.server.routes.scaling import ScalingBody
 
 #: Seconds without an event after which an empty line keeps the connection alive.
 KEEP_ALIVE_S = 10.0
+
+#: Events that wait for a client to read them; lines beyond are left out.
+MOST_WAITING = 2000
 
 NDJSON = "application/x-ndjson"
 
@@ -92,10 +96,20 @@ async def add_version(request: Request, parts: Parts) -> Response:
         force=body.force_rebuild,
     )
     events: asyncio.Queue[DeployEvent] = asyncio.Queue()
-    task = parts.deploys.begin(candidate, events.put_nowait, activate=body.activate)
+    task = parts.deploys.begin(candidate, partial(put_event, events), activate=body.activate)
     return StreamingResponse(
         _lines(events, task), media_type=NDJSON, headers={"Cache-Control": "no-store"}
     )
+
+
+def put_event(events: asyncio.Queue[DeployEvent], event: DeployEvent) -> None:
+    """Queue an event; of lines that come faster than the client reads, some are left out."""
+    waiting = events.qsize()
+    if isinstance(event, LogEvent) and waiting >= MOST_WAITING:
+        if waiting > MOST_WAITING:
+            return
+        event = LogEvent("… (lines that come faster than they are read are left out)")
+    events.put_nowait(event)
 
 
 async def _lines(
