@@ -10,6 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
+from threading import Event
 from typing import Any
 
 from penstock.client.progress import counting
@@ -104,10 +106,7 @@ class Run:
                     raise
                 time.sleep(0.2)
             if limit is not None and not self.done and time.monotonic() >= limit:
-                raise DeadlineExceeded(
-                    f"Run {self.run_id} is {self.state} after {timeout_s:g} s.",
-                    hint="It goes on; wait again, or cancel it.",
-                )
+                raise _goes_on(self, timeout_s or 0.0)
         return self
 
     def _ended_as_told(self) -> bool:
@@ -198,18 +197,36 @@ def wait_all(runs: Iterable[Run], timeout_s: float | None = None) -> list[Run]:
     limit = None if timeout_s is None else time.monotonic() + timeout_s
     with counting("runs", len(waiting)) as advance:
         advance(len(waiting) - len(open_ones))
-        with ThreadPoolExecutor(min(WAITERS, max(1, len(open_ones)))) as threads:
-            futures = {threads.submit(_wait_until, run, limit) for run in open_ones}
-            try:
-                _collect(futures, advance)
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
+        given_up = Event()
+        threads = ThreadPoolExecutor(min(WAITERS, max(1, len(open_ones))))
+        try:
+            wait_for = partial(_wait_until, timeout_s, limit, given_up)
+            futures = {threads.submit(wait_for, run) for run in open_ones}
+            _collect(futures, advance)
+        finally:  # after an error, or Ctrl-C, the other runs are not waited for
+            given_up.set()
+            threads.shutdown(wait=False, cancel_futures=True)
     return waiting
 
 
-def _wait_until(run: Run, limit: float | None) -> None:
-    run.wait(None if limit is None else max(0.0, limit - time.monotonic()))
+def _wait_until(timeout_s: float | None, limit: float | None, given_up: Event, run: Run) -> None:
+    """Wait for a run, one long-poll after the other, until nobody wants it any more."""
+    while not given_up.is_set():
+        left = POLL_S if limit is None else max(0.0, limit - time.monotonic())
+        try:
+            run.wait(min(POLL_S, left))
+        except DeadlineExceeded:
+            if left <= POLL_S and limit is not None:
+                raise _goes_on(run, timeout_s or 0.0) from None
+        else:
+            return
+
+
+def _goes_on(run: Run, after_s: float) -> DeadlineExceeded:
+    return DeadlineExceeded(
+        f"Run {run.run_id} is {run.state} after {after_s:g} s.",
+        hint="It goes on; wait again, or cancel it.",
+    )
 
 
 def _collect(futures: set[Future[None]], advance: Callable[[int], None]) -> None:

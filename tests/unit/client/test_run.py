@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from typing import Any
 
 import httpx2
@@ -15,6 +16,7 @@ from penstock.core.errors import (
     Conflict,
     DeadlineExceeded,
     FunctionFailed,
+    NotFound,
     PenstockError,
     ServerUnreachable,
     UnexpectedAnswer,
@@ -111,6 +113,7 @@ def test_a_wait_bears_what_passes(
     table.on("GET /v1/p/runs/r-1", lambda _request: answers.pop(0))
     assert run.result() == [7]
     monkeypatch.setattr("penstock.client.run.GONE_S", 0.0)
+    monkeypatch.setattr("penstock.client.session.TURN_S", 0.0)
     stays_away = submitted(table)
     table.on("GET /v1/p/runs/r-1", lambda _request: away)
     with pytest.raises(PenstockError, match="not now"):
@@ -222,3 +225,40 @@ def test_all_of_a_list_are_waited_for(table: Any) -> None:
     runs = many(table, 5)
     assert all(run.done for run in wait_all(runs[number] for number in range(5)))
     assert wait_all([]) == []
+
+
+class Elsewhere:
+    """A run whose end comes when a test says so, or never was."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.done, self.asked = error, False, threading.Event()
+        self.ended = threading.Event()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        self.asked.set()
+        if self.error is not None:
+            raise self.error
+        if not self.ended.wait(timeout_s):
+            raise DeadlineExceeded("Not yet.")
+
+
+def test_a_run_that_is_forgotten_is_told_at_once_and_not_after_all_the_others_ended():
+    lasting = Elsewhere()
+    gone = Elsewhere(NotFound("There is no such run."))
+    told: list[Exception] = []
+
+    def wait() -> None:
+        try:
+            wait_all([lasting, gone])  # type: ignore[list-item]
+        except NotFound as error:
+            told.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    try:
+        assert lasting.asked.wait(10)
+        waiting.join(10)
+        assert told
+    finally:
+        lasting.ended.set()
+        waiting.join(60)

@@ -81,15 +81,19 @@ class Logs:
 
         With `wait_s` it waits so long for the first line after `after`.
         """
-        until = self._now() + wait_s
+        until = time.monotonic() + wait_s
         while True:
             written = self._recorder.lines_written
             read = self._thread.store.lines
             found = await self._thread.call(read, wanted, limit, after=after, before=before)
-            left = until - self._now()
+            left = until - time.monotonic()
             if found or left <= 0 or after is None:
                 break
-            await asyncio.wait({asyncio.ensure_future(written.wait())}, timeout=left)
+            more = asyncio.ensure_future(written.wait())
+            try:
+                await asyncio.wait({more}, timeout=left)
+            finally:
+                more.cancel()
         last = found[-1].seq if found else after or 0
         return Lines([_view(line) for line in found], last)
 
