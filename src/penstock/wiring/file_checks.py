@@ -32,10 +32,10 @@ def examine_files(
         progress: Told how far it is.
     """
     held = {"blobs": _named(root / "blobs"), "files": _named(root / "files")}
-    sizes = {path: path.stat().st_size for paths in held.values() for path in paths.values()}
+    sizes = {path: _size(path) for paths in held.values() for path in paths.values()}
     done, total, bad = 0, sum(sizes.values()), []
     for path in sorted(sizes):
-        if _digest(path) != path.name:
+        if _digest(path) != path.name and path.exists():  # a server may have deleted it meanwhile
             bad.append(path)
         done += sizes[path]
         progress(done, total)
@@ -55,6 +55,13 @@ def examine_files(
 
 def _named(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in folder.glob("??/*") if is_sha256(path.name)}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _lost(sha256: str, what: str, needs: Needs) -> Finding:
