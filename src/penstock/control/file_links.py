@@ -18,6 +18,10 @@ from penstock.core.delivery_records import UploadRecord
 _NAME_BYTES = 200
 
 
+#: Characters of a name that are looked at, from its end.
+_LOOKED_AT = 4 * _NAME_BYTES
+
+
 class FileLinks:
     """Makes and checks addresses of files.
 
@@ -57,7 +61,8 @@ class FileLinks:
 
 def offered_name(name: str) -> str:
     """Return a file name that is safe in an address and in a header; `file` if nothing is left."""
-    last = name.replace("\\", "/").rpartition("/")[2]
+    # Cut first: a worker may say anything at any length, and everybody waits meanwhile.
+    last = name[-_LOOKED_AT:].replace("\\", "/").rpartition("/")[2]
     kept = "".join(
         character if unicodedata.category(character)[0] != "C" else "_" for character in last
     ).strip(" .")

@@ -251,3 +251,9 @@ def test_a_file_that_was_damaged_on_the_disk_is_not_served(with_uploads) -> None
 )
 def test_names_are_made_safe(name: str, offered: str) -> None:
     assert offered_name(name) == offered
+
+
+def test_a_name_of_any_length_is_cut_before_it_is_looked_at() -> None:
+    assert offered_name("x" * 5_000_000 + ".png") == "x" * 196 + ".png"
+    assert offered_name("€" * 5_000_000 + ".png") == "€" * 65 + ".png"
+    assert offered_name("a/" * 2_000_000 + "b.csv") == "b.csv"
