@@ -19,6 +19,9 @@ _FUNCTIONS = frozenset({"pre", "model", "post"})
 _FIELDS = 5
 _LEVEL_CHARACTERS = 16
 
+#: A worker may print anything, also a head: seconds since the epoch (31,688 years), and stages.
+_LATEST, _MOST_STAGES = 1e12, 100_000
+
 
 class Said(NamedTuple):
     """A line with what is known of it. `stage` is 0 and `run_id` None for what no run said."""
@@ -48,6 +51,8 @@ def read_line(line: bytes) -> Said:
     try:
         told = float(at), int(stage)
     except ValueError:
+        return Said(line.decode("utf-8", "replace"))
+    if not (0.0 <= told[0] <= _LATEST and 0 <= told[1] <= _MOST_STAGES):  # also what is no number
         return Said(line.decode("utf-8", "replace"))
     known = function if function in _FUNCTIONS else ""
     return Said(

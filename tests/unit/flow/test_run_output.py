@@ -7,6 +7,8 @@ import logging
 import os
 import threading
 
+import pytest
+
 from penstock.codec.log_lines import MAX_TEXT_BYTES, read_line
 from penstock.flow.context import CURRENT, Run
 from penstock.flow.run_output import RunHandler, RunStream
@@ -101,3 +103,13 @@ def test_a_long_line_is_cut_and_a_forged_head_is_plain_text():
     assert len(pipe.lines()[0].text) == MAX_TEXT_BYTES
     for forged in (b"\x1eonly", b"\x1ea b\x1ec", b"\x1er 1 two pre INFO\x1ex", b"\x1e\xff\x1e"):
         assert read_line(forged).run_id is None
+
+
+@pytest.mark.parametrize(
+    "head", ["run nan 0 pre print", "run inf 0 pre print", f"run 1.0 {10**30} pre print",
+             "run 1.0 -1 pre print", "run -1 0 pre print"]
+)  # fmt: skip
+def test_a_head_with_a_time_or_a_stage_that_is_none_is_plain_text(head: str) -> None:
+    said = read_line(f"\x1e{head}\x1ehello".encode())
+    assert (said.run_id, said.at, said.stage) == (None, 0.0, 0)
+    assert said.text.endswith("hello")
