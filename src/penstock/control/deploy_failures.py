@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
 from penstock.codec.bundle import Manifest
 from penstock.control.events import FailedEvent
-from penstock.core.errors import InternalError, PenstockError
+from penstock.core.errors import InternalError, PenstockError, StoreError
 from penstock.environments.check import model_mismatch
 from penstock.stores.failures import file_failure
 
 log = logging.getLogger("penstock.versions")
+
+#: Seconds before a store that did not take the failure of a version is asked again.
+MARK_RETRY_S = 1.0
 
 #: How many of the worker's last lines go with a failed deploy.
 LOG_LINES = 50
@@ -41,3 +46,12 @@ def failed_event(error: PenstockError) -> FailedEvent:
     """Return the last event of a deploy that failed."""
     logs = [str(line) for line in error.facts.get("logs", ())][-LOG_LINES:]
     return FailedEvent(error.to_dict(with_traceback=True), logs)
+
+
+async def as_soon_as_it_can(mark: Callable[[], Awaitable[object]]) -> None:
+    """Await `mark()` again and again until the store takes it."""
+    while True:
+        await asyncio.sleep(MARK_RETRY_S)
+        with suppress(StoreError):
+            await mark()
+            return

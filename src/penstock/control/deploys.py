@@ -12,13 +12,20 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
 from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
-from penstock.control.deploy_failures import LOG_LINES, as_ours, blame_versions, failed_event
+from penstock.control.deploy_failures import (
+    LOG_LINES,
+    as_ours,
+    as_soon_as_it_can,
+    blame_versions,
+    failed_event,
+)
 from penstock.control.environments import Environments
 from penstock.control.events import LogEvent, ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
@@ -29,12 +36,7 @@ from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.storage import Storage
 from penstock.control.trial import run_example
-from penstock.core.errors import (
-    ExampleFailed,
-    LoadFailed,
-    NotFound,
-    PenstockError,
-)
+from penstock.core.errors import ExampleFailed, LoadFailed, NotFound, PenstockError, StoreError
 from penstock.core.faults import fault
 from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
@@ -110,6 +112,7 @@ class Deploys:
         self._environments = environments
         self._builds = builds
         self._tasks: set[asyncio.Task[VersionView]] = set()
+        self._marking: set[asyncio.Task[None]] = set()
 
     async def admit(
         self,
@@ -324,11 +327,20 @@ class Deploys:
     async def _mark_failed(self, record: VersionRecord, error: PenstockError) -> None:
         self._serving.pools.stop(key_of(record))
         log.warning("%s is not ready: %s", key_of(record), error)
-        await self._mark(record, VersionState.FAILED, error.to_dict(with_traceback=True))
+        failure = error.to_dict(with_traceback=True)
+        try:
+            await self._mark(record, VersionState.FAILED, failure)
+        except StoreError:
+            log.exception("%s cannot be marked as failed yet.", key_of(record))
+            mark = partial(self._mark, record, VersionState.FAILED, failure)
+            marking = asyncio.create_task(as_soon_as_it_can(mark))
+            self._marking.add(marking)
+            marking.add_done_callback(self._marking.discard)
 
     async def close(self) -> None:
         """Give up the deploys under way; the next start marks their versions as failed."""
-        for task in self._tasks:
+        tasks = {*self._tasks, *self._marking}
+        for task in tasks:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(set(self._tasks))
+        if tasks:
+            await asyncio.wait(tasks)

@@ -23,7 +23,7 @@ from penstock.codec.bundle import (
     StageEntry,
     write_manifest,
 )
-from penstock.control import serving
+from penstock.control import deploy_failures, serving
 from penstock.control.builds import Builds
 from penstock.control.database import Database
 from penstock.control.deployments import Deployments
@@ -345,6 +345,32 @@ def test_a_version_that_does_not_load_leaves_the_old_one_serving(tmp_path: Path)
         assert failed.state is VersionState.FAILED
         assert failed.failure is not None
         assert failed.failure["message"] == "Stage 1 is no model."
+
+    run(tmp_path, story)
+
+
+def test_a_version_that_failed_while_the_disk_was_full_is_marked_when_there_is_room(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(deploy_failures, "MARK_RETRY_S", 0.01)
+
+    async def story(made: House) -> None:
+        marks, full = made.database.records.set_version_state, [DiskFull("No room.")] * 2
+
+        def mark(*args: Any, **more: Any) -> Any:
+            if full:
+                raise full.pop()
+            return marks(*args, **more)
+
+        monkeypatch.setattr(made.database.records, "set_version_state", mark)
+        made.engine.fail = LoadFailed("model.pt is bad.")
+        with pytest.raises(LoadFailed, match=r"model\.pt is bad"):
+            await made.deploy()
+        found = None
+        while found is not VersionState.FAILED:
+            (version,) = (await made.deployments.get("default", "flow")).versions
+            found = version.state
+        assert "model.pt is bad" in str(version.failure)
 
     run(tmp_path, story)
 
