@@ -322,8 +322,11 @@ class RunExecutor:
             self._abort(held)
         now = self._now()
         back = [Outcome(h.run.run_id, h.run.attempt, RunState.QUEUED, now) for h in left]
-        if back:
-            await self._database.call(self._database.records.runs.finish, back)
+        try:
+            if back:
+                await self._database.call(self._database.records.runs.finish, back)
+        except PenstockError:
+            log.exception("Runs in hand could not be put back; the next start takes them back.")
 
 
 def _settle(held: Held, answer: Answer) -> None:

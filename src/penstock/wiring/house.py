@@ -64,7 +64,10 @@ class House:
         await self.webhooks.close()
         await self.predictions.close()
         await self.insight.close()
-        await self.parts.keys.note_uses()
+        try:
+            await self.parts.keys.note_uses()
+        except PenstockError:
+            log.exception("The last uses of keys could not be written.")
         await self.database.close()
 
     def aside(self) -> list[Coroutine[None, None, None]]:

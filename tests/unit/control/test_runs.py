@@ -302,6 +302,23 @@ def test_the_next_start_goes_on_with_runs_that_were_held(bench: Any) -> None:
         bench(story)
 
 
+def test_a_store_that_is_gone_at_the_end_does_not_keep_the_rest_from_ending(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(it: Bench) -> None:
+        await it.submit()
+        await it.pool.holds(1)
+
+        def gone(_outcomes: Any) -> Any:
+            raise StoreError("The database cannot be reached.")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(it.parts.database.records.runs, "finish", gone)
+            await it.runs.close(0.0)  # the next start takes the run back
+
+    bench(story)
+
+
 def test_a_lease_that_nobody_renews_is_taken_back_and_the_late_answer_dropped(bench: Any) -> None:
     async def story(it: Bench) -> None:
         run_id = await it.submit()
