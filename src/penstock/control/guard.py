@@ -283,6 +283,7 @@ def hand_over(calls: Iterable[Call]) -> None:
             _turn_away(call)
             continue
         moved = cast("PredictCall", call)
+        moved.tally.calls -= 1  # or the version that it leaves would have it in hand for good
         moved.pool, moved.tally = pool, moved.route.tally
         moved.tally.calls += 1
         pool.submit(moved)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import cast
 
 import pytest
 
 from penstock.codec import memfile
 from penstock.control.guard import Count, Judge, hand_over
-from penstock.engine.base import Answer, Body, Call
+from penstock.control.predict import Predictor, predict_path
+from penstock.core.records import KeyRecord, Scope
+from penstock.engine.base import Answer, Body, Call, Pool, VersionKey
 
+ADMIN = KeyRecord("k", b"", "pk_a_1", Scope.ADMIN, None, "", 0.0)
 NOTHING = Count(0, 0, 0, 0)
 
 
@@ -82,3 +86,27 @@ def test_a_call_that_is_turned_away_leaves_no_descriptor_open() -> None:
     assert call.body.fd == -1
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+class Heir:
+    """Takes calls and keeps them."""
+
+    def __init__(self, number: int) -> None:
+        self.key = VersionKey("default", "flow", number)
+        self.calls: list[Call] = []
+
+    def submit(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+def test_a_call_that_is_handed_over_is_in_the_hands_of_its_new_version_only() -> None:
+    predictor = Predictor(lambda _raw: ADMIN)
+    old, new = Heir(2), Heir(1)
+    predictor.set_route("default", "flow", None, cast("Pool", old), 1.0)
+    route = predictor.routes[predict_path("default", "flow")]
+    call = predictor.start(route, ADMIN, b"", Body(b"[1]"), lambda *_: None)
+    left = call.tally
+    predictor.set_route("default", "flow", None, cast("Pool", new), 1.0)
+    hand_over([call])
+    assert new.calls == [call]
+    assert (left.in_hand, route.tally.in_hand) == (0, 1)
