@@ -12,6 +12,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -227,27 +228,27 @@ def kill_and_judge(
     put(live)
     killer = Killer(start_server, live, port, seed, crash_database, plan.kinds)
     ledger = keep(Ledger(live, RATE, 24 * 3600))
-    trouble: BaseException | None = None
+    trouble: AssertionError | None = None
     try:
-        with _ended_by_sigterm():
-            _kill(killer, plan, say)
-    except (AssertionError, KeyboardInterrupt) as error:
+        with _told_to_end() as told:
+            _kill(killer, plan, told, say)
+    except AssertionError as error:
         trouble = error
-        say(f"{sum(killer.kills.values())} kills, ended by {error!r}; the ledger judges")
         if killer.live.ended:
             killer.restart()
+    say(f"{sum(killer.kills.values())} of {plan.kills} kills; the ledger judges")
     verdict = ledger.finish()
     print(f"\n{ {**verdict, 'kills': killer.kills} }", flush=True)
-    if isinstance(trouble, AssertionError):
+    if trouble is not None:
         raise trouble
     assert verdict["accepted"] > sum(killer.kills.values())
     assert_clean(verdict)
 
 
-def _kill(killer: Killer, plan: Plan, say: Callable[[str], None]) -> None:
+def _kill(killer: Killer, plan: Plan, told: threading.Event, say: Callable[[str], None]) -> None:
     begun = time.monotonic()
     for number in range(1, plan.kills + 1):
-        if time.monotonic() - begun > plan.most_s:
+        if told.is_set() or time.monotonic() - begun > plan.most_s:
             return
         killer.pause(*plan.pause_s)
         killer.kill_one()
@@ -255,14 +256,18 @@ def _kill(killer: Killer, plan: Plan, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Have SIGTERM do what Ctrl-C does."""
+def _told_to_end() -> Iterator[threading.Event]:
+    """Note Ctrl-C and SIGTERM for when the kill in hand is done; the second one ends it all."""
+    told = threading.Event()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+    def note(*_: object) -> None:
+        if told.is_set():
+            raise KeyboardInterrupt
+        told.set()
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
