@@ -62,6 +62,18 @@ def multiplies() -> None:
     time.sleep(600)
 
 
+def forks_until_it_may_not() -> None:
+    import os
+    import time
+
+    try:
+        while os.fork():
+            pass
+    except OSError as refused:
+        print(f"no more processes: {refused}", flush=True)
+    time.sleep(600)
+
+
 def doing(what: Callable[[], None]) -> list[Any]:
     """A flow that answers 0 and does `what` on anything else."""
 
@@ -120,17 +132,32 @@ def in_session(session: int) -> list[int]:
     return found
 
 
-def test_processes_that_user_code_forked_end_with_their_worker(server: Any) -> None:
-    put(server, doing(multiplies), "harm-fork", timeout_s=3.0)
+def fork_beside_a_neighbour(server: Any, name: str) -> int:
+    """Return the status of a call that forks; all it left behind must end."""
     answer = httpx2.get(
-        f"{server.url}/v1/default/harm-fork", headers={"Authorization": server.keys["deploy"]}
+        f"{server.url}/v1/default/{name}", headers={"Authorization": server.keys["deploy"]}
     ).json()
     worker = answer["replicas"][0]["pid"]
-    assert call_beside_a_neighbour(server, "harm-fork") == 504
+    status = call_beside_a_neighbour(server, name)
     deadline = time.monotonic() + 60
     while in_session(worker):
         assert time.monotonic() < deadline, in_session(worker)
         time.sleep(0.02)
+    return status
+
+
+def test_processes_that_user_code_forked_end_with_their_worker(server: Any) -> None:
+    put(server, doing(multiplies), "harm-fork", timeout_s=3.0)
+    assert fork_beside_a_neighbour(server, "harm-fork") == 504
+
+
+@pytest.mark.soak
+def test_a_function_that_forks_until_it_may_not_stays_in_its_deployment(server: Any) -> None:
+    """It gets no more than 4,096 processes, or than its memory is enough for."""
+    put(server, doing(forks_until_it_may_not), "harm-bomb", timeout_s=30.0, memory=2.0)
+    status = fork_beside_a_neighbour(server, "harm-bomb")
+    assert status in {502, 504}
+    print(f"\nthe call that forked without end: {status}; no call of a neighbour failed")
 
 
 def test_leaving_at_import_is_a_failed_deploy_with_the_reason(server: Any, tmp_path: Path) -> None:
