@@ -17,10 +17,10 @@ import time
 #: Longest time awake before a sleep, in nanoseconds: for calls, and for those with large bodies,
 #: which take longer from their caller to here.
 _AWAKE_NS = 250_000
-_AWAKE_LARGE_NS = 600_000
+_AWAKE_LARGE_NS = 1_000_000
 
-#: A longer wait counts as this one.
-_FAR_NS = 1_000_000
+#: A longer wait counts as so many times that.
+_FAR = 4
 
 #: What the latest wait counts for in the mean of the past ones.
 _LATEST = 0.25
@@ -41,7 +41,7 @@ class Watch:
         self._ready = select.poll()
         self._ready.register(sock, select.POLLIN)
         self._may = (cores or _cores()) > 1
-        self._mean_ns = float(_FAR_NS)
+        self._mean_ns = float(_FAR * _AWAKE_NS)
         self._began = 0
         self._awake_ns = _AWAKE_NS
 
@@ -65,7 +65,7 @@ class Watch:
 
     def end(self) -> None:
         """A call has come."""
-        took = min(_now() - self._began, _FAR_NS)
+        took = min(_now() - self._began, _FAR * self._awake_ns)
         self._mean_ns += _LATEST * (took - self._mean_ns)
 
 
