@@ -222,7 +222,8 @@ def test_a_page_of_a_million_calls_is_quick_whatever_it_is_filtered_by(store):
             " INSERT INTO calls SELECT i, printf('%036d', i), 'default', 'flow' || (i % 50),"
             " 1 + i % 7, 'k', CASE WHEN i % 1000 THEN 'succeeded' ELSE 'failed' END, i * 0.1,"
             " (i % 100000) * 0.01, 'application/json', 10, 1, 'queue;dur=0.1',"
-            " CASE WHEN i % 1000 THEN NULL ELSE 'worker_died' END, 0, 0, 1, 4711, NULL, NULL, NULL FROM n"
+            " CASE WHEN i % 1000 THEN NULL ELSE 'worker_died' END, 0, 0, 1, 4711, NULL, NULL, NULL"
+            " FROM n"
         )
     for wanted in (
         {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -21,7 +22,7 @@ from versioned import numbered, put, same_model
 
 from penstock import Endpoint
 from penstock.cli.main import build
-from penstock.cli.top import sparkline
+from penstock.cli.top import _interrupts, sparkline
 
 MAIN = "from penstock.cli.main import main; main()"
 
@@ -181,6 +182,15 @@ def test_top_draws_again_and_again_until_q_or_ctrl_c(
         end(top)
         top.read_until("\x1b[?1049l")  # back to the screen that was there before
         assert top.process.wait(60) == 0
+
+
+def test_a_ctrl_c_whose_exception_is_lost_is_noted() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _interrupts() as noted:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert noted == [signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_top_keeps_its_figures_while_the_server_is_away(

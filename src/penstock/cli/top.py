@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -52,13 +53,30 @@ def top(
 def _watch(where: Place, every: float) -> None:
     """Look again and again; while the server is away the last figures stay, and say so."""
     shown, at = _look(where), time.strftime("%H:%M:%S")
-    with _quit_key() as asked_to_quit, Live(shown, console=console(), screen=True) as live:
-        while not asked_to_quit(every):
+    screen = Live(shown, console=console(), screen=True)
+    with _quit_key() as asked_to_quit, _interrupts() as interrupts, screen as live:
+        while not (asked_to_quit(every) or interrupts):
             try:
                 shown, at = _look(where), time.strftime("%H:%M:%S")
             except ServerUnreachable:
                 shown.title = f"No connection to {where.session.server}, these are from {at}"
             live.update(shown, refresh=True)
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Yield what Ctrl-C is noted in: its exception may come where none is let through."""
+    noted: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
