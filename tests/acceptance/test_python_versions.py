@@ -67,6 +67,20 @@ endpoint = deploy([(model_type.PYTHON, where)], sys.argv[1], example=[1], quiet=
 print(json.dumps(endpoint.predict([1, 1])))
 """
 
+TYPE_PARAMETERS = """
+import json, sys
+from penstock import deploy, model_type
+
+def first[T](data: list[T]) -> T:
+    type Held = list[T]
+    class Box[U]:
+        held: U
+    return data[0]
+
+endpoint = deploy([(model_type.PYTHON, first)], sys.argv[1], example=[1], quiet=True)
+print(json.dumps(endpoint.predict([7, 8])))
+"""
+
 PACK = """
 import sys
 import cloudpickle
@@ -267,6 +281,18 @@ def test_functions_run_on_the_python_they_were_deployed_from(
     ).json()["environments"]
     users = {e["python"].rpartition(".")[0]: e["used_by"] for e in listed}
     assert (client.minor in users) == (client.minor != HERE)
+
+
+@pytest.mark.parametrize("minor", [minor for minor in MINORS if minor not in {"3.10", "3.11"}])
+def test_functions_with_type_parameters_travel(
+    client: Client, everywhere: Any, tmp_path: Path
+) -> None:
+    told = client.run(
+        TYPE_PARAMETERS, f"typed-on-{client.minor.replace('.', '-')}",
+        PENSTOCK_SERVER=everywhere.url, PENSTOCK_API_KEY=everywhere.keys["deploy"],
+        PENSTOCK_PROFILE=str(tmp_path / "profile.json"),
+    )  # fmt: skip
+    assert json.loads(told) == [7]
 
 
 def forge(server: Any, name: str, trained: Trained, pickled: bytes) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from penstock.codec.branch_entries import check_branches
+from penstock.codec.light import UNREADABLE
 from penstock.codec.model_folders import check_paths, listing_digest
 from penstock.core.errors import InvalidManifest
 from penstock.core.interpreter import Interpreter as Interpreter  # noqa: PLC0414 - re-exported
@@ -243,7 +244,7 @@ def read_manifest(raw: bytes) -> Manifest:
     """
     try:
         manifest = _MANIFEST.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise InvalidManifest(f"The manifest cannot be read: {error}.") from None
     if manifest.format != FORMAT:
         raise InvalidManifest(

@@ -8,6 +8,12 @@ texts too; brackets in texts count as well.
 
 from __future__ import annotations
 
+import msgspec
+
+#: What reading JSON raises that is none, is of another form, was cut within a character or is too
+#: deep.
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
 #: Most lists and objects of what a worker says: some ten milliseconds.
 MOST_CONTAINERS = 20_000
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from penstock.codec.headers import split_parameters
+from penstock.codec.light import UNREADABLE
 from penstock.codec.nesting import check_nesting
 from penstock.codec.oip_types import as_tensor, from_bytes, from_list, to_bytes, to_list
 from penstock.codec.payload import OIP, Request, count_points
@@ -90,7 +91,7 @@ def read_infer(media: str, body: bytes | memoryview) -> Request:
         )
     try:
         infer = _decode(view[:header])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedBody(
             f"The body is not an infer request: {error}.",
             hint='Send {"inputs": [{"name": …, "shape": […], "datatype": …, "data": […]}]}.',

@@ -14,6 +14,7 @@ import msgspec
 from penstock.codec.arrow import ARROW, read_arrow
 from penstock.codec.files import RequestFile, base_name
 from penstock.codec.headers import split_parameters
+from penstock.codec.light import UNREADABLE
 from penstock.codec.multipart import Part, parse_multipart
 from penstock.codec.nesting import check_nesting
 from penstock.codec.npy import read_npy
@@ -37,7 +38,6 @@ _BOM = b"\xef\xbb\xbf"
 _EXAMPLE = "for example [[5.1, 3.5, 1.4, 0.2]]"
 
 _decode_json = msgspec.json.Decoder().decode
-_UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Request(msgspec.Struct):
@@ -127,7 +127,7 @@ def _media(media_type: str) -> tuple[str, str]:
 def _from_json(body: bytes | memoryview) -> Request:
     try:
         data = _decode_json(body)
-    except _UNREADABLE:
+    except UNREADABLE:
         data = _parse(body, "The body")
     check_nesting(body)
     if type(data) is list:
@@ -212,7 +212,7 @@ def _from_fields(fields: dict[str, memoryview], files: list[RequestFile]) -> Req
 def _parse(body: bytes | memoryview, what: str) -> Any:
     try:
         data = _decode_json(body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         if bytes(body[:3]) == _BOM:
             return _parse(body[3:], what)
         raise _malformed(bytes(body), what, error) from None

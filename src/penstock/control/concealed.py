@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.codec.light import UNREADABLE
 from penstock.core.errors import FOR_DEPLOYERS
 from penstock.engine.base import Answer
 
@@ -31,7 +32,7 @@ def without_traceback(answer: Answer) -> Answer:
         told = msgspec.json.decode(answer.body, type=_Refusal)
         changed = told.error.pop("traceback", None) is not None
         changed |= _without_facts(told.error)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return answer  # not of the form that has tracebacks
     if changed:
         answer.body = msgspec.json.encode(told)

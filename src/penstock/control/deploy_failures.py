@@ -32,13 +32,13 @@ def blame_versions(error: PenstockError, manifest: Manifest, packages: Mapping[s
         error.args = (error.message,)
 
 
-def as_ours(error: Exception) -> PenstockError:
+def as_ours(error: Exception, doing: str = "The deploy") -> PenstockError:
     """Return an error of ours for whatever a deploy failed with; what is not ours is logged."""
     if isinstance(error, PenstockError):
         return error
-    log.error("A deploy failed unexpectedly.", exc_info=error)
-    return file_failure(error, "the deploy") or InternalError(
-        f"The deploy failed: {type(error).__name__}.", hint="The server's log has the details."
+    log.error("%s failed unexpectedly.", doing, exc_info=error)
+    return file_failure(error, doing[0].lower() + doing[1:]) or InternalError(
+        f"{doing} failed: {type(error).__name__}.", hint="The server's log has the details."
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -27,8 +26,9 @@ from penstock.codec.frames import (
     reply_header,
 )
 from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
-from penstock.control.predict import PredictCall, Predictor, Route
-from penstock.core.errors import InternalError, PenstockError
+from penstock.control.predict import PredictCall, Predictor, Route, defect
+from penstock.control.run_payloads import discard
+from penstock.core.errors import PenstockError
 from penstock.core.records import KeyRecord
 from penstock.engine.base import Answer, Body, Call
 from penstock.engine.local.frame_socket import FrameSocket
@@ -107,7 +107,7 @@ class ForwardedCalls(FrameSocket):
         body = self._body(frame)
         if call_id in self._unwanted:
             self._unwanted.discard(call_id)
-            _drop(body)
+            discard(body)
             return
         text, trace = frame.media_type, ""
         if text.count("\n") > 1:  # a third line is the caller's `traceparent`
@@ -119,7 +119,7 @@ class ForwardedCalls(FrameSocket):
             starting = bool(frame.flags & AS_RUN)
             route = self._predictor.route_for(path, record, starting=starting)
         except PenstockError as error:
-            _drop(body)
+            discard(body)
             self._reply(call_id, Answer(error.code, error=error))
             return
         if frame.flags & AS_RUN:
@@ -169,8 +169,8 @@ class ForwardedCalls(FrameSocket):
             answer = await self._make_run(route, record, media_type, body, trace)
         except Exception:
             log.exception("A request that names a webhook could not be taken.")
-            _drop(body)
-            error = InternalError("The server failed; its log has the details.")
+            discard(body)
+            error = defect()
             answer = Answer(error.code, error=error)
         self._reply(call_id, answer)
 
@@ -204,9 +204,3 @@ class ForwardedCalls(FrameSocket):
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-
-
-def _drop(body: Body) -> None:
-    if body.fd >= 0:
-        os.close(body.fd)
-        body.fd = -1

@@ -16,7 +16,7 @@ from penstock.control.concealed import without_traceback
 from penstock.control.route import Route
 from penstock.control.run_ids import RunIds
 from penstock.control.tally import Tally
-from penstock.core.errors import Forbidden, NotFound, NotReady
+from penstock.core.errors import Forbidden, InternalError, NotFound, NotReady
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, Call, FileBody, Pool, VersionKey
 
@@ -307,6 +307,11 @@ def not_ready(route: Route) -> NotReady:
         hint="Try again in a moment.",
         retry_after_s=STARTING_RETRY_S,
     )
+
+
+def defect() -> InternalError:
+    """Return the error for what should not have happened, which was logged."""
+    return InternalError("The server failed; its log has the details.")
 
 
 def flags_for(record: KeyRecord, flags: int) -> int:

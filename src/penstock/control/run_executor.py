@@ -28,7 +28,7 @@ from penstock.core.faults import fault
 from penstock.core.names import new_run_id
 from penstock.core.run_records import Name, Outcome, RunRecord
 from penstock.core.states import RunState
-from penstock.stores.sql_runs import FARTHEST_RETRY_S
+from penstock.stores.base import FARTHEST_RETRY_S
 
 log = logging.getLogger("penstock.runs")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from penstock.codec.light import UNREADABLE
 from penstock.codec.results import error_body
 from penstock.control.concealed import without_values
 from penstock.control.run_payloads import RunPayloads
@@ -114,7 +115,7 @@ async def _succeeded(
 ) -> Outcome:
     try:
         found = msgspec.json.decode(answer.body, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         broken = InternalError("The worker's answer cannot be read.")
         told = Answer(broken.code, error=broken, replica=answer.replica)
         return await outcome_of(run, told, version, payloads, 0, now)
@@ -157,7 +158,7 @@ def _error_of(answer: Answer) -> bytes:
         return error_json(answer.error)
     try:
         return _read_error(answer.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return error_json(InternalError(f"The worker failed with {answer.code!r} and no details."))
 
 

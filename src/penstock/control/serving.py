@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 
 from penstock.control.database import Database
+from penstock.control.deploy_failures import as_ours
 from penstock.control.pools import Pools, key_of
 from penstock.control.predict import Predictor, Tally
 from penstock.control.scaling import scale_of
-from penstock.core.errors import InternalError, PenstockError
+from penstock.core.errors import PenstockError
 from penstock.core.faults import fault
 from penstock.core.records import Scaling, VersionRecord
 from penstock.engine.base import Pool, Scale, VersionKey
-from penstock.stores.failures import disk_failure
 
 log = logging.getLogger("penstock.versions")
 
@@ -175,10 +175,8 @@ class Serving:
         name = (record.project, record.deployment)
         try:
             pool = await self.pools.start(record, asleep=self.scale_of(record).low == 0)
-        except PenstockError as error:
-            return error
         except Exception as error:  # noqa: BLE001 - it must be tried again, whatever it was
-            return _unforeseen(key_of(record), error)
+            return as_ours(error, f"The start of {key_of(record)}")
         async with self.lock(*name):
             if self._active.get(name) is record:
                 self.pools.keep(key_of(record))  # a call by its number may have started it
@@ -207,14 +205,3 @@ class Serving:
         self._predictor.remove_route(key.project, key.deployment, key.number)
         self._predictor.tallies.pop(key, None)
         self.pools.stop(key)
-
-
-def _unforeseen(key: VersionKey, error: Exception) -> PenstockError:
-    """Return an error of ours for whatever a start failed with, and log it."""
-    log.error("The start of %s failed unexpectedly.", key, exc_info=error)
-    if isinstance(error, OSError):
-        return disk_failure(error, f"Starting {key}")
-    return InternalError(
-        f"{key} could not be started: {type(error).__name__}.",
-        hint="The server's log has the details.",
-    )

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from penstock.codec.bundle import Interpreter
-from penstock.codec.light import TEXTS, is_quick
+from penstock.codec.light import TEXTS, UNREADABLE, is_quick
 from penstock.control.audit import Audit
 from penstock.control.blobs import Blobs
 from penstock.control.deliveries import Deliveries
@@ -191,7 +191,7 @@ async def read_json(
         )
     try:
         return msgspec.json.decode(raw, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise MalformedBody(f"The body of {request.url.path} cannot be read: {error}.") from None
 
 

@@ -24,6 +24,10 @@ from penstock.stores.guard_base import AuditStore, SecretStore
 from penstock.stores.runs_base import RunStore
 from penstock.stores.webhooks_base import UploadStore, WebhookStore
 
+#: A retry due later than this many seconds from now was planned by a clock that has since been
+#: set back; it is due.
+FARTHEST_RETRY_S = 3600.0
+
 
 class RecordStore(Protocol):
     """Projects, keys, deployments and versions. Each method is one transaction.

@@ -24,11 +24,8 @@ from penstock.core.run_records import (
 from penstock.core.states import TERMINAL_RUN_STATES, RunState
 from penstock.stores import run_queries as queries
 from penstock.stores import run_rows as rows
+from penstock.stores.base import FARTHEST_RETRY_S
 from penstock.stores.schema import runs, webhook_deliveries
-
-#: A retry due later than this many seconds from now was planned by a clock that has since been
-#: set back; it is due.
-FARTHEST_RETRY_S = 3600.0
 
 
 class SqlRuns:

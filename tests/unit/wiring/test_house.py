@@ -50,3 +50,30 @@ def test_what_cannot_be_tidied_up_does_not_keep_the_rest_from_it(
         tidying.cancel()
 
     asyncio.run(story())
+
+
+def test_a_server_whose_database_fails_at_the_end_still_closes_everything() -> None:
+    async def story() -> None:
+        closed: list[str] = []
+
+        def part(name: str) -> Any:
+            async def close(*_: Any) -> None:
+                closed.append(name)
+
+            return SimpleNamespace(close=close)
+
+        async def note_uses() -> int:
+            raise StoreError("The database is gone.")
+
+        inner = ("deployments", "deploys", "runs")
+        outer = ("environments", "pools", "engine", "webhooks", "predictions", "insight")
+        parts = SimpleNamespace(
+            **{name: part(name) for name in inner}, keys=SimpleNamespace(note_uses=note_uses)
+        )
+        last = part("database")
+        house = SimpleNamespace(parts=parts, database=last, **{n: part(n) for n in outer})
+        await House.close(cast("House", house), 1.0)
+        assert closed[-1] == "database"
+        assert set(closed) == {*inner, *outer, "database"}
+
+    asyncio.run(story())

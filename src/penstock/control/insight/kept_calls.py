@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from penstock.codec.light import UNREADABLE
 from penstock.control.concealed import without_values
-from penstock.control.insight.samples import UNREADABLE, Samples, sample
+from penstock.control.insight.samples import Samples, sample
 from penstock.core.insight_records import CallRecord
 from penstock.core.run_records import ReplicaId
 from penstock.core.states import RunState

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from penstock.codec.light import is_light
+from penstock.codec.light import UNREADABLE, is_light
 from penstock.codec.payload import decode
 from penstock.control.insight import drift
 from penstock.control.insight.drift import Profiled
@@ -29,7 +29,6 @@ from penstock.control.insight.monitor_views import (
 from penstock.control.insight.profiles import count_into, divide, named
 from penstock.control.insight.recorder import Recorder
 from penstock.control.insight.reference import monitor_of
-from penstock.control.insight.samples import UNREADABLE
 from penstock.control.insight.store_thread import InsightThread
 from penstock.control.insight.truth import verdict_of
 from penstock.control.predict import PredictCall

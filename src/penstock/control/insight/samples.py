@@ -10,8 +10,7 @@ from typing import Any
 
 import msgspec
 
-#: What reading JSON raises that is none, was cut within a character, or is too deep.
-UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+from penstock.codec.light import UNREADABLE
 
 #: Values of one list or object whose form is shown; the rest is counted.
 _SHOWN = 50

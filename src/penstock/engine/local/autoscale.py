@@ -15,7 +15,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import NamedTuple
 
@@ -102,7 +101,7 @@ class Autoscaler:
         self._trial: _Trial | None = None
         self._hold_s = HOLD_S
         self._not_before = 0.0
-        self._check_s, self._check_at = CHECK_S, math.inf
+        self._check_s, self._check_at = CHECK_S, at + CHECK_S
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
@@ -113,8 +112,6 @@ class Autoscaler:
         """Take a new range; return how many replicas there should be."""
         self._allowed = allowed
         self._hold_s, self._not_before = HOLD_S, at
-        if not allowed.by_cores:
-            self._check_at = math.inf
         if self._trial is not None and self._trial.left_out:
             self._set(self.wanted, "the limits changed")
         if not allowed.low <= self.wanted <= allowed.high and (self.wanted or allowed.low):
@@ -161,7 +158,7 @@ class Autoscaler:
             self._last_needed_at = sample.at
         elif self._trial is not None:
             self._judge(self._trial, sample)
-        elif sample.at >= self._check_at:
+        elif self._is_due(sample):
             self._check(sample)
         elif not self._grow(sample):
             self._shrink(sample)
@@ -205,14 +202,17 @@ class Autoscaler:
             return False
         return (last.idle_s - first.idle_s) / (last.at - first.at) >= IDLE_CORES
 
+    def _is_due(self, sample: Sample) -> bool:
+        """Whether the last replica is there because cores were idle, and is to be checked."""
+        more = self.wanted > max(1, self._allowed.low)
+        return self._allowed.by_cores and more and sample.at >= self._check_at
+
     def _check(self, sample: Sample) -> None:
         """Leave the last replica out for a moment, once calls wait for a whole window."""
         first = self._samples[0]
         spent = sample.at - first.at
         answers = sample.finished - first.finished
-        if self.wanted <= max(1, self._allowed.low):
-            self._check_at = math.inf
-        elif self._calls_wait(spent) and answers >= ANSWERS:
+        if self._calls_wait(spent) and answers >= ANSWERS:
             self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
             self._trial = _Trial(answers / spent, left_out=True)
         elif not self._grow(sample):  # too few answers to check by, and maybe too slow ones
@@ -239,7 +239,6 @@ class Autoscaler:
         """Go on without a verdict: too few calls come to see a difference."""
         if trial.left_out:
             self._set(self.wanted, f"{self.wanted} do: fewer calls come")
-            self._check_at = math.inf
             return
         self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
         if self._allowed.by_cores:  # the next load may be another: begin anew with that one
@@ -254,12 +253,12 @@ class Autoscaler:
             self._hold_s = HOLD_S
             self._set(number, f"replica {number} helps: {gain:.2g}×")
             self._check_s = min(HOLD_MOST_S, 2 * self._check_s) if checked else CHECK_S
-            self._check_at = at + self._check_s if self._allowed.by_cores else math.inf
+            self._check_at = at + self._check_s
             return
         self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
         self._not_before = at + self._hold_s
         self._hold_s = min(HOLD_MOST_S, 2 * self._hold_s)
-        self._check_at = math.inf if number <= 2 else at + self._check_s
+        self._check_at = at + self._check_s
 
     # --- fewer ---
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.codec.light import MOST_BYTES, is_light
+from penstock.codec.light import MOST_BYTES, UNREADABLE, is_light
 from penstock.core.errors import FrameError
 
 _FACTS = msgspec.json.Decoder(dict[str, Any])
@@ -27,7 +27,7 @@ def read(told: bytes) -> dict[str, Any]:
         raise FrameError(f"Facts of {len(told)} bytes come.")
     try:
         facts = _FACTS.decode(told)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise FrameError("Facts come that cannot be read.") from None
     _check(facts)
     return facts

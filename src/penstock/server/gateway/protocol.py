@@ -12,14 +12,14 @@ import os
 from typing import TYPE_CHECKING
 
 from penstock.codec.frames import INLINE_LIMIT
-from penstock.control.predict import Body, not_ready
+from penstock.control.predict import Body, defect, not_ready
 from penstock.core.errors import NotReady, PenstockError, RequestError
 from penstock.server.gateway.body import BodySink, too_large
 from penstock.server.gateway.connection import Connection, Mode
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.filler import Filler
 from penstock.server.gateway.head import Head
-from penstock.server.gateway.respond import defect, refusal, refusal_closes
+from penstock.server.gateway.respond import refusal, refusal_closes
 from penstock.server.gateway.run_desk import (
     Ask,
     RunDesk,

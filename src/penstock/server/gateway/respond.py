@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from penstock.codec.frames import MEDIA_ARROW, MEDIA_JSON, MEDIA_NPY, MEDIA_OIP
 from penstock.codec.results import error_body
 from penstock.control.predict import Answer
-from penstock.core.errors import BodyTooLarge, InternalError, PenstockError, SlowBody
+from penstock.core.errors import BodyTooLarge, PenstockError, SlowBody
 from penstock.server.errors import RETRY_STATUSES, status_of
 
 #: Name of the field that carries the run id of an answer.
@@ -40,11 +40,6 @@ class Rendered(NamedTuple):
 def refusal(error: PenstockError) -> Answer:
     """Return the answer that tells of `error`."""
     return Answer(code=error.code, error=error)
-
-
-def defect() -> InternalError:
-    """Return the error for what should not have happened, which was logged."""
-    return InternalError("The server failed; its log has the details.")
 
 
 def refusal_closes(error: PenstockError, length: int, unread_bytes: int) -> bool:
