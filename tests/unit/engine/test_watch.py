@@ -85,16 +85,3 @@ def test_on_one_core_a_worker_always_sleeps(clock, ends):
     waiting = Watch(ends[0], cores=1)
     calls(waiting, clock, 40, 1_000)
     assert not waiting.stays_awake
-
-
-def test_large_bodies_are_waited_for_longer_than_others(clock, ends):
-    waiting = Watch(ends[0], cores=2)
-    calls(waiting, clock, 40, 400_000)
-    assert not waiting.stays_awake
-    waiting.expect(large=True)
-    assert waiting.stays_awake
-    began = clock.now
-    waiting.begin()
-    assert 990_000 < clock.now - began < 1_050_000
-    waiting.expect(large=False)
-    assert not waiting.stays_awake

@@ -35,8 +35,8 @@ JUDGE_MOST_S = 5.0
 #: Answers without which a pace is not known.
 ANSWERS = 8
 
-#: The part of a fair share by which the pace must rise: a second replica 40 %, a third 20 %.
-SHARE = 0.4
+#: The part of a fair share by which the pace must rise: a second replica 15 %, a third 7.5 %.
+SHARE = 0.15
 SHARE_NAMED = 0.05
 
 #: Seconds until a replica that did not help is tried again; doubles up to the most.

@@ -64,7 +64,6 @@ class Intake:
         while not calls and not self.ended:
             self._receive(calls, 0)
         self._watch.end()
-        self._watch.expect(large=bool(calls) and bool(calls[-1].flags & HAS_FD))
         return calls
 
     def poll(self, calls: list[CallFrame]) -> None:

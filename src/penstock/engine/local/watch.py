@@ -14,13 +14,11 @@ import select
 import socket
 import time
 
-#: Longest time awake before a sleep, in nanoseconds: for calls, and for those with large bodies,
-#: which take longer from their caller to here.
+#: Longest time awake before a sleep, in nanoseconds.
 _AWAKE_NS = 250_000
-_AWAKE_LARGE_NS = 1_000_000
 
-#: A longer wait counts as so many times that.
-_FAR = 4
+#: A longer wait counts as this one.
+_FAR_NS = 4 * _AWAKE_NS
 
 #: What the latest wait counts for in the mean of the past ones.
 _LATEST = 0.25
@@ -41,31 +39,26 @@ class Watch:
         self._ready = select.poll()
         self._ready.register(sock, select.POLLIN)
         self._may = (cores or _cores()) > 1
-        self._mean_ns = float(_FAR * _AWAKE_NS)
+        self._mean_ns = float(_FAR_NS)
         self._began = 0
-        self._awake_ns = _AWAKE_NS
-
-    def expect(self, *, large: bool) -> None:
-        """Expect calls with large bodies from now on, or not."""
-        self._awake_ns = _AWAKE_LARGE_NS if large else _AWAKE_NS
 
     @property
     def stays_awake(self) -> bool:
         """Whether the next call is expected soon enough to stay awake for it."""
-        return self._may and self._mean_ns < self._awake_ns
+        return self._may and self._mean_ns < _AWAKE_NS
 
     def begin(self) -> None:
         """Wait a moment for a call if one is expected; the caller then sleeps until it comes."""
         self._began = now = _now()
         if self.stays_awake:
-            poll, until = self._ready.poll, now + self._awake_ns
+            poll, until = self._ready.poll, now + _AWAKE_NS
             while not poll(0) and now < until:
                 _give_way()  # who is to bring the call may be waiting for this very core
                 now = _now()
 
     def end(self) -> None:
         """A call has come."""
-        took = min(_now() - self._began, _FAR * self._awake_ns)
+        took = min(_now() - self._began, _FAR_NS)
         self._mean_ns += _LATEST * (took - self._mean_ns)
 
 
