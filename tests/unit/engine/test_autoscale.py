@@ -39,7 +39,7 @@ class Machine:
             self._look()
 
     def _look(self) -> None:
-        wants = self.auto.wants_idle(self.at, self.ready, self.clients)
+        wants = self.auto.wants_idle(self.ready, self.clients)
         self.asked_for_idle += wants
         idle = self.idle_s if wants else None
         waited = 0.001 * self.clients
@@ -100,12 +100,68 @@ def test_a_replica_that_was_thought_to_help_is_found_out_by_the_check():
     machine = heavy(cores=2)
     machine.run(3, clients=64)
     assert machine.history == [1, 2]
-    machine.rate = lambda n: 50_000.0 * (1 - 0.15 * (n - 1))
+    machine.rate = lambda n: 700.0 * (1 - 0.15 * (n - 1))
     machine.run(CHECK_S - 4, clients=64)
     assert machine.history == [1, 2]
     machine.run(4, clients=64)
     assert machine.history == [1, 2, 1]
     assert machine.auto.why == "replica 2 was dropped: no gain (0.85×)"
+
+
+def test_a_replica_that_helped_with_another_load_is_found_out_at_once():
+    machine = heavy(cores=2)
+    machine.run(3, clients=64)
+    assert machine.history == [1, 2]
+    machine.rate = lambda n: 50_000.0 * (1 - 0.15 * (n - 1))
+    machine.run(3, clients=64)
+    assert machine.history == [1, 2, 1]
+
+
+def few_rows(n: int) -> float:
+    return 30_000.0 * (1 - 0.2 * (n - 1))
+
+
+def many_rows(n: int) -> float:
+    return 8_000.0 * (1 + 0.3 * (n - 1))
+
+
+def test_a_replica_that_did_not_help_is_tried_at_once_with_another_load():
+    machine = Machine(AUTO._replace(high=2), few_rows, lambda busy: 0.9)
+    machine.run(2, clients=64)
+    assert machine.history == [1, 2, 1]
+    machine.rate = many_rows
+    machine.run(1.2, clients=64)
+    assert machine.history == [1, 2, 1, 2]
+    machine.run(5, clients=64)
+    assert machine.history == [1, 2, 1, 2]
+    assert machine.auto.why == "replica 2 helps: 1.3×"
+
+
+def test_a_replica_that_did_not_help_is_tried_at_once_with_more_calls_in_hand():
+    machine = Machine(AUTO, few_rows, lambda busy: 0.9)
+    machine.run(2, clients=16)
+    assert machine.history == [1, 2, 1]
+    machine.run(2, clients=64)
+    assert machine.history == [1, 2, 1, 2, 1]
+
+
+def test_loads_that_take_turns_each_get_the_number_that_is_good_for_them():
+    machine = Machine(AUTO._replace(high=2), few_rows, lambda busy: 0.9)
+    for _ in range(60):
+        machine.rate = few_rows
+        machine.run(5, clients=64)
+        assert machine.auto.wanted == 1
+        machine.rate = many_rows
+        machine.run(5, clients=64)
+        assert machine.auto.wanted == 2
+
+
+def test_loads_that_take_turns_and_gain_nothing_are_judged_ever_more_seldom():
+    machine = Machine(AUTO, few_rows, lambda busy: 0.9)
+    for _ in range(60):
+        machine.run(5, clients=16)
+        machine.run(5, clients=64)
+    assert len(machine.history) < 2 * 2 * 8
 
 
 def test_a_replica_that_helps_is_left_out_for_two_seconds_at_most_and_ever_more_seldom():
@@ -226,7 +282,7 @@ def test_an_idle_version_is_looked_at_again_only_when_its_cooldown_is_over():
     ],
 )
 def test_new_limits_hold_at_once(wanted, allowed, then):
-    assert Autoscaler(AUTO, wanted, 0.0).allow(allowed, 1.0) == then
+    assert Autoscaler(AUTO, wanted, 0.0).allow(allowed) == then
 
 
 def test_a_fixed_number_never_changes():
@@ -265,6 +321,6 @@ def test_a_maximum_that_is_named_while_a_replica_is_left_out_is_kept_to():
     assert machine.ready == 3
     while machine.ready == 3:
         machine.run(TICK_S, clients=16)
-    machine.auto.allow(Range(1, 2, 60.0, by_cores=False), machine.at)
+    machine.auto.allow(Range(1, 2, 60.0, by_cores=False))
     machine.run(60.0, clients=16)
     assert machine.ready == 2

@@ -11,12 +11,17 @@
 * **Check**: where the cores decide, a replica that was found to help is left out once in a while,
   ever more seldom, and goes for good if that made no difference. A pace is measured in less than a
   second, on a machine with other work to do, so a verdict may be wrong, or be so later.
+
+Both whiles are for loads like the one that was judged (`verdicts`); another one is judged at once.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from typing import NamedTuple
+
+from penstock.engine.local.verdicts import Load, Question, Verdicts, load_of
 
 #: Seconds that calls must wait before there is one more replica.
 WINDOW_S = 0.5
@@ -35,15 +40,16 @@ JUDGE_MOST_S = 5.0
 #: Answers without which a pace is not known.
 ANSWERS = 8
 
+#: The halves of a window differ by less than this factor, else the load is just changing.
+STEADY = 1.5
+
 #: The part of a fair share by which the pace must rise: a second replica 15 %, a third 7.5 %.
 SHARE = 0.15
 SHARE_NAMED = 0.05
 
-#: Seconds until a replica that did not help is tried again; doubles up to the most.
+#: Seconds until a replica that did not help is tried again, and until one that helped is checked;
+#: each time twice as long.
 HOLD_S = 10.0
-HOLD_MOST_S = 300.0
-
-#: Seconds until a replica that helped is checked; doubles up to `HOLD_MOST_S`.
 CHECK_S = 30.0
 
 #: Part of one replica's time below which its work could be done by the others.
@@ -80,9 +86,10 @@ class Sample(NamedTuple):
 
 
 class _Trial(NamedTuple):
-    """The pace before the last replica came or was left out; when the new one begins to count."""
+    """The pace and load before the last replica came or was left out; when the new one counts."""
 
     rate: float
+    load: Load
     left_out: bool = False
     since: Sample | None = None
 
@@ -99,19 +106,17 @@ class Autoscaler:
         self._allowed = allowed
         self._samples: deque[Sample] = deque()
         self._trial: _Trial | None = None
-        self._hold_s = HOLD_S
-        self._not_before = 0.0
-        self._check_s, self._check_at = CHECK_S, at + CHECK_S
+        self._verdicts = Verdicts()
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
         self.wanted = wanted
         self.why = ""
 
-    def allow(self, allowed: Range, at: float) -> int:
+    def allow(self, allowed: Range) -> int:
         """Take a new range; return how many replicas there should be."""
         self._allowed = allowed
-        self._hold_s, self._not_before = HOLD_S, at
+        self._verdicts.forget()
         if self._trial is not None and self._trial.left_out:
             self._set(self.wanted, "the limits changed")
         if not allowed.low <= self.wanted <= allowed.high and (self.wanted or allowed.low):
@@ -129,14 +134,9 @@ class Autoscaler:
         """There is no replica, whatever was wanted."""
         self._set(0, "it could not be woken")
 
-    def wants_idle(self, at: float, ready: int, held: int) -> bool:
+    def wants_idle(self, ready: int, held: int) -> bool:
         """Whether the next sample should say how idle the machine is."""
-        return (
-            self._allowed.by_cores
-            and ready <= self.wanted < self._allowed.high
-            and held > ready
-            and at >= self._not_before
-        )
+        return self._allowed.by_cores and ready <= self.wanted < self._allowed.high and held > ready
 
     def rest_s(self, at: float) -> float | None:
         """Return in how many seconds to look again when there are no calls; None: not at all."""
@@ -158,9 +158,7 @@ class Autoscaler:
             self._last_needed_at = sample.at
         elif self._trial is not None:
             self._judge(self._trial, sample)
-        elif self._is_due(sample):
-            self._check(sample)
-        elif not self._grow(sample):
+        elif not self._check(sample) and not self._grow(sample):
             self._shrink(sample)
         return self.wanted
 
@@ -172,29 +170,50 @@ class Autoscaler:
     # --- more ---
 
     def _grow(self, sample: Sample) -> bool:
-        first, count = self._samples[0], len(self._samples)
-        spent = sample.at - first.at
-        if not 0 < self.wanted < self._allowed.high or sample.at < self._not_before:
+        first = self._samples[0]
+        if not 0 < self.wanted < self._allowed.high or not self._calls_wait(sample):
             return False
-        if not self._calls_wait(spent):
-            return False
-        waiting = sum(s.held - s.ready for s in self._samples) / count
+        waiting = _mean_held(self._samples) - sample.ready
         if waiting < sample.ready and sample.oldest_s < WAIT_S:
             return False
         if self._allowed.by_cores and not self._cores_are_idle(first, sample):
             return False
-        answers = sample.finished - first.finished
+        before = self._before(sample)
+        if before is not None and not self._is_open(self.wanted + 1, before, sample):
+            return False
         self._set(self.wanted + 1, f"replica {self.wanted + 1} is on trial: calls wait")
         self._last_needed_at = sample.at
-        if answers >= ANSWERS:
-            self._trial = _Trial(answers / spent)
-        else:
+        self._trial = before
+        if before is None:
             self.why = f"replica {self.wanted} was added: calls wait and are slow"
         return True
 
-    def _calls_wait(self, spent: float) -> bool:
+    def _calls_wait(self, sample: Sample) -> bool:
         """Whether calls waited at every look of a whole window."""
+        spent = sample.at - self._samples[0].at
         return spent >= WINDOW_S * 0.9 and all(s.held > s.ready for s in self._samples)
+
+    def _before(self, sample: Sample) -> _Trial | None:
+        """Return what a trial is measured by: the window's pace; None if that is not known."""
+        first = self._samples[0]
+        answers = sample.finished - first.finished
+        if answers < ANSWERS:
+            return None
+        rate = answers / (sample.at - first.at)
+        return _Trial(rate, load_of(_mean_held(self._samples), rate))
+
+    def _is_open(self, replica: int, before: _Trial, sample: Sample) -> bool:
+        """Whether a trial under the present load, if it is steady, would say something new."""
+        question = Question(replica, replica <= self.wanted, before.load)
+        return self._is_steady(sample) and not self._verdicts.stands(question, sample.at)
+
+    def _is_steady(self, last: Sample) -> bool:
+        samples = list(self._samples)
+        middle = len(samples) // 2
+        turn = samples[middle]
+        paces = (_pace(samples[0], turn), _pace(turn, last))
+        held = (_mean_held(samples[: middle + 1]), _mean_held(samples[middle + 1 :]))
+        return all(max(pair) < STEADY * min(pair) for pair in (paces, held))
 
     @staticmethod
     def _cores_are_idle(first: Sample, last: Sample) -> bool:
@@ -202,21 +221,17 @@ class Autoscaler:
             return False
         return (last.idle_s - first.idle_s) / (last.at - first.at) >= IDLE_CORES
 
-    def _is_due(self, sample: Sample) -> bool:
-        """Whether the last replica is there because cores were idle, and is to be checked."""
+    def _check(self, sample: Sample) -> bool:
+        """Leave the last replica out for a moment if the cores brought it and that is due."""
         more = self.wanted > max(1, self._allowed.low)
-        return self._allowed.by_cores and more and sample.at >= self._check_at
-
-    def _check(self, sample: Sample) -> None:
-        """Leave the last replica out for a moment, once calls wait for a whole window."""
-        first = self._samples[0]
-        spent = sample.at - first.at
-        answers = sample.finished - first.finished
-        if self._calls_wait(spent) and answers >= ANSWERS:
-            self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
-            self._trial = _Trial(answers / spent, left_out=True)
-        elif not self._grow(sample):  # too few answers to check by, and maybe too slow ones
-            self._shrink(sample)
+        if not self._allowed.by_cores or not more or not self._calls_wait(sample):
+            return False
+        before = self._before(sample)
+        if before is None or not self._is_open(self.wanted, before, sample):
+            return False
+        self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
+        self._trial = before._replace(left_out=True)
+        return True
 
     def _judge(self, trial: _Trial, sample: Sample) -> None:
         # A mean, because one look may fall between two rounds, when no call is in hand.
@@ -231,9 +246,8 @@ class Autoscaler:
         answers = sample.finished - trial.since.finished
         if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
             pace = max(answers, 1) / spent
-            number = self.wanted + trial.left_out
             gain = trial.rate / pace if trial.left_out else pace / trial.rate
-            self._verdict(number, gain, sample.at, checked=trial.left_out)
+            self._verdict(trial, load_of(_mean_held(self._samples), pace), gain, sample.at)
 
     def _judge_few(self, trial: _Trial, sample: Sample) -> None:
         """Go on without a verdict: too few calls come to see a difference."""
@@ -241,24 +255,22 @@ class Autoscaler:
             self._set(self.wanted, f"{self.wanted} do: fewer calls come")
             return
         self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
-        if self._allowed.by_cores:  # the next load may be another: begin anew with that one
-            self._trial, self._check_at = None, sample.at
-        else:
-            self._trial = trial._replace(since=None)
+        # Where the cores decide, the next load may be another: it is checked under that one.
+        self._trial = None if self._allowed.by_cores else trial._replace(since=None)
         self._shrink(sample)
 
-    def _verdict(self, number: int, gain: float, at: float, *, checked: bool) -> None:
+    def _verdict(self, trial: _Trial, after: Load, gain: float, at: float) -> None:
+        """Keep the replica in question or not. `after` is the load with or without it, as now."""
+        number = self.wanted + trial.left_out
         share = SHARE if self._allowed.by_cores else SHARE_NAMED
-        if gain >= 1 + share / (number - 1):
-            self._hold_s = HOLD_S
+        helps = gain >= 1 + share / (number - 1)
+        question = Question(number, helps, after if helps != trial.left_out else trial.load)
+        if helps:
             self._set(number, f"replica {number} helps: {gain:.2g}×")
-            self._check_s = min(HOLD_MOST_S, 2 * self._check_s) if checked else CHECK_S
-            self._check_at = at + self._check_s
-            return
-        self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
-        self._not_before = at + self._hold_s
-        self._hold_s = min(HOLD_MOST_S, 2 * self._hold_s)
-        self._check_at = at + self._check_s
+            self._verdicts.note(question, at, CHECK_S, again=trial.left_out)
+        else:
+            self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
+            self._verdicts.note(question, at, HOLD_S, again=True)
 
     # --- fewer ---
 
@@ -275,3 +287,12 @@ class Autoscaler:
         elif self.wanted > 1 and sample.at - self._last_needed_at >= allowed.cooldown_s:
             self._set(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
             self._last_needed_at = sample.at
+
+
+def _mean_held(samples: Collection[Sample]) -> float:
+    return sum(sample.held for sample in samples) / len(samples)
+
+
+def _pace(first: Sample, last: Sample) -> float:
+    """Return answers a second; one more than there were, so that a few are not none."""
+    return (last.finished - first.finished + 1) / (last.at - first.at)

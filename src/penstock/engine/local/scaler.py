@@ -107,7 +107,7 @@ class Scaler:
         """Take new limits."""
         self._range = range_of(scale, self._most)
         before = self.wanted
-        self._change(before, self._auto.allow(self._range, time.monotonic()))
+        self._change(before, self._auto.allow(self._range))
         self._rest()
 
     def started(self) -> None:
@@ -162,7 +162,7 @@ class Scaler:
             held=held,
             oldest_s=now - oldest / 1e9 if oldest else 0.0,
             finished=dispatcher.finished,
-            idle_s=idle_core_seconds() if self._auto.wants_idle(now, ready, held) else None,
+            idle_s=idle_core_seconds() if self._auto.wants_idle(ready, held) else None,
         )
         self._change(before, self._auto.look(sample))
         self._measuring = bool(held) or dispatcher.finished != self._finished
