@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Collection
 from typing import NamedTuple
 
-from penstock.engine.local.verdicts import Load, Question, Verdicts, load_of
+from penstock.engine.local.verdicts import Load, Question, Verdicts
 
 #: Seconds that calls must wait before there is one more replica.
 WINDOW_S = 0.5
@@ -200,12 +200,13 @@ class Autoscaler:
         if answers < ANSWERS:
             return None
         rate = answers / (sample.at - first.at)
-        return _Trial(rate, load_of(_mean_held(self._samples), rate))
+        return _Trial(rate, Load(_mean_held(self._samples), rate))
 
     def _is_open(self, replica: int, before: _Trial, sample: Sample) -> bool:
         """Whether a trial under the present load, if it is steady, would say something new."""
-        question = Question(replica, replica <= self.wanted, before.load)
-        return self._is_steady(sample) and not self._verdicts.stands(question, sample.at)
+        question = Question(replica, replica <= self.wanted)
+        known = self._verdicts.stands(question, before.load, sample.at)
+        return not known and self._is_steady(sample)
 
     def _is_steady(self, last: Sample) -> bool:
         samples = list(self._samples)
@@ -247,7 +248,7 @@ class Autoscaler:
         if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
             pace = max(answers, 1) / spent
             gain = trial.rate / pace if trial.left_out else pace / trial.rate
-            self._verdict(trial, load_of(_mean_held(self._samples), pace), gain, sample.at)
+            self._verdict(trial, Load(_mean_held(self._samples), pace), gain, sample.at)
 
     def _judge_few(self, trial: _Trial, sample: Sample) -> None:
         """Go on without a verdict: too few calls come to see a difference."""
@@ -264,13 +265,13 @@ class Autoscaler:
         number = self.wanted + trial.left_out
         share = SHARE if self._allowed.by_cores else SHARE_NAMED
         helps = gain >= 1 + share / (number - 1)
-        question = Question(number, helps, after if helps != trial.left_out else trial.load)
+        question, load = Question(number, helps), after if helps != trial.left_out else trial.load
         if helps:
             self._set(number, f"replica {number} helps: {gain:.2g}×")
-            self._verdicts.note(question, at, CHECK_S, again=trial.left_out)
+            self._verdicts.note(question, load, at, CHECK_S, again=trial.left_out)
         else:
             self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
-            self._verdicts.note(question, at, HOLD_S, again=True)
+            self._verdicts.note(question, load, at, HOLD_S, again=True)
 
     # --- fewer ---
 

@@ -1,67 +1,69 @@
 """How long a verdict about a replica stands, and for which loads.
 
 A flow that gains nothing by another replica with few rows in each call may gain much with many. So
-what `autoscale` found out holds for loads like the one it was found under: as many calls at once,
-answered as quickly, each to about a factor of two. Under any other load it is found out anew.
+what `autoscale` found out holds for loads like the one it was found under: about as many calls at
+once, answered about as quickly. Under any other load it is found out anew.
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
+
+#: Loads are alike if each of their two figures differs by less than this factor.
+ALIKE = 1.8
 
 #: Longest time that a verdict stands, in seconds.
 MOST_S = 300.0
 
 
 class Load(NamedTuple):
-    """Calls in hand and calls answered a second: the nearest power of two, as its exponent."""
+    """Calls in hand, on average, and calls answered a second."""
 
-    held: int
-    pace: int
+    held: float
+    pace: float
+
+    def is_like(self, other: Load) -> bool:
+        """Whether what was found under one is to be believed under the other."""
+        return all(max(pair) < ALIKE * min(pair) for pair in zip(self, other, strict=True))
 
 
 class Question(NamedTuple):
-    """What is to be found out: whether a replica helps, which is there or not, under a load."""
+    """What is to be found out under a load: whether a replica helps, which is there or not."""
 
     replica: int
     is_there: bool
-    load: Load
 
 
 class _Standing(NamedTuple):
+    load: Load
     until: float
     seconds: float
-
-
-def load_of(held: float, pace: float) -> Load:
-    """Return the load with so many calls in hand, on average, and so many answers a second."""
-    return Load(_exponent(held), _exponent(pace))
-
-
-def _exponent(value: float) -> int:
-    return round(math.log2(max(value, 1.0)))
 
 
 class Verdicts:
     """What was found out. Times are seconds on the caller's clock."""
 
     def __init__(self) -> None:
-        self._standing: dict[Question, _Standing] = {}
+        self._standing: dict[Question, list[_Standing]] = {}
 
-    def stands(self, question: Question, at: float) -> bool:
-        """Whether what was found is still taken to be so."""
-        return question in self._standing and at < self._standing[question].until
+    def stands(self, question: Question, load: Load, at: float) -> bool:
+        """Whether what was found under loads like this one is still taken to be so."""
+        found = self._standing.get(question, ())
+        return any(at < one.until and one.load.is_like(load) for one in found)
 
-    def note(self, question: Question, at: float, seconds: float, *, again: bool) -> None:
+    def note(
+        self, question: Question, load: Load, at: float, seconds: float, *, again: bool
+    ) -> None:
         """Note that it was found out at a time, and for how many seconds that stands.
 
         With `again` it stands twice as long as the last time, `MOST_S` at most.
         """
-        before = self._standing.get(question)
-        if again and before is not None:
-            seconds = min(MOST_S, 2 * before.seconds)
-        self._standing[question] = _Standing(at + seconds, seconds)
+        found = self._standing.setdefault(question, [])
+        before = [one for one in found if one.load.is_like(load)]
+        if again and before:
+            seconds = min(MOST_S, 2 * max(one.seconds for one in before))
+        others = [one for one in found if one not in before]
+        self._standing[question] = [*others, _Standing(load, at + seconds, seconds)]
 
     def forget(self) -> None:
         """Find out everything anew."""
