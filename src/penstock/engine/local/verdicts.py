@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 #: Loads are alike if each of their two figures differs by less than this factor.
-ALIKE = 1.8
+ALIKE = 2.0
 
 #: Longest time that a verdict stands, in seconds.
 MOST_S = 300.0
