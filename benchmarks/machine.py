@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 
 from places import OUR_PYTHON, VENVS, python_of
@@ -27,7 +28,7 @@ def describe() -> dict[str, str]:
         "memory": f"{_memory_gib():.0f} GiB",
         "kernel": platform.release(),
         "system": _system(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
         "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
 
