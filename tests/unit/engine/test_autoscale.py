@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from penstock.engine.base import Scale
-from penstock.engine.local.autoscale import CHECK_S, HOLD_S, Autoscaler, Range, Sample
+from penstock.engine.local.autoscale import CHECK_S, HOLD_S, Autoscaler, Range
+from penstock.engine.local.samples import Sample
 from penstock.engine.local.scaler import core_count, idle_core_seconds, range_of
 
 TICK_S = 0.1
@@ -143,6 +144,28 @@ def test_a_replica_that_did_not_help_is_tried_at_once_with_more_calls_in_hand():
     assert machine.history == [1, 2, 1]
     machine.run(2, clients=64)
     assert machine.history == [1, 2, 1, 2, 1]
+
+
+def test_a_pause_within_a_trial_does_not_count():
+    machine = Machine(AUTO._replace(high=2), many_rows, lambda busy: 0.9)
+    machine.run(1.0, clients=64)
+    assert machine.history == [1, 2]
+    machine.run(0.3, clients=0)
+    machine.run(0.8, clients=64)
+    assert machine.auto.why == "replica 2 is on trial: calls wait"
+    machine.run(0.4, clients=64)
+    assert machine.auto.why == "replica 2 helps: 1.3×"
+
+
+def test_a_trial_whose_load_is_another_after_a_pause_is_made_anew():
+    machine = Machine(AUTO._replace(high=2), few_rows, lambda busy: 0.9)
+    machine.run(1.0, clients=64)
+    machine.run(0.3, clients=0)
+    machine.rate = many_rows
+    machine.run(1.2, clients=64)
+    assert machine.auto.why == "replica 2 is left out, to see if it helps"
+    machine.run(3, clients=64)
+    assert machine.auto.why == "replica 2 helps: 1.3×"
 
 
 def test_loads_that_take_turns_each_get_the_number_that_is_good_for_them():

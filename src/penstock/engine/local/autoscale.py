@@ -17,14 +17,10 @@ Both whiles are for loads like the one that was judged (`verdicts`); another one
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Collection
 from typing import NamedTuple
 
+from penstock.engine.local.samples import Sample, Window
 from penstock.engine.local.verdicts import Load, Question, Verdicts
-
-#: Seconds that calls must wait before there is one more replica.
-WINDOW_S = 0.5
 
 #: A call that waited so long, in seconds, wants another replica, however short the queue.
 WAIT_S = 0.05
@@ -39,9 +35,6 @@ JUDGE_MOST_S = 5.0
 
 #: Answers without which a pace is not known.
 ANSWERS = 8
-
-#: The halves of a window differ by less than this factor, else the load is just changing.
-STEADY = 1.5
 
 #: The part of a fair share by which the pace must rise: a second replica 15 %, a third 7.5 %.
 SHARE = 0.15
@@ -65,33 +58,20 @@ class Range(NamedTuple):
     by_cores: bool
 
 
-class Sample(NamedTuple):
-    """What is measured at a time.
+class _Trial(NamedTuple):
+    """A comparison that is under way.
 
     Attributes:
-        at: Seconds, on any clock that only goes forward.
-        ready: Replicas that take calls.
-        held: Calls taken and not answered.
-        oldest_s: How long the oldest of them has waited.
-        finished: Calls answered since the start.
-        idle_s: Core-seconds that were idle since the start; None if it was not measured.
+        load: Calls in hand and answered a second, before the last replica came or was left out.
+        left_out: Whether it was.
+        since: When the time after began to count; None: not yet.
+        was_paused: Whether there was nothing to do for a moment, so that the load may be another.
     """
 
-    at: float
-    ready: int
-    held: int
-    oldest_s: float
-    finished: int
-    idle_s: float | None
-
-
-class _Trial(NamedTuple):
-    """The pace and load before the last replica came or was left out; when the new one counts."""
-
-    rate: float
     load: Load
     left_out: bool = False
     since: Sample | None = None
+    was_paused: bool = False
 
 
 class Autoscaler:
@@ -104,7 +84,7 @@ class Autoscaler:
 
     def __init__(self, allowed: Range, wanted: int, at: float) -> None:
         self._allowed = allowed
-        self._samples: deque[Sample] = deque()
+        self._window = Window()
         self._trial: _Trial | None = None
         self._verdicts = Verdicts()
         self._finished = 0
@@ -146,11 +126,7 @@ class Autoscaler:
 
     def look(self, sample: Sample) -> int:
         """Take a measurement; return how many replicas there should be."""
-        if self._samples and self._samples[-1].ready != sample.ready:
-            self._samples.clear()
-        self._samples.append(sample)
-        while len(self._samples) > 2 and self._samples[1].at <= sample.at - WINDOW_S:
-            self._samples.popleft()
+        self._window.add(sample)
         if sample.held or sample.finished != self._finished:
             self._finished = sample.finished
             self._last_call_at = sample.at
@@ -165,93 +141,77 @@ class Autoscaler:
     def _set(self, wanted: int, why: str) -> None:
         self.wanted, self.why = wanted, why
         self._trial = None
-        self._samples.clear()
+        self._window.clear()
 
     # --- more ---
 
     def _grow(self, sample: Sample) -> bool:
-        first = self._samples[0]
-        if not 0 < self.wanted < self._allowed.high or not self._calls_wait(sample):
+        window = self._window
+        if not 0 < self.wanted < self._allowed.high or not window.calls_wait():
             return False
-        waiting = _mean_held(self._samples) - sample.ready
-        if waiting < sample.ready and sample.oldest_s < WAIT_S:
+        if window.held - sample.ready < sample.ready and sample.oldest_s < WAIT_S:
             return False
-        if self._allowed.by_cores and not self._cores_are_idle(first, sample):
+        if self._allowed.by_cores and window.idle_cores() < IDLE_CORES:
             return False
-        before = self._before(sample)
-        if before is not None and not self._is_open(self.wanted + 1, before, sample):
+        load = self._load()
+        if load is not None and not self._is_open(self.wanted + 1, load, sample.at):
             return False
         self._set(self.wanted + 1, f"replica {self.wanted + 1} is on trial: calls wait")
         self._last_needed_at = sample.at
-        self._trial = before
-        if before is None:
+        if load is None:
             self.why = f"replica {self.wanted} was added: calls wait and are slow"
+        else:
+            self._trial = _Trial(load)
         return True
 
-    def _calls_wait(self, sample: Sample) -> bool:
-        """Whether calls waited at every look of a whole window."""
-        spent = sample.at - self._samples[0].at
-        return spent >= WINDOW_S * 0.9 and all(s.held > s.ready for s in self._samples)
-
-    def _before(self, sample: Sample) -> _Trial | None:
-        """Return what a trial is measured by: the window's pace; None if that is not known."""
-        first = self._samples[0]
-        answers = sample.finished - first.finished
-        if answers < ANSWERS:
+    def _load(self) -> Load | None:
+        """Return the load of the window; None if too few answers tell the pace."""
+        window = self._window
+        if window.answers < ANSWERS:
             return None
-        rate = answers / (sample.at - first.at)
-        return _Trial(rate, Load(_mean_held(self._samples), rate))
+        return Load(window.held, window.answers / window.spent_s)
 
-    def _is_open(self, replica: int, before: _Trial, sample: Sample) -> bool:
-        """Whether a trial under the present load, if it is steady, would say something new."""
-        question = Question(replica, replica <= self.wanted)
-        known = self._verdicts.stands(question, before.load, sample.at)
-        return not known and self._is_steady(sample)
-
-    def _is_steady(self, last: Sample) -> bool:
-        samples = list(self._samples)
-        middle = len(samples) // 2
-        turn = samples[middle]
-        paces = (_pace(samples[0], turn), _pace(turn, last))
-        held = (_mean_held(samples[: middle + 1]), _mean_held(samples[middle + 1 :]))
-        return all(max(pair) < STEADY * min(pair) for pair in (paces, held))
-
-    @staticmethod
-    def _cores_are_idle(first: Sample, last: Sample) -> bool:
-        if first.idle_s is None or last.idle_s is None:
-            return False
-        return (last.idle_s - first.idle_s) / (last.at - first.at) >= IDLE_CORES
+    def _is_open(self, replica: int, load: Load, at: float) -> bool:
+        """Whether a trial under this load would say something new."""
+        known = self._verdicts.stands(Question(replica, replica <= self.wanted), load, at)
+        return not known and self._window.is_steady()
 
     def _check(self, sample: Sample) -> bool:
         """Leave the last replica out for a moment if the cores brought it and that is due."""
         more = self.wanted > max(1, self._allowed.low)
-        if not self._allowed.by_cores or not more or not self._calls_wait(sample):
+        if not self._allowed.by_cores or not more or not self._window.calls_wait():
             return False
-        before = self._before(sample)
-        if before is None or not self._is_open(self.wanted, before, sample):
+        load = self._load()
+        if load is None or not self._is_open(self.wanted, load, sample.at):
             return False
         self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
-        self._trial = before._replace(left_out=True)
+        self._trial = _Trial(load, left_out=True)
         return True
 
     def _judge(self, trial: _Trial, sample: Sample) -> None:
-        # A mean, because one look may fall between two rounds, when no call is in hand.
-        if sum(s.held - s.ready for s in self._samples) < 0:
+        window = self._window
+        if window.is_slack():
             self._judge_few(trial, sample)
-            return
-        if trial.since is None or sample.ready != trial.since.ready:
-            if sample.at - self._samples[0].at >= SETTLE_S:
+        elif window.pauses():
+            self._trial = trial._replace(since=None, was_paused=True)
+        elif trial.since is None or sample.ready != trial.since.ready:
+            if window.spent_s >= SETTLE_S:
                 self._trial = trial._replace(since=sample)
+        else:
+            self._compare(trial, trial.since, sample)
+
+    def _compare(self, trial: _Trial, since: Sample, sample: Sample) -> None:
+        spent, answers = sample.at - since.at, sample.finished - since.finished
+        if spent < JUDGE_S or (answers < ANSWERS and spent < JUDGE_MOST_S):
             return
-        spent = sample.at - trial.since.at
-        answers = sample.finished - trial.since.finished
-        if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
-            pace = max(answers, 1) / spent
-            gain = trial.rate / pace if trial.left_out else pace / trial.rate
-            self._verdict(trial, Load(_mean_held(self._samples), pace), gain, sample.at)
+        after = Load(self._window.held, max(answers, 1) / spent)
+        if trial.was_paused and not after.is_like(trial.load):
+            self._judge_few(trial, sample)
+        else:
+            self._verdict(trial, after, sample.at)
 
     def _judge_few(self, trial: _Trial, sample: Sample) -> None:
-        """Go on without a verdict: too few calls come to see a difference."""
+        """Go on without a verdict: too few calls come to see a difference, or others."""
         if trial.left_out:
             self._set(self.wanted, f"{self.wanted} do: fewer calls come")
             return
@@ -260,25 +220,25 @@ class Autoscaler:
         self._trial = None if self._allowed.by_cores else trial._replace(since=None)
         self._shrink(sample)
 
-    def _verdict(self, trial: _Trial, after: Load, gain: float, at: float) -> None:
+    def _verdict(self, trial: _Trial, after: Load, at: float) -> None:
         """Keep the replica in question or not. `after` is the load with or without it, as now."""
         number = self.wanted + trial.left_out
+        fewer, more = (after, trial.load) if trial.left_out else (trial.load, after)
+        gain = more.pace / fewer.pace
         share = SHARE if self._allowed.by_cores else SHARE_NAMED
-        helps = gain >= 1 + share / (number - 1)
-        question, load = Question(number, helps), after if helps != trial.left_out else trial.load
-        if helps:
+        if gain >= 1 + share / (number - 1):
             self._set(number, f"replica {number} helps: {gain:.2g}×")
-            self._verdicts.note(question, load, at, CHECK_S, again=trial.left_out)
+            kept = Question(number, is_there=True)
+            self._verdicts.note(kept, more, at, CHECK_S, again=trial.left_out)
         else:
             self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
-            self._verdicts.note(question, load, at, HOLD_S, again=True)
+            self._verdicts.note(Question(number, is_there=False), fewer, at, HOLD_S, again=True)
 
     # --- fewer ---
 
     def _shrink(self, sample: Sample) -> None:
         allowed = self._allowed
-        busy = sum(min(s.held, s.ready) for s in self._samples) / len(self._samples)
-        if busy > self.wanted - 1 - (1 - SPARE) or sample.at < self._last_needed_at:
+        if self._window.busy > self.wanted - 1 - (1 - SPARE) or sample.at < self._last_needed_at:
             self._last_needed_at = sample.at
         if self.wanted <= allowed.low:
             return
@@ -288,12 +248,3 @@ class Autoscaler:
         elif self.wanted > 1 and sample.at - self._last_needed_at >= allowed.cooldown_s:
             self._set(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
             self._last_needed_at = sample.at
-
-
-def _mean_held(samples: Collection[Sample]) -> float:
-    return sum(sample.held for sample in samples) / len(samples)
-
-
-def _pace(first: Sample, last: Sample) -> float:
-    """Return answers a second; one more than there were, so that a few are not none."""
-    return (last.finished - first.finished + 1) / (last.at - first.at)

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from penstock.engine.base import Scale
-from penstock.engine.local.autoscale import Autoscaler, Range, Sample
+from penstock.engine.local.autoscale import Autoscaler, Range
 from penstock.engine.local.dispatcher import Dispatcher
+from penstock.engine.local.samples import Sample
 
 #: Seconds between two measurements while there are calls.
 _TICK_S = 0.1
