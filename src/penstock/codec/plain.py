@@ -21,6 +21,7 @@ import enum
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any, NoReturn
 
 import msgspec
@@ -30,8 +31,8 @@ from penstock.codec.arrays import LISTED_KINDS, array_family, array_to_lists, te
 SCALARS = frozenset({str, int, float, bool, type(None)})
 MAX_DEPTH = 200
 
-_CONTAINERS = frozenset({dict, list, tuple})
-_PLAIN = SCALARS | _CONTAINERS
+_LISTS = frozenset({list, tuple})
+_PLAIN = SCALARS | _LISTS | {dict}
 _TEXT = frozenset({str})
 _WORDS = {True: "true", False: "false", None: "null"}
 _HINTS = {
@@ -58,20 +59,20 @@ def is_plain(value: Any) -> bool:
     The value must not contain itself.
     """
     level = [value]
-    while level:
-        if SCALARS.issuperset(map(type, level)):
-            return True
+    while not SCALARS.issuperset(kinds := set(map(type, level))):
+        if not kinds <= _PLAIN:
+            return False
+        # A level at a time, without Python code per item: answers may have many rows.
         below: list[Any] = []
-        for item in level:
-            kind = type(item)
-            if kind is list or kind is tuple:
-                below += item
-            elif kind is dict:
-                if not _TEXT.issuperset(map(type, item)):
-                    return False
-                below += item.values()
-            elif kind not in _PLAIN:
+        if dict in kinds:
+            dicts = level if len(kinds) == 1 else [item for item in level if type(item) is dict]
+            if not _TEXT.issuperset(map(type, chain.from_iterable(dicts))):
                 return False
+            below += chain.from_iterable(map(dict.values, dicts))
+        if not kinds.isdisjoint(_LISTS):
+            alike = kinds <= _LISTS
+            lists = level if alike else [item for item in level if type(item) in _LISTS]
+            below += chain.from_iterable(lists)
         level = below
     return True
 

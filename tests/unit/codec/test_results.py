@@ -252,6 +252,15 @@ def test_the_quick_way_and_the_thorough_way_agree(value: object) -> None:
     assert encode_plain(thorough, "result", ResultNotSerialisable) == encode_json(value)
 
 
+@pytest.mark.parametrize("odd", [{1}, b"a", {1: 2}, [{"a": {2}}], ({"b": [b""]},)])
+def test_what_is_no_json_is_found_in_a_long_answer_too(odd: object) -> None:
+    rows = [{"label": "a", "p": 0.5, "at": [1, (2, None)]}] * 2000
+    assert is_plain(rows)
+    assert json.loads(encode_json(rows))[-1]["at"] == [1, [2, None]]
+    for mixed in ([*rows, odd], [[*rows], {"a": rows, "b": [odd]}]):
+        assert not is_plain(mixed)
+
+
 @settings(max_examples=100)
 @given(st.lists(st.lists(st.floats(), min_size=2, max_size=2), min_size=1, max_size=5))
 def test_lists_arrays_and_tensors_of_the_same_numbers_have_one_json(
