@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from penstock.engine.local.verdicts import MOST_S, Load, Question, Verdicts
+from penstock.engine.local.verdicts import MOST_S, PUT_OFF_S, SETTLED_S, Load, Verdict
 
-QUESTION, LOAD = Question(2, is_there=False), Load(64, 8_000.0)
+LOAD, OTHER = Load(64, 8_000.0), Load(64, 30_000.0)
+
+
+def verdict() -> Verdict:
+    return Verdict(10.0, 1.0)
 
 
 def test_loads_are_alike_where_neither_figure_is_far_from_the_others():
@@ -14,32 +18,56 @@ def test_loads_are_alike_where_neither_figure_is_far_from_the_others():
     assert not Load(16, 10_000.0).is_like(Load(16, 30_000.0))
 
 
-def test_each_load_has_its_own_verdict():
-    verdicts = Verdicts()
-    verdicts.note(QUESTION, LOAD, 0.0, 10.0, again=True)
-    verdicts.note(QUESTION, LOAD._replace(held=16), 0.0, 5.0, again=True)
-    assert verdicts.stands(QUESTION, LOAD, 9.0)
-    assert not verdicts.stands(QUESTION, LOAD._replace(held=16), 9.0)
-    assert not verdicts.stands(QUESTION, LOAD._replace(pace=800.0), 1.0)
+def test_nothing_stands_before_anything_was_found():
+    assert not verdict().stands(LOAD, 0.0, sure=True)
 
 
-def test_what_was_found_stands_for_its_time_and_for_its_question_only():
-    verdicts = Verdicts()
-    assert not verdicts.stands(QUESTION, LOAD, 5.0)
-    verdicts.note(QUESTION, LOAD, 5.0, 10.0, again=True)
-    assert verdicts.stands(QUESTION, LOAD, 14.9)
-    assert not verdicts.stands(QUESTION, LOAD, 15.0)
-    assert not verdicts.stands(QUESTION._replace(replica=3), LOAD, 6.0)
-    assert not verdicts.stands(QUESTION._replace(is_there=True), LOAD, 6.0)
-    verdicts.forget()
-    assert not verdicts.stands(QUESTION, LOAD, 6.0)
+def test_what_was_found_stands_for_its_time():
+    found = verdict()
+    found.note(LOAD, 5.0, again=False)
+    assert found.stands(LOAD, 14.9, sure=True)
+    assert not found.stands(LOAD, 15.0, sure=True)
+    found.forget()
+    assert not found.stands(LOAD, 6.0, sure=True)
+
+
+def test_under_another_load_it_stands_until_that_has_settled():
+    found = verdict()
+    found.note(LOAD, 0.0, again=False)
+    assert found.stands(OTHER, 3.0, sure=True)
+    assert found.stands(OTHER, 3.0 + SETTLED_S - 0.1, sure=True)
+    assert not found.stands(OTHER, 3.0 + SETTLED_S, sure=True)
+
+
+def test_a_load_that_is_itself_again_has_to_settle_anew():
+    found = verdict()
+    found.note(LOAD, 0.0, again=False)
+    assert found.stands(OTHER, 3.0, sure=True)
+    assert found.stands(LOAD, 3.1, sure=True)
+    assert found.stands(OTHER, 3.2, sure=True)
+    assert found.stands(OTHER, 3.1 + SETTLED_S, sure=True)
+
+
+def test_a_load_that_is_known_roughly_is_not_taken_for_another():
+    found = verdict()
+    found.note(LOAD, 0.0, again=False)
+    for at in (3.0, 4.0, 5.0, 9.9):
+        assert found.stands(OTHER, at, sure=False)
 
 
 def test_what_is_found_again_stands_twice_as_long_up_to_a_limit():
-    verdicts = Verdicts()
+    found = verdict()
     for expected in (10.0, 20.0, 40.0, 80.0, 160.0, MOST_S, MOST_S):
-        verdicts.note(QUESTION, LOAD, 0.0, 10.0, again=True)
-        assert verdicts.stands(QUESTION, LOAD, expected - 0.1)
-        assert not verdicts.stands(QUESTION, LOAD, expected)
-    verdicts.note(QUESTION, LOAD, 0.0, 10.0, again=False)
-    assert not verdicts.stands(QUESTION, LOAD, 10.0)
+        found.note(LOAD, 0.0, again=True)
+        assert found.stands(LOAD, expected - 0.1, sure=True)
+        assert not found.stands(LOAD, expected, sure=True)
+    found.note(LOAD, 0.0, again=False)
+    assert not found.stands(LOAD, 10.0, sure=True)
+
+
+def test_what_is_put_off_is_put_off_longer_from_time_to_time():
+    found = verdict()
+    for expected in (PUT_OFF_S, 2 * PUT_OFF_S, 4 * PUT_OFF_S):
+        found.put_off(LOAD, 0.0)
+        assert found.stands(LOAD, expected - 0.1, sure=True)
+        assert not found.stands(LOAD, expected, sure=True)

@@ -12,7 +12,7 @@
   ever more seldom, and goes for good if that made no difference. A pace is measured in less than a
   second, on a machine with other work to do, so a verdict may be wrong, or be so later.
 
-Both whiles are for loads like the one that was judged (`verdicts`); another one is judged at once.
+Both whiles are for loads like the one that was judged (`verdicts`); another is judged soon.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from penstock.engine.local.samples import Sample, Window
-from penstock.engine.local.verdicts import Load, Question, Verdicts
+from penstock.engine.local.verdicts import Load, Verdict
 
 #: A call that waited so long, in seconds, wants another replica, however short the queue.
 WAIT_S = 0.05
@@ -33,17 +33,23 @@ SETTLE_S = 0.1
 JUDGE_S = 0.8
 JUDGE_MOST_S = 5.0
 
+#: Seconds after which a trial ends without a verdict, because its load never lasts.
+TRIAL_MOST_S = 10.0
+
 #: Answers without which a pace is not known.
 ANSWERS = 8
+
+#: Answers that tell a pace well enough to call a load another one.
+SURE_ANSWERS = 64
 
 #: The part of a fair share by which the pace must rise: a second replica 15 %, a third 7.5 %.
 SHARE = 0.15
 SHARE_NAMED = 0.05
 
 #: Seconds until a replica that did not help is tried again, and until one that helped is checked;
-#: each time twice as long.
-HOLD_S = 10.0
-CHECK_S = 30.0
+#: each time twice as long. Under another load it is sooner.
+HOLD_S, HOLD_EARLY_S = 10.0, 1.0
+CHECK_S, CHECK_EARLY_S = 30.0, 5.0
 
 #: Part of one replica's time below which its work could be done by the others.
 SPARE = 0.7
@@ -65,13 +71,13 @@ class _Trial(NamedTuple):
         load: Calls in hand and answered a second, before the last replica came or was left out.
         left_out: Whether it was.
         since: When the time after began to count; None: not yet.
-        was_paused: Whether there was nothing to do for a moment, so that the load may be another.
+        began: When it began, in seconds.
     """
 
     load: Load
+    began: float
     left_out: bool = False
     since: Sample | None = None
-    was_paused: bool = False
 
 
 class Autoscaler:
@@ -86,7 +92,8 @@ class Autoscaler:
         self._allowed = allowed
         self._window = Window()
         self._trial: _Trial | None = None
-        self._verdicts = Verdicts()
+        self._dropped = Verdict(HOLD_S, HOLD_EARLY_S)
+        self._kept = Verdict(CHECK_S, CHECK_EARLY_S)
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
@@ -96,7 +103,8 @@ class Autoscaler:
     def allow(self, allowed: Range) -> int:
         """Take a new range; return how many replicas there should be."""
         self._allowed = allowed
-        self._verdicts.forget()
+        self._dropped.forget()
+        self._kept.forget()
         if self._trial is not None and self._trial.left_out:
             self._set(self.wanted, "the limits changed")
         if not allowed.low <= self.wanted <= allowed.high and (self.wanted or allowed.low):
@@ -153,47 +161,41 @@ class Autoscaler:
             return False
         if self._allowed.by_cores and window.idle_cores() < IDLE_CORES:
             return False
-        load = self._load()
-        if load is not None and not self._is_open(self.wanted + 1, load, sample.at):
+        load, answers = self._load(), window.answers
+        if self._dropped.stands(load, sample.at, sure=answers >= SURE_ANSWERS):
             return False
         self._set(self.wanted + 1, f"replica {self.wanted + 1} is on trial: calls wait")
         self._last_needed_at = sample.at
-        if load is None:
+        if answers < ANSWERS:
             self.why = f"replica {self.wanted} was added: calls wait and are slow"
+            self._kept.note(load, sample.at, again=True)
         else:
-            self._trial = _Trial(load)
+            self._trial = _Trial(load, sample.at)
         return True
 
-    def _load(self) -> Load | None:
-        """Return the load of the window; None if too few answers tell the pace."""
+    def _load(self) -> Load:
         window = self._window
-        if window.answers < ANSWERS:
-            return None
-        return Load(window.held, window.answers / window.spent_s)
-
-    def _is_open(self, replica: int, load: Load, at: float) -> bool:
-        """Whether a trial under this load would say something new."""
-        known = self._verdicts.stands(Question(replica, replica <= self.wanted), load, at)
-        return not known and self._window.is_steady()
+        return Load(window.held, max(window.answers, 1) / window.spent_s)
 
     def _check(self, sample: Sample) -> bool:
         """Leave the last replica out for a moment if the cores brought it and that is due."""
+        window = self._window
         more = self.wanted > max(1, self._allowed.low)
-        if not self._allowed.by_cores or not more or not self._window.calls_wait():
+        if not self._allowed.by_cores or not more or not window.calls_wait():
             return False
-        load = self._load()
-        if load is None or not self._is_open(self.wanted, load, sample.at):
+        load, answers = self._load(), window.answers
+        if answers < ANSWERS or self._kept.stands(load, sample.at, sure=answers >= SURE_ANSWERS):
             return False
         self._set(self.wanted - 1, f"replica {self.wanted} is left out, to see if it helps")
-        self._trial = _Trial(load, left_out=True)
+        self._trial = _Trial(load, sample.at, left_out=True)
         return True
 
     def _judge(self, trial: _Trial, sample: Sample) -> None:
         window = self._window
-        if window.is_slack():
-            self._judge_few(trial, sample)
+        if window.is_slack() or sample.at - trial.began > TRIAL_MOST_S:
+            self._give_up(trial, sample)
         elif window.pauses():
-            self._trial = trial._replace(since=None, was_paused=True)
+            self._trial = trial._replace(since=None)
         elif trial.since is None or sample.ready != trial.since.ready:
             if window.spent_s >= SETTLE_S:
                 self._trial = trial._replace(since=sample)
@@ -202,23 +204,19 @@ class Autoscaler:
 
     def _compare(self, trial: _Trial, since: Sample, sample: Sample) -> None:
         spent, answers = sample.at - since.at, sample.finished - since.finished
-        if spent < JUDGE_S or (answers < ANSWERS and spent < JUDGE_MOST_S):
-            return
-        after = Load(self._window.held, max(answers, 1) / spent)
-        if trial.was_paused and not after.is_like(trial.load):
-            self._judge_few(trial, sample)
-        else:
+        if spent >= JUDGE_S and (answers >= ANSWERS or spent >= JUDGE_MOST_S):
+            after = Load(self._window.held, max(answers, 1) / spent)
             self._verdict(trial, after, sample.at)
 
-    def _judge_few(self, trial: _Trial, sample: Sample) -> None:
-        """Go on without a verdict: too few calls come to see a difference, or others."""
-        if trial.left_out:
+    def _give_up(self, trial: _Trial, sample: Sample) -> None:
+        """Go on without a verdict: too few calls come to see a difference."""
+        self._kept.put_off(trial.load, sample.at)
+        if not trial.left_out:
+            self._set(self.wanted, f"replica {self.wanted} stays: fewer calls came to judge it by")
+        elif self._window.is_slack():
             self._set(self.wanted, f"{self.wanted} do: fewer calls come")
-            return
-        self.why = f"replica {self.wanted} stays: fewer calls came to judge it by"
-        # Where the cores decide, the next load may be another: it is checked under that one.
-        self._trial = None if self._allowed.by_cores else trial._replace(since=None)
-        self._shrink(sample)
+        else:
+            self._set(self.wanted + 1, f"replica {self.wanted + 1} stays: calls come unevenly")
 
     def _verdict(self, trial: _Trial, after: Load, at: float) -> None:
         """Keep the replica in question or not. `after` is the load with or without it, as now."""
@@ -228,11 +226,11 @@ class Autoscaler:
         share = SHARE if self._allowed.by_cores else SHARE_NAMED
         if gain >= 1 + share / (number - 1):
             self._set(number, f"replica {number} helps: {gain:.2g}×")
-            kept = Question(number, is_there=True)
-            self._verdicts.note(kept, more, at, CHECK_S, again=trial.left_out)
+            self._kept.note(more, at, again=trial.left_out)
+            self._dropped.forget()
         else:
             self._set(number - 1, f"replica {number} was dropped: no gain ({gain:.2f}×)")
-            self._verdicts.note(Question(number, is_there=False), fewer, at, HOLD_S, again=True)
+            self._dropped.note(fewer, at, again=True)
 
     # --- fewer ---
 

@@ -6,14 +6,10 @@ All times are seconds on a clock that only goes forward.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
 from typing import NamedTuple
 
 #: Seconds that calls must wait before there is one more replica.
 WINDOW_S = 0.5
-
-#: The halves of a window differ by less than this factor, else the load is just changing.
-STEADY = 1.5
 
 
 class Sample(NamedTuple):
@@ -68,7 +64,7 @@ class Window:
     @property
     def held(self) -> float:
         """Calls in hand, on average."""
-        return _held(self._samples)
+        return sum(sample.held for sample in self._samples) / len(self._samples)
 
     @property
     def busy(self) -> float:
@@ -99,21 +95,3 @@ class Window:
         if first.idle_s is None or last.idle_s is None:
             return 0.0
         return (last.idle_s - first.idle_s) / (last.at - first.at)
-
-    def is_steady(self) -> bool:
-        """Whether both halves are alike, in calls in hand and in calls answered."""
-        samples = list(self._samples)
-        middle = len(samples) // 2
-        turn = samples[middle]
-        paces = (_pace(samples[0], turn), _pace(turn, samples[-1]))
-        held = (_held(samples[: middle + 1]), _held(samples[middle + 1 :]))
-        return all(max(pair) < STEADY * min(pair) for pair in (paces, held))
-
-
-def _held(samples: Collection[Sample]) -> float:
-    return sum(sample.held for sample in samples) / len(samples)
-
-
-def _pace(first: Sample, last: Sample) -> float:
-    """Return answers a second; one more than there were, so that a few are not none."""
-    return (last.finished - first.finished + 1) / (last.at - first.at)

@@ -7,6 +7,7 @@ whose number is fixed, or that is at its minimum and idle, costs nothing.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from penstock.engine.base import Scale
 from penstock.engine.local.autoscale import Autoscaler, Range
 from penstock.engine.local.dispatcher import Dispatcher
 from penstock.engine.local.samples import Sample
+
+_log = logging.getLogger(__name__)
 
 #: Seconds between two measurements while there are calls.
 _TICK_S = 0.1
@@ -165,7 +168,10 @@ class Scaler:
             finished=dispatcher.finished,
             idle_s=idle_core_seconds() if self._auto.wants_idle(ready, held) else None,
         )
-        self._change(before, self._auto.look(sample))
+        try:
+            self._change(before, self._auto.look(sample))
+        except Exception:  # noqa: BLE001 - one odd measurement must not be the last one
+            _log.exception("The number of replicas could not be decided.")
         self._measuring = bool(held) or dispatcher.finished != self._finished
         self._finished = dispatcher.finished
         if self._measuring:

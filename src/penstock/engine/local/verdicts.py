@@ -1,8 +1,9 @@
 """How long a verdict about a replica stands, and for which loads.
 
 A flow that gains nothing by another replica with few rows in each call may gain much with many. So
-what `autoscale` found out holds for loads like the one it was found under: about as many calls at
-once, answered about as quickly. Under any other load it is found out anew.
+what `autoscale` found out stands for loads like the one it was found under: about as many calls at
+once, answered about as quickly. Under any other load it is found out anew, but not at every turn of
+a load that changes all the time.
 """
 
 from __future__ import annotations
@@ -11,6 +12,12 @@ from typing import NamedTuple
 
 #: Loads are alike if each of their two figures differs by less than this factor.
 ALIKE = 2.0
+
+#: Seconds for which a load must be another one.
+SETTLED_S = 0.5
+
+#: Seconds until it is tried again to come to a verdict; doubles from time to time.
+PUT_OFF_S = 1.0
 
 #: Longest time that a verdict stands, in seconds.
 MOST_S = 300.0
@@ -27,44 +34,49 @@ class Load(NamedTuple):
         return all(max(pair) < ALIKE * min(pair) for pair in zip(self, other, strict=True))
 
 
-class Question(NamedTuple):
-    """What is to be found out under a load: whether a replica helps, which is there or not."""
+class Verdict:
+    """The latest verdict of a kind. Times are seconds on the caller's clock.
 
-    replica: int
-    is_there: bool
+    Args:
+        seconds: How long it stands for loads like its own, the first time.
+        early_s: How long it stands for any load, the first time; also in seconds.
+    """
 
+    def __init__(self, seconds: float, early_s: float) -> None:
+        self._first, self._first_early = seconds, early_s
+        self._load: Load | None = None
+        self._found_at = 0.0
+        self._stands_s = self._early_s = 0.0
+        self._other_since: float | None = None
 
-class _Standing(NamedTuple):
-    load: Load
-    until: float
-    seconds: float
+    def stands(self, load: Load, at: float, *, sure: bool) -> bool:
+        """Whether it is still taken to be so under a load that is known for `sure`, or roughly.
 
-
-class Verdicts:
-    """What was found out. Times are seconds on the caller's clock."""
-
-    def __init__(self) -> None:
-        self._standing: dict[Question, list[_Standing]] = {}
-
-    def stands(self, question: Question, load: Load, at: float) -> bool:
-        """Whether what was found under loads like this one is still taken to be so."""
-        found = self._standing.get(question, ())
-        return any(at < one.until and one.load.is_like(load) for one in found)
-
-    def note(
-        self, question: Question, load: Load, at: float, seconds: float, *, again: bool
-    ) -> None:
-        """Note that it was found out at a time, and for how many seconds that stands.
-
-        With `again` it stands twice as long as the last time, `MOST_S` at most.
+        To be asked again and again while calls wait: a load is another one when it was that for
+        `SETTLED_S`, since the means of a load that is just changing are those of neither.
         """
-        found = self._standing.setdefault(question, [])
-        before = [one for one in found if one.load.is_like(load)]
-        if again and before:
-            seconds = min(MOST_S, 2 * max(one.seconds for one in before))
-        others = [one for one in found if one not in before]
-        self._standing[question] = [*others, _Standing(load, at + seconds, seconds)]
+        if self._load is None:
+            return False
+        if not sure or load.is_like(self._load):
+            self._other_since = None
+            return at - self._found_at < self._stands_s
+        if self._other_since is None:
+            self._other_since = at
+        since = max(self._found_at + self._early_s, self._other_since + SETTLED_S)
+        return at < min(since, self._found_at + self._stands_s)
+
+    def note(self, load: Load, at: float, *, again: bool) -> None:
+        """Note that it was found, for the first time or `again`: then it stands twice as long."""
+        self._stands_s = min(MOST_S, max(self._first, 2 * self._stands_s if again else 0.0))
+        self._early_s = min(MOST_S, max(self._first_early, 2 * self._early_s if again else 0.0))
+        self._load, self._found_at, self._other_since = load, at, None
+
+    def put_off(self, load: Load, at: float) -> None:
+        """Note that it could not be found out: wait a little, longer from time to time."""
+        self._stands_s = self._early_s = min(MOST_S, max(PUT_OFF_S, 2 * self._early_s))
+        self._load, self._found_at, self._other_since = load, at, None
 
     def forget(self) -> None:
-        """Find out everything anew."""
-        self._standing.clear()
+        """Find it out anew."""
+        self._load = None
+        self._stands_s = self._early_s = 0.0
