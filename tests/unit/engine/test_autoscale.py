@@ -305,6 +305,18 @@ def test_without_calls_the_extra_replicas_go_after_the_cooldown_all_at_once():
     assert machine.auto.why == "no call for 60 s"
 
 
+def test_a_replica_too_many_does_not_keep_the_others_away_after_a_rest():
+    machine = heavy(cores=2)
+    machine.idle = lambda busy: 1.0  # the machine has more cores, but a third replica gains nothing
+    machine.run(200, clients=32)
+    assert machine.auto.wanted == 2
+    machine.run(61, clients=0)
+    assert machine.auto.wanted == 1
+    machine.rate = lambda n: 400.0 * min(n, 2)
+    machine.run(1, clients=32)
+    assert machine.auto.wanted == 2
+
+
 def test_a_minimum_of_zero_sleeps_after_the_cooldown_and_wakes_to_one():
     machine = heavy(cores=2, allowed=Range(0, 2, 5.0, by_cores=True))
     machine.run(3, clients=1)

@@ -243,6 +243,8 @@ class Autoscaler:
         if sample.at - self._last_call_at >= allowed.cooldown_s:
             why = f"no call for {allowed.cooldown_s:g} s"
             self._set(allowed.low, why if allowed.low else f"asleep: {why}")
+            self._dropped.forget()  # it was about one more than there were
         elif self.wanted > 1 and sample.at - self._last_needed_at >= allowed.cooldown_s:
             self._set(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
+            self._dropped.forget()
             self._last_needed_at = sample.at
