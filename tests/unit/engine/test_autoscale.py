@@ -306,8 +306,7 @@ def test_without_calls_the_extra_replicas_go_after_the_cooldown_all_at_once():
 
 
 def test_a_replica_too_many_does_not_keep_the_others_away_after_a_rest():
-    machine = heavy(cores=2)
-    machine.idle = lambda busy: 1.0  # the machine has more cores, but a third replica gains nothing
+    machine = heavy(cores=2, allowed=Range(1, 4, 60.0, by_cores=False))
     machine.run(200, clients=32)
     assert machine.auto.wanted == 2
     machine.run(61, clients=0)
