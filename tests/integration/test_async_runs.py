@@ -335,7 +335,8 @@ def test_queued_runs_of_a_deleted_deployment_fail(server: Any, gated: tuple) -> 
 
     endpoint = put(server, "runs-deleted", pre=pre)
     runs = endpoint.submit_many([[[1.0]]] * 8)
-    until(lambda: any(run.refresh().state == "running" for run in runs))  # four may be at once
+    # Any of them may be the first: four are run at once. To iterate over `runs` would wait for them.
+    until(lambda: any(runs[n].refresh().state == "running" for n in range(8)))
     endpoint.delete()
     (folder / "deleted").touch()
     runs.wait(30)
