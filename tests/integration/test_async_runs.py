@@ -335,7 +335,7 @@ def test_queued_runs_of_a_deleted_deployment_fail(server: Any, gated: tuple) -> 
 
     endpoint = put(server, "runs-deleted", pre=pre)
     runs = endpoint.submit_many([[[1.0]]] * 8)
-    # Any of them may be the first: four are run at once. To iterate over `runs` would wait for them.
+    # Any may be the first: four are run at once. To iterate over `runs` would wait for them.
     until(lambda: any(runs[n].refresh().state == "running" for n in range(8)))
     endpoint.delete()
     (folder / "deleted").touch()
