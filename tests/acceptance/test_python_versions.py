@@ -266,16 +266,22 @@ def test_functions_of_another_python_are_refused_before_anything_is_sent(
     still_answers(beside, server)
 
 
+def run_from(client: Client, live: Any, program: str, name: str, folder: Path) -> Any:
+    """Run a program with the client's Python; return what it prints as JSON."""
+    told = client.run(
+        program, f"{name}-{client.minor.replace('.', '-')}",
+        PENSTOCK_SERVER=live.url, PENSTOCK_API_KEY=live.keys["deploy"],
+        PENSTOCK_PROFILE=str(folder / "profile.json"),
+    )  # fmt: skip
+    return json.loads(told)
+
+
 @pytest.mark.parametrize("minor", MINORS)
 def test_functions_run_on_the_python_they_were_deployed_from(
     client: Client, everywhere: Any, tmp_path: Path
 ) -> None:
-    told = client.run(
-        OWN_PYTHON, f"on-{client.minor.replace('.', '-')}",
-        PENSTOCK_SERVER=everywhere.url, PENSTOCK_API_KEY=everywhere.keys["deploy"],
-        PENSTOCK_PROFILE=str(tmp_path / "profile.json"),
-    )  # fmt: skip
-    assert json.loads(told) == {"python": client.minor, "sum": 42}
+    told = run_from(client, everywhere, OWN_PYTHON, "on", tmp_path)
+    assert told == {"python": client.minor, "sum": 42}
     listed = httpx2.get(
         f"{everywhere.url}/v1/environments", headers={"Authorization": everywhere.keys["admin"]}
     ).json()["environments"]
@@ -287,12 +293,7 @@ def test_functions_run_on_the_python_they_were_deployed_from(
 def test_functions_with_type_parameters_travel(
     client: Client, everywhere: Any, tmp_path: Path
 ) -> None:
-    told = client.run(
-        TYPE_PARAMETERS, f"typed-on-{client.minor.replace('.', '-')}",
-        PENSTOCK_SERVER=everywhere.url, PENSTOCK_API_KEY=everywhere.keys["deploy"],
-        PENSTOCK_PROFILE=str(tmp_path / "profile.json"),
-    )  # fmt: skip
-    assert json.loads(told) == [7]
+    assert run_from(client, everywhere, TYPE_PARAMETERS, "typed-on", tmp_path) == [7]
 
 
 def forge(server: Any, name: str, trained: Trained, pickled: bytes) -> list[dict[str, Any]]:

@@ -242,9 +242,11 @@ class Autoscaler:
             return
         if sample.at - self._last_call_at >= allowed.cooldown_s:
             why = f"no call for {allowed.cooldown_s:g} s"
-            self._set(allowed.low, why if allowed.low else f"asleep: {why}")
-            self._dropped.forget()  # it was about one more than there were
+            self._let_go(allowed.low, why if allowed.low else f"asleep: {why}")
         elif self.wanted > 1 and sample.at - self._last_needed_at >= allowed.cooldown_s:
-            self._set(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
-            self._dropped.forget()
+            self._let_go(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
             self._last_needed_at = sample.at
+
+    def _let_go(self, wanted: int, why: str) -> None:
+        self._set(wanted, why)
+        self._dropped.forget()  # it was about one more than there were

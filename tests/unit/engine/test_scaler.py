@@ -1,0 +1,57 @@
+"""What keeps a pool's number of replicas in view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from penstock.engine.base import Scale
+from penstock.engine.local.autoscale import Autoscaler
+from penstock.engine.local.scaler import Scaler
+
+
+class Loop:
+    """Keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def call_later(self, _seconds: float, call: Callable[[], None]) -> Any:
+        self.waiting.append(call)
+        return self
+
+    def cancel(self) -> None:
+        self.waiting.clear()
+
+
+class BusyDispatcher:
+    """Has more calls than replicas."""
+
+    ready = ("one",)
+    held = 8
+    concurrency = 1
+    finished = 0
+
+    def on_busy(self, tell: Callable[[], None]) -> None:
+        self.busy = tell
+
+    def oldest_ns(self) -> int:
+        return 0
+
+
+def test_a_measurement_that_cannot_be_judged_is_not_the_last_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> int:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Autoscaler, "look", fail)
+    loop, dispatcher = Loop(), BusyDispatcher()
+    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail)  # type: ignore[arg-type]
+    dispatcher.busy()
+    for _ in range(3):
+        loop.waiting.pop()()
+    assert len(loop.waiting) == 1
+    assert "The number of replicas could not be decided." in caplog.text
