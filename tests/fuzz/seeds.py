@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from penstock.codec import frames
+from penstock.codec import frames, worker_messages
 from penstock.codec.arrow import write_arrow
 from penstock.codec.memory import Increment, Publish, Read, Write
 from penstock.codec.npy import write_npy
@@ -41,9 +41,9 @@ _INFER = {
 }
 
 _MESSAGES = [
-    frames.Load("p", "d", 1, b"{}", {_SHA: "/x"}, "/s", 1, 8),
-    frames.Cancel([1, 2]),
-    frames.Ready(1.0, b'{"a": 1}'),
+    worker_messages.Load("p", "d", 1, b"{}", {_SHA: "/x"}, "/s", 1, 8),
+    worker_messages.Cancel([1, 2]),
+    worker_messages.Ready(1.0, b'{"a": 1}'),
     Read("deployment", "n", 0),
     Publish([Write("deployment", "n", b"v", None)]),
     Increment("deployment", "n", 1, None),
@@ -62,7 +62,7 @@ _SEEDS: dict[str, list[bytes]] = {
         b'{"stages": [{"stage": 1, "inputs": [{"name": "x", "shape": [null, 3]}], "batching": {}}]}'
     ],
     "timing": [b'queue;dur=0.5, s1-pre;dur=2.1, s2-dark-s1-model;dur=4.8;desc="5/9"'],
-    "messages": [frames.pack_message(message) for message in _MESSAGES],
+    "messages": [worker_messages.pack_message(message) for message in _MESSAGES],
     "manifest": [json.dumps(_MANIFEST).encode()],
     "module_path": [b"package/module.py"],
     "names": [b"my-flow-2", "früh.png".encode()],

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from penstock.codec import frames
+from penstock.codec import frames, worker_messages
 from penstock.codec.bundle import check_module_path, read_manifest
 from penstock.codec.gateway_messages import FromGateway, ToGateway
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
@@ -118,12 +118,13 @@ def timing(data: bytes) -> None:
 
 def messages(data: bytes) -> None:
     kinds: tuple[Any, ...] = (
-        frames.ToWorker, frames.FromWorker, WorkerRequest, WorkerAnswer, ToGateway, FromGateway,
+        worker_messages.ToWorker, worker_messages.FromWorker, WorkerRequest, WorkerAnswer,
+        ToGateway, FromGateway,
     )  # fmt: skip
-    for frame in frames.split_frames(bytearray(data), frames.MESSAGE_LIMIT):
+    for frame in frames.split_frames(bytearray(data), worker_messages.MESSAGE_LIMIT):
         for kind in kinds:
             try:
-                frames.unpack_message(frame, kind)
+                worker_messages.unpack_message(frame, kind)
             except PenstockError:
                 continue
 

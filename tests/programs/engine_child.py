@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from penstock.codec.frames import CallFrame, Load, ReplyFrame
+from penstock.codec.frames import CallFrame, ReplyFrame
 from penstock.codec.memory import Increment, Read
+from penstock.codec.worker_messages import Load
 from penstock.core.errors import LoadFailed
 from penstock.engine.local import lifeline, template_process, worker, zygote
 from penstock.engine.local.loader import Loader, Tools

@@ -1,8 +1,9 @@
 """What the server process and an extra gateway tell each other, beside calls and connections.
 
-Msgpack with a length prefix (`frames.pack_message`) on the gateway's control socket. The server
-process tells everything a gateway must know before it matters; `Sync` is how it learns that all it
-said before is in force. Keys travel as their SHA-256. Used by `penstock.control` and `wiring`.
+Msgpack with a length prefix (`worker_messages.pack_message`) on the gateway's control socket. The
+server process tells everything a gateway must know before it matters; `Sync` is how it learns that
+all it said before is in force. Keys travel as their SHA-256. Used by `penstock.control` and
+`wiring`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.codec.frames import MESSAGE_LIMIT, unpack_message
+from penstock.codec.worker_messages import MESSAGE_LIMIT, unpack_message
 from penstock.core.errors import FrameError
 
 #: Media of a reply to an extra gateway that is an error object and not a body.

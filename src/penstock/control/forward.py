@@ -16,7 +16,7 @@ from typing import cast
 
 import msgspec
 
-from penstock.codec.frames import Cancel, Reply
+from penstock.codec.frames import Reply
 from penstock.codec.gateway_messages import (
     MEDIA_ERROR,
     AddPath,
@@ -24,6 +24,7 @@ from penstock.codec.gateway_messages import (
     RefuseKey,
     RemovePath,
 )
+from penstock.codec.worker_messages import Cancel
 from penstock.control.key_text import digest_in
 from penstock.control.keys import expired_key, unknown_key
 from penstock.control.predict import PredictCall, Predictor, Route, Tally, flags_for

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import msgspec
 
-from penstock.codec.frames import Cancel, pack_message
 from penstock.codec.gateway_messages import (
     AddPath,
     AllowKey,
@@ -29,6 +28,7 @@ from penstock.codec.gateway_messages import (
     Synced,
     receive,
 )
+from penstock.codec.worker_messages import Cancel, pack_message
 from penstock.control.forwarded import ForwardedCalls, MakeRun
 from penstock.control.keys import Keys
 from penstock.control.predict import Predictor, Route

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import msgspec
 
-from penstock.codec.frames import pack_message
 from penstock.codec.gateway_messages import (
     Drain,
     Listening,
@@ -27,6 +26,7 @@ from penstock.codec.gateway_messages import (
     ToGateway,
     receive,
 )
+from penstock.codec.worker_messages import pack_message
 from penstock.control.forward import ForwardPredictor
 from penstock.engine.local import lifeline
 from penstock.server.gateway.forward_desk import ForwardDesk

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from penstock.codec.bundle import read_manifest
-from penstock.codec.frames import Load
 from penstock.codec.multipart import limit_parts
 from penstock.codec.nesting import limit_nesting
+from penstock.codec.worker_messages import Load
 from penstock.engine.local import lifeline, resources, template_process, worker
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pipes import ChildEnds, TemplateEnds

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from penstock.codec.frames import Notice, pack_message, reply_header
+from penstock.codec.frames import reply_header
+from penstock.codec.worker_messages import Notice, pack_message
 from penstock.core.errors import LoadFailed
 
 

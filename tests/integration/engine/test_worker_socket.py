@@ -10,8 +10,8 @@ import threading
 
 import pytest
 
-from penstock.codec.frames import pack_message
 from penstock.codec.memory import Missing, Read, Refused, Upload, Uploaded, Value
+from penstock.codec.worker_messages import pack_message
 from penstock.core.errors import FrameError, UploadFailed
 from penstock.engine.base import VersionKey
 from penstock.engine.local.talk import serve_memory

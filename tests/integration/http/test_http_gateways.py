@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from penstock.codec.frames import Cancel
 from penstock.codec.gateway_messages import AddPath, AllowKey, RefuseKey, RemovePath
+from penstock.codec.worker_messages import Cancel
 from penstock.control.forward import ForwardPredictor
 from penstock.control.forwarded import ForwardedCalls
 from penstock.control.key_text import digest_of

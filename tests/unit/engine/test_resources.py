@@ -27,7 +27,7 @@ def in_process(program: str, **environment: str) -> Any:
 
 LOAD = """
     import json, os
-    from penstock.codec.frames import Load
+    from penstock.codec.worker_messages import (Load)
     from penstock.core.memory_limit import memory_hint
     from penstock.engine.local import resources
     def load(**more):

@@ -10,15 +10,9 @@ from typing import Any
 import pytest
 import uvloop
 
-from penstock.codec.frames import (
-    Cancel,
-    FromWorker,
-    Notice,
-    pack_message,
-    split_frames,
-    unpack_message,
-)
+from penstock.codec.frames import split_frames
 from penstock.codec.memory import Missing, Read, WorkerAnswer, WorkerRequest
+from penstock.codec.worker_messages import Cancel, FromWorker, Notice, pack_message, unpack_message
 from penstock.core.errors import FrameError
 from penstock.engine.base import VersionKey
 from penstock.engine.local.talk import Control, serve_memory

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-from penstock.codec.frames import CallFrame, Load, ReplyFrame
+from penstock.codec.frames import CallFrame, ReplyFrame
 from penstock.codec.memory import WorkerAnswer, WorkerRequest
+from penstock.codec.worker_messages import Load
 
 Ask = Callable[[WorkerRequest], WorkerAnswer]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from penstock.codec.frames import Load
+from penstock.codec.worker_messages import Load
 from penstock.engine.base import VersionSpec
 from penstock.engine.local.home import Home
 from penstock.engine.local.options import EngineOptions

@@ -19,7 +19,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from penstock.codec.frames import CallFrame, Cancel, ReplyFrame, Stop, ToWorker
+from penstock.codec.frames import CallFrame, ReplyFrame
+from penstock.codec.worker_messages import Cancel, Stop, ToWorker
 from penstock.core.errors import InternalError
 from penstock.engine.local import output
 from penstock.engine.local.begun import BegunPage

@@ -11,7 +11,8 @@ import shutil
 import time
 from typing import Any, Protocol
 
-from penstock.codec.frames import Cancel, FromWorker, Notice, Ready, Reply, Stop
+from penstock.codec.frames import Reply
+from penstock.codec.worker_messages import Cancel, FromWorker, Notice, Ready, Stop
 from penstock.core.errors import EngineError, FrameError, LoadFailed
 from penstock.core.run_records import ReplicaId
 from penstock.engine.base import Answer, Call, ReplicaStatus, VersionSpec

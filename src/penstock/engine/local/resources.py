@@ -11,7 +11,7 @@ import sys
 from importlib import import_module, util
 from pathlib import Path
 
-from penstock.codec.frames import Load
+from penstock.codec.worker_messages import Load
 from penstock.core.memory_limit import remember
 
 #: Read by numerical libraries when they are loaded.

@@ -17,14 +17,10 @@ from typing import Any
 
 import msgspec
 
-from penstock.codec.frames import (
-    FromWorker,
-    pack_message,
-    split_frames,
-    unpack_message,
-)
+from penstock.codec.frames import split_frames
 from penstock.codec.light import MOST_BYTES
 from penstock.codec.memory import Refused, Upload, WorkerAnswer, WorkerRequest
+from penstock.codec.worker_messages import FromWorker, pack_message, unpack_message
 from penstock.core.errors import FrameError, InternalError, PenstockError
 from penstock.engine.base import MemoryHandler, VersionKey
 from penstock.engine.local import worker_facts

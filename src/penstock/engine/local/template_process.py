@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from penstock.codec import memfile
-from penstock.codec.frames import Load
+from penstock.codec.worker_messages import Load
 from penstock.engine.local import forking, lifeline, output, worker
 from penstock.engine.local.intake import descriptors
 from penstock.engine.local.loader import Loader

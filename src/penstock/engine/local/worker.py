@@ -19,23 +19,21 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from penstock.codec.frames import (
+from penstock.codec.frames import CallFrame, ReplyFrame, split_frames
+from penstock.codec.light import MOST_BYTES
+from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
+from penstock.codec.worker_messages import (
     MESSAGE_LIMIT,
-    CallFrame,
     Cancel,
     Failed,
     Load,
     Notice,
     Ready,
-    ReplyFrame,
     Stop,
     ToWorker,
     pack_message,
-    split_frames,
     unpack_message,
 )
-from penstock.codec.light import MOST_BYTES
-from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
 from penstock.core.errors import InternalError
 from penstock.engine.local import forking, lifeline, output, overlap
 from penstock.engine.local.begun import BegunPage
