@@ -145,7 +145,7 @@ class ForwardPredictor(Predictor):
         _let_go(body)  # the socket has a copy of the descriptor
         return call
 
-    def cancel(self, call: Call) -> None:  # type: ignore[override]
+    def cancel(self, call: PredictCall) -> None:
         """Tell the server process that nobody waits for a call any more."""
         if self._waiting.pop(call.state, None) is None:
             return

@@ -293,8 +293,7 @@ class Predictor:
         """Count predict requests that were refused before they became calls."""
         self.refused[code] = self.refused.get(code, 0) + count
 
-    @staticmethod
-    def cancel(call: PredictCall) -> None:
+    def cancel(self, call: PredictCall) -> None:
         """Give up a call that is not answered: its caller went away."""
         call.tally.cancelled += 1
         call.pool.cancel(call)
