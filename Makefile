@@ -1,5 +1,5 @@
 # The verbs of this project. Everything lives in .venv; nothing outside the checkout is changed.
-.PHONY: help demo test soak fuzz check format serve bench screenshots docs lock clean
+.PHONY: help demo test soak fuzz check format serve wheel bench screenshots docs lock clean
 
 help:            ## list the verbs
 	@grep -hE '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -36,11 +36,16 @@ format:          ## rewrite formatting and import order
 	@scripts/install test
 	@.venv/bin/ruff check --fix -q . ; .venv/bin/ruff format .
 
+wheel:           ## build a wheel with the hot path compiled, for machines that serve, into dist/
+	@scripts/install test
+	@scripts/build-wheel
+
 bench:           ## measure Penstock beside its peers; make bench ARGS=--quick is short
 	@scripts/install test
+	-@scripts/build-wheel
 	@.venv/bin/python -m pip install -q --disable-pip-version-check -r benchmarks/requirements.txt
 	@.venv/bin/python benchmarks/setup_peers.py
-	@.venv/bin/python benchmarks/run.py $(ARGS)
+	@PENSTOCK_BENCH_PACKAGE=build/wheel .venv/bin/python benchmarks/run.py $(ARGS)
 
 screenshots:     ## pictures of all pages of the dashboard into docs/images/
 	@scripts/install test

@@ -4,17 +4,22 @@
   python benchmarks/compare.py one=. two=.,replicas=2 --points A64,B64
   python benchmarks/compare.py before=../before after=. --points E1
 
-Each checkout needs its `.venv`. What stands behind a comma goes to `deploy`. All servers run the
-whole time; the load goes to one after the other, in the other order in every second round. So what
-else the machine does falls on all of them alike. Prints medians: answers a second, p50, p99, and
-CPU microseconds per request of the server process and of the workers.
+  python benchmarks/compare.py interpreted=. compiled=.,package=build/wheel --points A64,D64
+
+Each checkout needs its `.venv`. What stands behind a comma goes to `deploy`, but for `package`: the
+folder of an unpacked wheel that is measured in place of the checkout's own code. All servers run
+the whole time; the load goes to one after the other, in the other order in every second round. So
+what else the machine does falls on all of them alike. Prints medians: answers a second, p50, p99,
+and CPU microseconds per request of the server process and of the workers.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import machine
@@ -35,6 +40,7 @@ class Subject(NamedTuple):
     name: str
     tree: str
     options: dict[str, Any]
+    package: str
 
 
 def main() -> int:
@@ -59,8 +65,9 @@ def main() -> int:
 def _subject(text: str) -> Subject:
     name, _, rest = text.partition("=")
     tree, *options = rest.split(",")
-    pairs = (option.partition("=") for option in options)
-    return Subject(name, tree, {key: json.loads(value) for key, _, value in pairs})
+    given = {key: value for key, _, value in (option.partition("=") for option in options)}
+    package = given.pop("package", "")
+    return Subject(name, tree, {k: json.loads(v) for k, v in given.items()}, package)
 
 
 def run(subjects: list[Subject], points: list[tuple[str, int]], given: Any) -> None:
@@ -92,8 +99,13 @@ class Served:
         tree = (HERE / subject.tree).resolve() if subject.tree != "." else HERE.parent
         command = [str(tree / ".venv/bin/python"), str(tree / "benchmarks" / "compare.py"), "x=x"]
         command += ["--points", points, "--serve", json.dumps(subject.options)]
+        package = str(Path(subject.package).resolve()) if subject.package else ""
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PENSTOCK_BENCH_PACKAGE": package},
         )
         assert self._process.stdout is not None
         self.port, self._pid, self._workers, told = json.loads(self._process.stdout.readline())

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from places import OUR_PYTHON, VENVS, python_of
+from places import OUR_PYTHON, VENVS, our_environment, python_of
 
 _PACKAGES = ("penstock", "torch", "xgboost", "xgboost-cpu", "numpy", "pillow", "uvloop", "msgspec",
              "fastapi", "uvicorn", "granian", "mosec", "litserve", "bentoml", "ray", "mlserver",
@@ -29,6 +29,7 @@ def describe() -> dict[str, str]:
         "kernel": platform.release(),
         "system": _system(),
         "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
+        "hot path": _hot_path(),
         "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
     }
 
@@ -46,8 +47,16 @@ def lines(facts: dict[str, str]) -> list[str]:
     """Return the facts as one line for the head of a report."""
     return [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, {facts['system']} "
-        f"(Linux {facts['kernel']}), Python {facts['python']}"
+        f"(Linux {facts['kernel']}), Python {facts['python']}, "
+        f"hot path {facts.get('hot path', 'interpreted')}"
     ]
+
+
+def _hot_path() -> str:
+    code = "from penstock.codec import frames; print(frames.__file__)"
+    command, env = [OUR_PYTHON, "-c", code], our_environment()
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    return "interpreted" if done.stdout.strip().endswith(".py") else "compiled"
 
 
 def _installed(python: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from places import HERE, OUR_PYTHON, WORK, environment
+from places import HERE, OUR_PYTHON, WORK, our_environment
 from system import System
 from validate import send
 
@@ -37,7 +37,7 @@ class Penstock(System):
     def start(self, boot_s: float = 60.0) -> "Penstock":
         """Start the server and return when it is ready for calls."""
         begun = time.perf_counter()
-        env = environment(
+        env = our_environment(
             PENSTOCK_ADMIN_KEY=self.key, XDG_CONFIG_HOME=str(self._data), **self._settings
         )
         command = [OUR_PYTHON, "-m", "penstock.cli.main", "serve", "--port", str(self.port)]
@@ -99,7 +99,7 @@ class Penstock(System):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
-                env=environment(CI="1", XDG_CONFIG_HOME=str(self._data)),
+                env=our_environment(CI="1", XDG_CONFIG_HOME=str(self._data)),
             )
         return self._client
 

@@ -135,6 +135,52 @@ def test_modules_stay_small_and_say_what_they_hold(path: Path) -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path.name} has no opening docstring"
 
 
+def compiled_modules() -> list[Path]:
+    """The modules that `hatch_build.py` compiles, as `pyproject.toml` names them."""
+    text = (SOURCE.parents[1] / "pyproject.toml").read_text()
+    block = text.partition("[tool.hatch.build.targets.wheel.hooks.custom]")[2].partition("]")[0]
+    names = [line.strip(' ",') for line in block.splitlines() if line.strip().startswith('"')]
+    return [SOURCE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names]
+
+
+@pytest.mark.parametrize("path", compiled_modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_slice_of_a_compiled_module_is_bounded_by_a_call(path: Path) -> None:
+    """Mypyc may make such a call twice; `len` does no harm."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Slice):
+            calls = [call for call in ast.walk(node) if isinstance(call, (ast.Call, ast.NamedExpr))]
+            texts = [ast.unparse(call) for call in calls]
+            assert all(text.startswith("len(") for text in texts), f"{path.name}: {texts}"
+
+
+@pytest.mark.parametrize("path", compiled_modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+def test_no_type_of_a_compiled_module_is_ignored(path: Path) -> None:
+    """Compiled code believes what it is told: a wrong type ends the process."""
+    assert "type: ignore" not in path.read_text()
+
+
+def test_what_is_built_on_a_compiled_class_is_compiled() -> None:
+    """An interpreted class cannot be: the module that has it would not load."""
+    trees = {path: ast.parse(path.read_text()) for path in modules()}
+    compiled = {
+        node.name: path
+        for path in compiled_modules()
+        for node in ast.walk(trees[path])
+        if isinstance(node, ast.ClassDef) and not _is_protocol(node)
+    }
+    for path, tree in trees.items():
+        imported = {name for name, _ in imports_of(tree)} | {name_of(path)}
+        for node in ast.walk(tree):
+            for base in node.bases if isinstance(node, ast.ClassDef) else ():
+                home = compiled.get(ast.unparse(base))
+                if home is not None and name_of(home) in imported:
+                    assert path in compiled_modules(), f"{path.name}: {node.name}"
+
+
+def _is_protocol(node: ast.ClassDef) -> bool:
+    return any(ast.unparse(base) == "Protocol" for base in node.bases)
+
+
 @pytest.mark.parametrize("module", ["penstock.wiring.server_process", "penstock.server.app"])
 def test_the_server_process_loads_no_framework_and_no_function_pickler(module: str) -> None:
     code = (

@@ -147,7 +147,7 @@ class Service:
             return ReplyFrame(call.call_id, b"function_failed", 0, b"", bytes(body))
         if call.media_type == "order":
             body = act(json.loads(bytes(body)), self._tools)
-        return ReplyFrame(call.call_id, b"", 0, b"total;dur=1", body)
+        return ReplyFrame(call.call_id, b"", 0, b"total;dur=1", bytes(body))
 
 
 def prepare(message: Load) -> dict[str, Any]:

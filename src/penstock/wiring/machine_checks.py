@@ -11,6 +11,7 @@ import sqlite3
 import sys
 from collections.abc import Iterator
 
+from penstock.codec import frames
 from penstock.core.findings import Finding, ok, problem, warning
 from penstock.engine.sandbox import bubblewrap, landlock, seccomp
 from penstock.environments.describe import describe
@@ -36,6 +37,7 @@ def examine_machine() -> Iterator[Finding]:
         return
     yield from _kernel()
     yield _python()
+    yield _hot_path()
     yield _frameworks()
 
 
@@ -102,6 +104,15 @@ def _has_pidfd() -> bool:
 
 def _python() -> Finding:
     return ok("python", f"{platform.python_implementation()} {platform.python_version()}.")
+
+
+def _hot_path() -> Finding:
+    if frames.__file__.endswith(".py"):
+        text = (
+            "interpreted. A wheel that was built with `make wheel` has it compiled, and is faster."
+        )
+        return ok("hot path", f"The hot path is {text}")
+    return ok("hot path", "The hot path is compiled.")
 
 
 def _frameworks() -> Finding:
