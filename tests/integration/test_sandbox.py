@@ -141,7 +141,9 @@ def attack(server: Any, listeners: Listeners, network: str) -> tuple[dict[str, s
 
 def own_file(server: Any, not_this: str) -> str:
     """Return where a file of the version lies that its worker may read."""
-    found = [p for p in server.data.rglob("*") if is_sha256(p.name) and str(p) != not_this]
+    # Not `rglob`, which fails where a worker of before takes its folder away meanwhile.
+    places = [Path(folder, name) for folder, _, names in os.walk(server.data) for name in names]
+    found = [p for p in places if is_sha256(p.name) and str(p) != not_this]
     # A link in a folder of the version's own, where there is one, else the file itself.
     return str(min(found, key=lambda p: p.parts[-3] == "blobs"))
 
