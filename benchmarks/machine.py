@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pauses import longest_ms
 from places import OUR_PYTHON, VENVS, our_environment, python_of
 
 _PACKAGES = ("penstock", "torch", "xgboost", "xgboost-cpu", "numpy", "pillow", "uvloop", "msgspec",
@@ -31,6 +32,7 @@ def describe() -> dict[str, str]:
         "python": f"{platform.python_version()} ({os.path.realpath(sys.executable)})",
         "hot path": _hot_path(),
         "load before": " ".join(f"{value:.2f}" for value in os.getloadavg()),
+        "longest pause": f"{longest_ms(3.0):.1f} ms",
     }
 
 
@@ -48,7 +50,8 @@ def lines(facts: dict[str, str]) -> list[str]:
     return [
         f"{facts['cpu']}, {facts['cores']} cores, {facts['memory']}, {facts['system']} "
         f"(Linux {facts['kernel']}), Python {facts['python']}, "
-        f"hot path {facts.get('hot path', 'interpreted')}"
+        f"hot path {facts.get('hot path', 'interpreted')}, "
+        f"longest pause before the run {facts.get('longest pause', 'not known')}"
     ]
 
 

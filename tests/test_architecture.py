@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from compiled_modules import compiled_modules
 
 SOURCE = Path(__file__).parents[1] / "src" / "penstock"
 
@@ -135,15 +136,12 @@ def test_modules_stay_small_and_say_what_they_hold(path: Path) -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path.name} has no opening docstring"
 
 
-def compiled_modules() -> list[Path]:
-    """The modules that `hatch_build.py` compiles, as `pyproject.toml` names them."""
-    text = (SOURCE.parents[1] / "pyproject.toml").read_text()
-    block = text.partition("[tool.hatch.build.targets.wheel.hooks.custom]")[2].partition("]")[0]
-    names = [line.strip(' ",') for line in block.splitlines() if line.strip().startswith('"')]
+def compiled() -> list[Path]:
+    names = compiled_modules()
     return [SOURCE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names]
 
 
-@pytest.mark.parametrize("path", compiled_modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", compiled(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_no_slice_of_a_compiled_module_is_bounded_by_a_call(path: Path) -> None:
     """Mypyc may make such a call twice; `len` does no harm."""
     for node in ast.walk(ast.parse(path.read_text())):
@@ -153,7 +151,7 @@ def test_no_slice_of_a_compiled_module_is_bounded_by_a_call(path: Path) -> None:
             assert all(text.startswith("len(") for text in texts), f"{path.name}: {texts}"
 
 
-@pytest.mark.parametrize("path", compiled_modules(), ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize("path", compiled(), ids=lambda p: str(p.relative_to(SOURCE)))
 def test_no_type_of_a_compiled_module_is_ignored(path: Path) -> None:
     """Compiled code believes what it is told: a wrong type ends the process."""
     assert "type: ignore" not in path.read_text()
@@ -162,9 +160,9 @@ def test_no_type_of_a_compiled_module_is_ignored(path: Path) -> None:
 def test_what_is_built_on_a_compiled_class_is_compiled() -> None:
     """An interpreted class cannot be: the module that has it would not load."""
     trees = {path: ast.parse(path.read_text()) for path in modules()}
-    compiled = {
+    homes = {
         node.name: path
-        for path in compiled_modules()
+        for path in compiled()
         for node in ast.walk(trees[path])
         if isinstance(node, ast.ClassDef) and not _is_protocol(node)
     }
@@ -172,9 +170,9 @@ def test_what_is_built_on_a_compiled_class_is_compiled() -> None:
         imported = {name for name, _ in imports_of(tree)} | {name_of(path)}
         for node in ast.walk(tree):
             for base in node.bases if isinstance(node, ast.ClassDef) else ():
-                home = compiled.get(ast.unparse(base))
+                home = homes.get(ast.unparse(base))
                 if home is not None and name_of(home) in imported:
-                    assert path in compiled_modules(), f"{path.name}: {node.name}"
+                    assert path in compiled(), f"{path.name}: {node.name}"
 
 
 def _is_protocol(node: ast.ClassDef) -> bool:

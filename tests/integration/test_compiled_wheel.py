@@ -9,11 +9,13 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-
-ROOT = Path(__file__).parents[2]
+from compiled_modules import ROOT, compiled_modules
 
 #: Tests of bytes, orders and crashes, run once more over the compiled form.
 AGAIN = (
@@ -69,8 +71,7 @@ def test_each_module_that_is_named_is_in_the_wheel_in_both_forms(wheel: Path) ->
     names = set(zipfile.ZipFile(wheel).namelist())
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     compiled = {name.removesuffix(suffix) for name in names if name.endswith(suffix)}
-    project = (ROOT / "pyproject.toml").read_text()
-    named = re.findall(r'^    "(penstock\.[\w.]+)",$', project, re.MULTILINE)
+    named = compiled_modules()
     assert compiled == {name.replace(".", "/") for name in named} | {"penstock/compiled__mypyc"}
     assert {f"{name.replace('.', '/')}.py" for name in named} <= names
     assert f"cp{sys.version_info[0]}{sys.version_info[1]}" in wheel.name
@@ -94,6 +95,18 @@ def test_the_doctor_says_which_form_runs(environment: dict[str, str]) -> None:
             check=True,
         )
         assert f"The hot path is {form}." in done.stdout
+
+
+def test_the_server_and_the_processes_it_starts_load_it(
+    environment: dict[str, str], start_server: Callable[..., Any]
+) -> None:
+    """So the tests below are of compiled code, also where they start servers."""
+    live = start_server(environment={"PYTHONPATH": environment["PYTHONPATH"]})
+    processes = [psutil.Process(live.pid), *psutil.Process(live.pid).children(recursive=True)]
+    assert len(processes) > 1
+    for process in processes:
+        maps = Path(f"/proc/{process.pid}/maps").read_text()
+        assert f"{environment['PYTHONPATH']}/penstock/compiled__mypyc" in maps, process.name()
 
 
 def test_http_orders_and_crashes_are_the_same_with_it(environment: dict[str, str]) -> None:
