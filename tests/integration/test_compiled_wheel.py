@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from compiled_modules import ROOT, compiled_modules
+from run_faults import put
 
 #: Tests of bytes, orders and crashes, run once more over the compiled form.
 AGAIN = (
@@ -102,7 +103,9 @@ def test_the_server_and_the_processes_it_starts_load_it(
 ) -> None:
     """So the tests below are of compiled code, also where they start servers."""
     live = start_server(environment={"PYTHONPATH": environment["PYTHONPATH"]})
-    processes = [psutil.Process(live.pid), *psutil.Process(live.pid).children(recursive=True)]
+    put(live)
+    # A worker is forked from the zygote, which the server starts.
+    processes = [psutil.Process(live.pid), *psutil.Process(live.pid).children()]
     assert len(processes) > 1
     for process in processes:
         maps = Path(f"/proc/{process.pid}/maps").read_text()
