@@ -55,3 +55,25 @@ def test_a_measurement_that_cannot_be_judged_is_not_the_last_one(
         loop.waiting.pop()()
     assert len(loop.waiting) == 1
     assert "The number of replicas could not be decided." in caplog.text
+
+
+def test_measurements_that_cannot_be_judged_are_told_once_until_one_can_be(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcomes = iter([ZeroDivisionError, ZeroDivisionError, None, ZeroDivisionError])
+
+    def look(*_: object) -> int:
+        error = next(outcomes)
+        if error is not None:
+            raise error
+        return 1
+
+    monkeypatch.setattr(Autoscaler, "look", look)
+    loop, dispatcher = Loop(), BusyDispatcher()
+    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail)  # type: ignore[arg-type]
+    dispatcher.busy()
+    told = []
+    for _ in range(4):
+        loop.waiting.pop()()
+        told.append(caplog.text.count("could not be decided"))
+    assert told == [1, 1, 1, 2]

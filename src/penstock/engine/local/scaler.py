@@ -88,6 +88,7 @@ class Scaler:
         self._auto = Autoscaler(self._range, wanted, time.monotonic())
         self._timer: asyncio.TimerHandle | None = None
         self._measuring = False
+        self._failing = False
         self._finished = 0
         self._stopped = False
         dispatcher.on_busy(self._busy)
@@ -170,8 +171,11 @@ class Scaler:
         )
         try:
             self._change(before, self._auto.look(sample))
+            self._failing = False
         except Exception:  # noqa: BLE001 - one odd measurement must not be the last one
-            _log.exception("The number of replicas could not be decided.")
+            if not self._failing:  # ten measurements a second would fill the log
+                _log.exception("The number of replicas could not be decided.")
+            self._failing = True
         self._measuring = bool(held) or dispatcher.finished != self._finished
         self._finished = dispatcher.finished
         if self._measuring:
