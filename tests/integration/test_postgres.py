@@ -206,6 +206,25 @@ def test_the_doctor_examines_the_database_also_while_a_server_uses_it(
     assert "cannot be reached" in found(findings, "problem")
 
 
+def test_a_server_told_another_database_starts_not_and_deletes_nothing(
+    start_server: Start, postgres: Cluster, database: str
+) -> None:
+    live = start_server(environment=on(postgres.url(database)))
+    put(live)
+    assert live.stop() == 0
+    files = sorted((live.data / "blobs").glob("??/*"))
+    for path in files:
+        os.utime(path, (0, 0))  # as old as what is collected
+    other = postgres.url(postgres.new_database())
+    with pytest.raises(AssertionError, match="does not have the records of the data folder"):
+        start_server(live.data, on(other))
+    assert sorted((live.data / "blobs").glob("??/*")) == files
+    again = start_server(live.data, on(postgres.url(database)))
+    again.keys = live.keys
+    until(lambda: ask(again, "GET", "/readyz").status_code == 200)
+    assert ask(again, "POST", "/v1/default/flow/predict", json=[[2.0]]).json()["result"] == [[2.0]]
+
+
 def test_a_folder_s_records_move_to_the_database_and_all_goes_on(
     start_server: Start, postgres: Cluster, database: str, tmp_path: Path
 ) -> None:

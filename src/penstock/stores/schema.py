@@ -35,6 +35,14 @@ metadata = MetaData(
     }
 )
 
+# One row once a server has used the database; see `belonging`.
+data_folder = Table(
+    "data_folder",
+    metadata,
+    Column("folder_id", String(36), nullable=False),
+    PrimaryKeyConstraint("folder_id"),
+)
+
 projects = Table(
     "projects",
     metadata,

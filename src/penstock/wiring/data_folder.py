@@ -2,6 +2,7 @@
 
 records.sqlite   projects, keys, deployments, versions
 records.database where those are instead, when they are in PostgreSQL
+folder.id        what the records call this folder
 insight.sqlite   calls that were kept, logs, figures over time
 memory.sqlite    what processing functions saved
 blobs/           model files and functions, named by their SHA-256
@@ -82,6 +83,11 @@ class DataFolder:
         return self.root / "records.database"
 
     @property
+    def id_file(self) -> Path:
+        """File with the id that the folder's records know it by."""
+        return self.root / "folder.id"
+
+    @property
     def memory(self) -> Path:
         """Path of the memory's database file."""
         return self.root / "memory.sqlite"
@@ -140,7 +146,7 @@ class DataFolder:
         path = self.root / "files.key"
         try:
             if not path.exists():
-                self._write_secret(path, secrets.token_bytes(_SECRET_BYTES))
+                self._write_private(path, secrets.token_bytes(_SECRET_BYTES))
             found = path.read_bytes()
         except OSError as error:
             raise StoreError(f"{path} cannot be used: {error.strerror}.") from None
@@ -152,7 +158,7 @@ class DataFolder:
         return found
 
     @staticmethod
-    def _write_secret(path: Path, secret: bytes) -> None:
+    def _write_private(path: Path, secret: bytes) -> None:
         """Write the file whole or not at all; the folder's lock keeps other servers away."""
         unfinished = path.with_suffix(".new")
         unfinished.unlink(missing_ok=True)
@@ -163,6 +169,30 @@ class DataFolder:
         finally:
             os.close(fd)
         unfinished.replace(path)
+
+    def known_id(self) -> str | None:
+        """Return the id that the folder's records know it by; None before they gave one.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        try:
+            return self.id_file.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self.id_file} cannot be read: {error}.") from None
+
+    def note_id(self, folder_id: str) -> None:
+        """Keep the id that the folder's records know it by.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        try:
+            self._write_private(self.id_file, f"{folder_id}\n".encode())
+        except OSError as error:
+            raise StoreError(f"{self.id_file} cannot be written: {error.strerror}.") from None
 
     def note_elsewhere(self, where: str) -> None:
         """Note that the records are not in this folder.
