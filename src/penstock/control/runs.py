@@ -137,10 +137,12 @@ class Runs:
         new = await self._new_run(asked, data)
         fault("run.accepting")
         writing = asyncio.ensure_future(self._accept(new))
+        self._unawaited.add(writing)
+        writing.add_done_callback(self._unawaited.discard)
         if skipped("run.commit-wait"):
-            self._unawaited.add(writing)
             return Accepted(new.run_id, RunState.QUEUED)
-        accepted = await writing
+        # Shielded: what is written must be counted and begun, also if nobody waits any more.
+        accepted = await asyncio.shield(writing)
         fault("run.accepted")
         return accepted
 
@@ -169,10 +171,13 @@ class Runs:
         )
 
     async def _accept(self, new: NewRun) -> Accepted:
-        record = await self._accepts.put(new)
+        try:
+            record = await self._accepts.put(new)
+        finally:
+            # Also of a write that failed: it may have been made all the same.
+            self.executor.wake(new.project, new.deployment)
         if record.run_id == new.run_id:
             self._open += 1
-            self.executor.wake(new.project, new.deployment)
         elif record.request_digest != new.request_digest:
             raise Conflict(
                 f"The idempotency key {new.idempotency_key!r} was used for another request.",

@@ -592,3 +592,51 @@ def test_terminal_states_are_final() -> None:
     assert {s.value for s in TERMINAL_RUN_STATES} == {"succeeded", "failed", "cancelled"}
     assert states_before(RunState.RUNNING) == {RunState.QUEUED}
     assert all(not RUN_MOVES[state] for state in TERMINAL_RUN_STATES)
+
+
+def test_a_run_that_was_written_although_the_database_denied_it_is_executed(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(it: Bench) -> None:
+        store = it.parts.database.records.runs
+        add = type(store).add
+
+        def add_and_lose_the_answer(self: Any, new: Any) -> Any:
+            add(self, new)
+            monkeypatch.undo()
+            raise StoreError("The connection was lost.")
+
+        monkeypatch.setattr(type(store), "add", add_and_lose_the_answer)
+        with pytest.raises(StoreError, match="connection was lost"):
+            await it.submit(b"[7]", idempotency_key="once")
+        (call,) = await it.pool.holds(1)
+        it.pool.answer(call)
+        again = await it.send(b"[7]", idempotency_key="once")
+        assert (await it.end(again.run_id)).state is RunState.SUCCEEDED
+
+    bench(story)
+
+
+def test_a_run_whose_sender_leaves_before_its_answer_is_executed(bench: Any) -> None:
+    async def story(it: Bench) -> None:
+        writing, go_on = asyncio.Event(), asyncio.Event()
+        write = it.runs._accepts._write
+
+        async def write_late(new: Any) -> Any:
+            writing.set()
+            await go_on.wait()
+            return await write(new)
+
+        it.runs._accepts._write = write_late
+        sending = asyncio.create_task(it.submit(b"[7]"))
+        await writing.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        go_on.set()
+        (call,) = await it.pool.holds(1)
+        it.pool.answer(call)
+        assert (await it.end(call.run_id)).state is RunState.SUCCEEDED
+        assert it.runs.open == 0
+
+    bench(story)
