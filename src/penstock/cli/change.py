@@ -16,6 +16,7 @@ from penstock.cli.options import (
 )
 from penstock.cli.output import say
 from penstock.cli.tables import print_json
+from penstock.client.session import CHANGE_S
 
 
 def activate(
@@ -90,7 +91,7 @@ def delete(
     if version is None:
         where.endpoint(name).delete()
     else:
-        where.session.delete(f"/v1/{where.project}/{name}/versions/{version}")
+        where.session.delete(f"/v1/{where.project}/{name}/versions/{version}", limit_s=CHANGE_S)
     if as_json:
         print_json({"name": name, "deleted": version or "all"})
     else:

@@ -15,7 +15,7 @@ from penstock.client.config import Target, resolve
 from penstock.client.monitoring import reference_rows, truths_of
 from penstock.client.responses import error_of, json_of
 from penstock.client.run import Run, Runs
-from penstock.client.session import MARGIN_S, Session, session_for
+from penstock.client.session import CHANGE_S, MARGIN_S, Session, session_for
 from penstock.client.submit import Files, submit_each, submit_one
 from penstock.codec.request import encode_request
 from penstock.core.errors import Conflict, InvalidCall, UnexpectedAnswer
@@ -242,7 +242,8 @@ class Endpoint(str):
             NotFound: There is no such version.
             Conflict: It never became ready.
         """
-        self._session().post(f"{self._base()}/versions/{int(number)}/activate")
+        path = f"{self._base()}/versions/{int(number)}/activate"
+        self._session().post(path, limit_s=CHANGE_S)
         self.version = int(number)
 
     def rollback(self) -> int:
@@ -281,7 +282,7 @@ class Endpoint(str):
             "cooldown_s": cooldown,
         }
         given = {name: value for name, value in limits.items() if value is not None}
-        self._session().patch(self._base(), given)
+        self._session().patch(self._base(), given, limit_s=CHANGE_S)
 
     def monitor(self, inputs: Any = None, results: Any = None, **limits: Any) -> None:
         """Compare predictions with a reference from now on, such as a part of the training data.
@@ -311,7 +312,7 @@ class Endpoint(str):
 
     def delete(self) -> None:
         """Delete the deployment with all its versions and what its functions saved."""
-        self._session().delete(self._base())
+        self._session().delete(self._base(), limit_s=CHANGE_S)
 
     def _base(self) -> str:
         server, project, name = self._parts

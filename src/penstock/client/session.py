@@ -26,6 +26,8 @@ from penstock.core.errors import DeadlineExceeded, RateLimited, ServerUnreachabl
 #: Seconds to wait for a connection, and for one answer of the control API.
 CONNECT_S = 5.0
 ANSWER_S = 60.0
+#: Seconds to wait for a change of what serves: a version may have to be loaded first.
+CHANGE_S = 600.0
 #: Seconds between two events of a deploy: longer than any step takes without reporting.
 EVENT_S = 600.0
 #: The server's own limit for a call, and what the client waits beyond it so that the server's
@@ -80,17 +82,20 @@ class Session:
         """Return the JSON answer to a GET; tried again when the connection breaks."""
         return patiently(lambda: self._plain("GET", path))
 
-    def delete(self, path: str) -> Any:
+    def delete(self, path: str, limit_s: float = ANSWER_S) -> Any:
         """Return the JSON answer to a DELETE (None when it has no body)."""
-        return in_turn(lambda: self._plain("DELETE", path))
+        return in_turn(lambda: self._plain("DELETE", path, limit_s=limit_s))
 
-    def post(self, path: str, fields: Mapping[str, Any] | None = None) -> Any:
+    def post(
+        self, path: str, fields: Mapping[str, Any] | None = None, limit_s: float = ANSWER_S
+    ) -> Any:
         """Return the JSON answer to a POST of `fields` as a JSON object."""
-        return in_turn(lambda: self._plain("POST", path, _json(fields or {}), _JSON))
+        content = _json(fields or {})
+        return in_turn(lambda: self._plain("POST", path, content, _JSON, limit_s))
 
-    def patch(self, path: str, fields: Mapping[str, Any]) -> Any:
+    def patch(self, path: str, fields: Mapping[str, Any], limit_s: float = ANSWER_S) -> Any:
         """Return the JSON answer to a PATCH with `fields` as a JSON object."""
-        return in_turn(lambda: self._plain("PATCH", path, _json(fields), _JSON))
+        return in_turn(lambda: self._plain("PATCH", path, _json(fields), _JSON, limit_s))
 
     def put_json(self, path: str, fields: Mapping[str, Any]) -> Any:
         """Return the JSON answer to a PUT of `fields`; tried again when the connection breaks."""
@@ -184,10 +189,15 @@ class Session:
         path: str,
         content: Content | None = None,
         headers: Mapping[str, str] | None = None,
+        limit_s: float = ANSWER_S,
     ) -> Any:
-        with _as_our_errors(self.server, ANSWER_S):
+        with _as_our_errors(self.server, limit_s):
             response = self._client.request(
-                method, self._url(path), content=content, headers=headers
+                method,
+                self._url(path),
+                content=content,
+                headers=headers,
+                timeout=_timeout(limit_s),
             )
         if response.status_code >= 300:
             raise error_of(response)

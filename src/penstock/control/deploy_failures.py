@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from penstock.codec.bundle import Manifest
 from penstock.control.events import FailedEvent
-from penstock.core.errors import InternalError, PenstockError, StoreError
+from penstock.core.errors import InternalError, NotFound, PenstockError, StoreError
 from penstock.environments.check import model_mismatch
 from penstock.stores.failures import file_failure
 
@@ -49,9 +49,10 @@ def failed_event(error: PenstockError) -> FailedEvent:
 
 
 async def as_soon_as_it_can(mark: Callable[[], Awaitable[object]]) -> None:
-    """Await `mark()` again and again until the store takes it."""
+    """Await `mark()` again and again until the store takes it, or the version is no more."""
     while True:
         await asyncio.sleep(MARK_RETRY_S)
         with suppress(StoreError):
-            await mark()
+            with suppress(NotFound):
+                await mark()
             return

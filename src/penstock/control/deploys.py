@@ -2,7 +2,9 @@
 
 A version is admitted (checks that need no worker), recorded, loaded in a worker, tried with its
 example, and only then made the active one. Whatever goes wrong before that leaves the version
-before it serving. Called by `penstock.server.routes.versions`.
+before it serving. Deploys of one name take turns; the deployment's lock is held for moments, so
+that a version can be activated and a deployment deleted while an environment is built. Called by
+`penstock.server.routes.versions`.
 """
 
 from __future__ import annotations
@@ -36,7 +38,14 @@ from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.storage import Storage
 from penstock.control.trial import run_example
-from penstock.core.errors import ExampleFailed, LoadFailed, NotFound, PenstockError, StoreError
+from penstock.core.errors import (
+    Conflict,
+    ExampleFailed,
+    LoadFailed,
+    NotFound,
+    PenstockError,
+    StoreError,
+)
 from penstock.core.faults import fault
 from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
@@ -111,6 +120,7 @@ class Deploys:
         self._endpoint = endpoint
         self._environments = environments
         self._builds = builds
+        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[VersionView]] = set()
         self._marking: set[asyncio.Task[None]] = set()
 
@@ -209,11 +219,11 @@ class Deploys:
             await notes.end()
 
     async def _deploy(self, candidate: Candidate, report: Notes, activate: bool) -> VersionView:
-        lock = self._serving.lock(candidate.project, candidate.name)
-        if lock.locked():
+        turn = self._turns.setdefault((candidate.project, candidate.name), asyncio.Lock())
+        if turn.locked():
             report(StepEvent("waiting", "Waiting for another deploy of the same name."))
         try:
-            async with lock:
+            async with turn:
                 view = await self._deploy_in_turn(candidate, report, activate)
         except Exception as error:  # noqa: BLE001 - `as_ours` logs what is not ours
             ours = as_ours(error)
@@ -225,7 +235,8 @@ class Deploys:
     async def _deploy_in_turn(
         self, candidate: Candidate, report: Notes, activate: bool
     ) -> VersionView:
-        record = await self._record(candidate)
+        async with self._serving.lock(candidate.project, candidate.name):
+            record = await self._record(candidate)
         report.begin(record.number)
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
@@ -233,11 +244,22 @@ class Deploys:
             record = await self._with_environment(record, candidate, report)
             pool = await self._prepare(record, candidate.manifest, report)
             fault("deploy.loaded")
-            record = await self._mark(record, VersionState.READY)
-            fault("deploy.ready")
+            async with self._serving.lock(candidate.project, candidate.name):
+                record = await self._mark(record, VersionState.READY)
+                return await self._put_in_service(record, pool, candidate, report, activate)
+        except Exception as error:  # noqa: BLE001 - `as_ours` logs what is not ours
+            told = await self._failed(record, as_ours(error))
+            raise told from (error.__cause__ if told is error else error)
+
+    async def _put_in_service(
+        self, record: VersionRecord, pool: Pool, candidate: Candidate, report: Notes, activate: bool
+    ) -> VersionView:
+        """Let a version that is ready serve if it shall; the caller holds the deployment's lock."""
+        fault("deploy.ready")
+        try:
             await self._scale(candidate)
-        except Exception as error:
-            await self._mark_failed(record, as_ours(error))
+        except BaseException:
+            self._serving.pools.stop(key_of(record))
             raise
         if not activate:
             self._serving.pools.stop(key_of(record))
@@ -324,18 +346,24 @@ class Deploys:
             failure=failure,
         )
 
-    async def _mark_failed(self, record: VersionRecord, error: PenstockError) -> None:
+    async def _failed(self, record: VersionRecord, error: PenstockError) -> PenstockError:
+        """Stop a version that is not ready and mark it as failed; return what to tell."""
+        if record.state is VersionState.READY:
+            return error
         self._serving.pools.stop(key_of(record))
         log.warning("%s is not ready: %s", key_of(record), error)
         failure = error.to_dict(with_traceback=True)
         try:
             await self._mark(record, VersionState.FAILED, failure)
+        except NotFound:
+            return _deleted(record)
         except StoreError:
             log.exception("%s cannot be marked as failed yet.", key_of(record))
             mark = partial(self._mark, record, VersionState.FAILED, failure)
             marking = asyncio.create_task(as_soon_as_it_can(mark))
             self._marking.add(marking)
             marking.add_done_callback(self._marking.discard)
+        return error
 
     async def close(self) -> None:
         """Give up the deploys under way; the next start marks their versions as failed."""
@@ -344,3 +372,11 @@ class Deploys:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
+
+
+def _deleted(record: VersionRecord) -> Conflict:
+    return Conflict(
+        f"{record.project}/{record.deployment} was deleted while its version {record.number} was "
+        "being deployed.",
+        hint="Deploy again.",
+    )

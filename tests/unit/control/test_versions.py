@@ -426,6 +426,68 @@ def test_rolling_back_starts_the_old_version_before_it_flips(tmp_path: Path) -> 
     run(tmp_path, story)
 
 
+@asynccontextmanager
+async def deploying(made: House) -> AsyncIterator[asyncio.Task[list[DeployEvent]]]:
+    """A deploy that is loading its version until the block ends."""
+    hold = made.engine.hold = asyncio.Event()
+    made.engine.started.clear()
+    deploy = asyncio.create_task(made.deploy())
+    await made.engine.started.wait()
+    made.engine.hold = None
+    try:
+        yield deploy
+    finally:
+        hold.set()
+
+
+def test_an_earlier_version_is_activated_at_once_while_another_is_being_deployed(
+    tmp_path: Path,
+) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.deploy()
+        async with deploying(made) as deploy:
+            await made.versions.activate("default", "flow", 1)
+            assert made.route().key.number == 1
+        await deploy
+        assert made.route().key.number == 3
+
+    run(tmp_path, story)
+
+
+def test_a_deployment_is_deleted_at_once_and_its_deploy_given_up(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        async with deploying(made) as deploy:
+            await made.deployments.delete("default", "flow")
+            assert made.route() is None
+        with pytest.raises(Conflict, match="deleted while its version 2 was being deployed"):
+            await deploy
+        assert made.route() is None
+        assert not made.pools.running()
+        await made.deploy()
+        assert made.route().key.number == 3
+
+    run(tmp_path, story)
+
+
+def test_a_deployment_deleted_while_the_example_runs_is_not_served_again(tmp_path: Path) -> None:
+    async def story(made: House) -> None:
+        try_example = made.deploys._try_example
+
+        async def delete_and_try(*args: Any) -> None:
+            await made.deployments.delete("default", "flow")
+            await try_example(*args)
+
+        made.deploys._try_example = delete_and_try  # type: ignore[method-assign]
+        with pytest.raises(Conflict, match="deleted while its version 1 was being deployed"):
+            await made.deploy(make_manifest(example=True))
+        assert made.route() is None
+        await soon(lambda: made.engine.pools[0].stopped)
+
+    run(tmp_path, story)
+
+
 def test_a_disk_without_room_for_workers_is_named_and_the_version_before_serves_on(
     tmp_path: Path,
 ) -> None:
