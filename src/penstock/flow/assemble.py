@@ -263,8 +263,8 @@ class _Builder:
                 origin = origin_after(stage)
             else:
                 loaded = self._stage(number, part, functions, origin, after)
-                untouched = isinstance(after, _Part) and "pre" not in after.functions
-                made.append((loaded, Joiner(loaded, self._max_batch, untouched and not post)))
+                hands_on = post is None and _takes_as_it_is(after)
+                made.append((loaded, Joiner(loaded, self._max_batch, hands_on)))
                 origin = Origin(f"the model of stage {number}", number)
             if post is not None:
                 origin = Origin(post.label, number, "post")
@@ -316,6 +316,13 @@ class _Builder:
             functions.get("post"),
             is_last=not isinstance(follower, _Part),
         )
+
+
+def _takes_as_it_is(follower: _Part | _Parts | None) -> bool:
+    """Whether a model that is no code of the user's comes next, with no function before it."""
+    if not isinstance(follower, _Part) or "pre" in follower.functions:
+        return False
+    return follower.model_type is not ModelType.PYTHON
 
 
 def _counts(

@@ -41,8 +41,8 @@ class Joiner:
     Args:
         stage: The stage.
         max_rows: Most rows of one joined call; 1 or less turns joining off.
-        hands_on: Whether the next model takes the output with no function in between; then the
-            rows stay joined for it.
+        hands_on: Whether the next model takes the output with no code of the user's in between;
+            then the rows stay joined for it.
     """
 
     def __init__(self, stage: LoadedStage, max_rows: int, hands_on: bool = False) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import xgboost
+from overlapping import Worker as OverlapWorker
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -134,3 +135,19 @@ def worker(tmp_path, monkeypatch):
         return Worker(FlowService(loaded, memory.ask, tmp_path / f"scratch-{number}"), memory)
 
     return make
+
+
+@pytest.fixture
+def overlap_worker(tmp_path, monkeypatch):
+    """Return a function that makes a worker of a flow whose runs overlap."""
+    monkeypatch.chdir(tmp_path)  # put back at the end: the service moves to its desk
+    made: list[OverlapWorker] = []
+
+    def make(flow: list[Any], concurrency: int = 8, max_batch: int = 64) -> OverlapWorker:
+        folder = tmp_path / f"overlap-{len(made)}"
+        made.append(OverlapWorker(flow, folder, concurrency, max_batch))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()

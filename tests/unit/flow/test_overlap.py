@@ -7,104 +7,21 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
+from overlapping import LIMIT_S, Place, Worker
 
 import penstock
-from penstock.codec.frames import CallFrame, ReplyFrame
-from penstock.core.flow import Flow, ModelType
+from penstock.codec.frames import CallFrame
+from penstock.core.flow import ModelType
 from penstock.core.names import new_run_id
-from penstock.flow.assemble import assemble_local
 from penstock.flow.function_threads import FunctionThreads, Job
-from penstock.flow.local_memory import LocalMemory
-from penstock.flow.overlap import OverlapService
-
-LIMIT_S = 20.0
-
-
-class Place:
-    """A seat that keeps its answer."""
-
-    def __init__(self, call: CallFrame) -> None:
-        self.call = call
-        self.places: list[tuple[int, int]] = []
-        self.reply: ReplyFrame | None = None
-        self.is_left = False
-        self._answered = threading.Event()
-
-    def at(self, stage: int, part: int) -> None:
-        self.places.append((stage, part))
-
-    def answer(self, reply: ReplyFrame) -> None:
-        if not self._answered.is_set():
-            self.reply = reply
-            self._answered.set()
-
-    def leave(self) -> None:
-        self.is_left = not self._answered.is_set()
-        self._answered.set()
-
-    def wait(self) -> Place:
-        assert self._answered.wait(LIMIT_S), "it was not answered"
-        return self
-
-    def body(self) -> dict[str, Any]:
-        self.wait()
-        assert self.reply is not None
-        return msgspec.json.decode(self.reply.body)
-
-
-class Worker:
-    """A service with a thread for its model, as a worker's main thread would be."""
-
-    def __init__(self, flow: list[Any], folder: Path, concurrency: int, max_batch: int) -> None:
-        loaded = assemble_local(Flow.parse(flow), max_batch=max_batch)
-        self.memory = LocalMemory()
-        self.notices: list[dict[str, Any]] = []
-        self.service = OverlapService(
-            loaded, self.memory.ask, folder, concurrency, notice=self.notices.append
-        )
-        self._thread = threading.Thread(target=self.service.work)
-        self._thread.start()
-        self._calls = 0
-
-    def begin(self, data: Any, limit_s: float = 60.0) -> Place:
-        self._calls += 1
-        raw = msgspec.json.encode(data)
-        now = time.monotonic_ns()
-        deadline = now + int(limit_s * 1e9)
-        call = CallFrame(
-            self._calls, new_run_id(), 0, now, deadline, "application/json", raw, len(raw)
-        )
-        place = Place(call)
-        self.service.begin(place)
-        return place
-
-    def results(self, *all_data: Any) -> list[Any]:
-        places = [self.begin(data) for data in all_data]
-        return [place.body()["result"] for place in places]
-
-    def end(self) -> None:
-        self.service.end()
-        self._thread.join(LIMIT_S)
-        assert not self._thread.is_alive()
 
 
 @pytest.fixture
-def worker(tmp_path, monkeypatch):
+def worker(overlap_worker):
     """Return a function that makes a `Worker` of a flow."""
-    monkeypatch.chdir(tmp_path)  # put back at the end: the service moves to its desk
-    made: list[Worker] = []
-
-    def make(flow: list[Any], concurrency: int = 8, max_batch: int = 64) -> Worker:
-        made.append(Worker(flow, tmp_path / f"scratch-{len(made)}", concurrency, max_batch))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.end()
+    return overlap_worker
 
 
 def same(value):
