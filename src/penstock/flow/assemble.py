@@ -263,8 +263,7 @@ class _Builder:
                 origin = origin_after(stage)
             else:
                 loaded = self._stage(number, part, functions, origin, after)
-                hands_on = post is None and _takes_as_it_is(after)
-                made.append((loaded, Joiner(loaded, self._max_batch, hands_on)))
+                made.append((loaded, Joiner(loaded, self._max_batch)))
                 origin = Origin(f"the model of stage {number}", number)
             if post is not None:
                 origin = Origin(post.label, number, "post")
@@ -315,6 +314,7 @@ class _Builder:
             functions.get("pre"),
             functions.get("post"),
             is_last=not isinstance(follower, _Part),
+            hands_on="post" not in functions and _takes_as_it_is(follower),
         )
 
 

@@ -41,14 +41,12 @@ class Joiner:
     Args:
         stage: The stage.
         max_rows: Most rows of one joined call; 1 or less turns joining off.
-        hands_on: Whether the next model takes the output with no code of the user's in between;
-            then the rows stay joined for it.
     """
 
-    def __init__(self, stage: LoadedStage, max_rows: int, hands_on: bool = False) -> None:
+    def __init__(self, stage: LoadedStage, max_rows: int) -> None:
         self._stage = stage
         self._max_rows = max_rows
-        self._hands_on = hands_on
+        self._hands_on = stage.hands_on
         self._calls = 0
         self._runs = 0
         self._tries = 0

@@ -34,10 +34,22 @@ class LoadedStage:
         convert: Turns a value into what the model takes.
         pre: The function before the model, or None.
         post: The function after it, or None.
+        hands_on: Whether the next model takes the output with no code of the user's in between;
+            then the rows of joined calls stay joined for it.
         hand_out: Makes an output fit for user code; None when another model takes it as it is.
     """
 
-    __slots__ = ("_taker", "convert", "hand_out", "model", "model_type", "number", "post", "pre")
+    __slots__ = (
+        "_taker",
+        "convert",
+        "hand_out",
+        "hands_on",
+        "model",
+        "model_type",
+        "number",
+        "post",
+        "pre",
+    )
 
     def __init__(
         self,
@@ -48,6 +60,7 @@ class LoadedStage:
         pre: Processing | None,
         post: Processing | None,
         is_last: bool,
+        hands_on: bool,
     ) -> None:
         self.number = taker.stage
         self.model_type = model_type
@@ -55,8 +68,9 @@ class LoadedStage:
         self.convert = convert
         self.pre = pre
         self.post = post
+        self.hands_on = hands_on
         self._taker = taker
-        plain = model.takes != "tensor" or not (is_last or post is not None)
+        plain = model.takes != "tensor" or hands_on
         self.hand_out: Callable[[Any], Any] | None = None if plain else model.hand_out
         if is_last and post is None:
             self.hand_out = getattr(model, "view", self.hand_out)

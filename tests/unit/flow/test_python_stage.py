@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from penstock import get, save
@@ -72,3 +73,15 @@ class Broken:
 def test_a_setup_that_fails_says_so_when_it_is_loaded() -> None:
     with pytest.raises(LoadFailed, match=r"Stage 1 .PYTHON.: Broken.setup\(\) raised OSError"):
         local((Broken,))
+
+
+@pytest.mark.parametrize("taker", ["its model", "its pre"])
+def test_it_may_change_the_output_of_the_model_before_it_in_place(models: Any, taker: str) -> None:
+    def model(value: Any) -> Any:
+        value += 1
+        return value
+
+    last = (model,) if taker == "its model" else (lambda value: value, {"pre": model})
+    flow = [(ModelType.TORCH, models.net), (ModelType.PYTHON, *last)]
+    answer = LocalFlow(Flow.parse(flow)).run(models.x[:2].tolist())
+    np.testing.assert_allclose(answer, models.hidden[:2] + 1, rtol=1e-4)
