@@ -93,10 +93,11 @@ class Joiner:
             if row_count(value) != sum(block.counts):
                 return False
             output = self._stage.predict(value)
+            cut = pieces_of if self._hands_on else split
+            pieces = cut(output, block.counts)
+            if pieces is None or not self._count_joined(len(runs), value, block, pieces):
+                return False
         except BaseException:  # noqa: BLE001 - answering singly finds out whose fault it is
-            return False
-        pieces = pieces_of(output, block.counts) if self._hands_on else split(output, block.counts)
-        if pieces is None or not self._count_joined(len(runs), value, block, pieces):
             return False
         spent, shared = perf_counter_ns() - began, (len(runs), sum(block.counts))
         for run, piece in zip(runs, pieces, strict=True):
@@ -110,8 +111,8 @@ class Joiner:
         self._runs += runs
         if self._calls & (self._calls - 1):
             return True
-        first = value[: block.counts[0]]
-        if self._still_same(first, taken_out(pieces[0])):
+        rows = split(value, block.counts)
+        if rows is not None and self._still_same(rows[0], taken_out(pieces[0])):
             return True
         self._turn_off("Rows answered together came to differ from rows answered alone.")
         return False
@@ -248,9 +249,12 @@ class Joiner:
 
     def _are_same(self, alone: Any, together: Any) -> bool:
         comparable = getattr(self._stage.model, "comparable", None)
-        if comparable is not None:
-            alone, together = comparable(alone), comparable(together)
-        return same_rows(alone, together, self._stage.model.exact)
+        try:
+            if comparable is not None:
+                alone, together = comparable(alone), comparable(together)
+            return same_rows(alone, together, self._stage.model.exact)
+        except Exception:  # noqa: BLE001 - what cannot be compared is not proven to be the same
+            return False
 
     def _turn_off(self, reason: str) -> None:
         self.state = OFF

@@ -194,3 +194,38 @@ def test_changing_ones_own_rows_changes_nobody_elses(worker, models):
         got = service.results(*bodies)
     np.testing.assert_allclose(np.concatenate(got), 2 * models.hidden[:4], rtol=1e-4, atol=1e-6)
     assert torch.is_tensor(torch.zeros(1))
+
+
+class Raising:
+    """A comparison that cannot be made."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def comparable(self, output):
+        raise ValueError("no form to compare")
+
+
+@pytest.mark.parametrize("made", [lambda d: d, lambda d: np.array(d)], ids=["list", "array"])
+def test_a_check_that_fails_turns_joining_off_and_costs_no_request_its_answer(
+    worker, counting, made
+):
+    service = worker([(M.SKLEARN, counting(), {"pre": made})])
+    service.results(*rows(3))
+    (stage,) = service.service._flow.stages
+    stage.model = Raising(stage.model)
+    assert service.results(*rows(3)) == [[1.0], [2.0], [3.0]]
+    assert service.batching()[0]["state"] == "off"
+
+
+@pytest.mark.parametrize("made", [lambda d: d, lambda d: np.array(d)], ids=["list", "array"])
+def test_what_cannot_be_compared_is_not_proven(worker, counting, made):
+    service = worker([(M.SKLEARN, counting(), {"pre": made})])
+    (stage,) = service.service._flow.stages
+    stage.model = Raising(stage.model)
+    for _ in range(3):
+        assert service.results(*rows(3)) == [[1.0], [2.0], [3.0]]
+    assert service.batching()[0]["state"] == "off"
