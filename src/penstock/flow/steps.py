@@ -1,7 +1,7 @@
 """The steps of a flow, for runs that go their own ways: functions, and models between them.
 
-`penstock.flow.overlap` walks them for each run. Models with no function in between are one step, so
-that a run goes to the model's thread once for all of them.
+`penstock.flow.overlap` walks them for each run. Models with no code of the user's in between are
+one step, so that a run goes to the model's thread once for all of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from penstock.flow.branching import CHOOSE, COMBINE, BranchedStage
 from penstock.flow.combine import ReadyCombination
 from penstock.flow.context import Run
 from penstock.flow.desk import Desk
-from penstock.flow.execute import Pair
+from penstock.flow.execute import AnyStage, Pair
 from penstock.flow.processing import Processing
 from penstock.flow.python_stage import PythonStage
 
@@ -41,6 +41,9 @@ class FunctionStep:
 class ModelStep:
     """One model, or several that follow each other, or are in branches without any function.
 
+    `PYTHON` models are never in one step with others: those may answer several runs at once, but
+    code of the user's needs the context of its own run.
+
     Attributes:
         stage: The first one's stage, from 1.
         models: The stages with what joins their calls.
@@ -55,6 +58,11 @@ class ModelStep:
     def is_joined(self) -> bool:
         """Whether runs that wait together may be answered by one call, now or once it is proven."""
         return any(joiner.state is not OFF for _, joiner in self.models)
+
+    def takes_along(self, stage: AnyStage) -> bool:
+        """Whether the model of the stage that follows may be in this step."""
+        first, _ = self.models[0]
+        return isinstance(stage, PythonStage) is isinstance(first, PythonStage)
 
     def answer(self, runs: list[Run], desk: Desk) -> None:
         """Call the models for several runs; each gets `value` or `error`."""
@@ -106,7 +114,7 @@ def steps_of(pairs: Iterable[Pair]) -> list[Step]:
             steps.append(FunctionStep(number, _MODEL, stage.function))
         elif isinstance(stage, BranchedStage) and _has_functions_inside(stage):
             steps.append(_branch_step(stage))
-        elif isinstance(last, ModelStep):
+        elif isinstance(last, ModelStep) and last.takes_along(stage):
             steps[-1] = ModelStep(last.stage, (*last.models, (stage, joiner)))
         else:
             steps.append(ModelStep(number, ((stage, joiner),)))

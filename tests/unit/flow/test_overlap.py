@@ -6,6 +6,7 @@ import asyncio
 import os
 import threading
 import time
+from contextvars import ContextVar
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,62 @@ def test_models_are_called_in_one_thread_and_joined(worker, models):
     assert [stage["state"] for stage in joined] == ["on", "on"]
     told = [[stage["batching"]["state"] for stage in n.get("stages", [])] for n in served.notices]
     assert told[-1] == ["on", "on"]
+
+
+NAME: ContextVar[str] = ContextVar("name", default="nobody")
+LEFT: ContextVar[str] = ContextVar("left", default="nothing")
+
+
+def test_context_variables_follow_a_run_through_its_models_and_come_from_no_other(worker, models):
+    def pre(data):
+        NAME.set(data[0])
+        return models.x[:1]
+
+    def model(value):
+        found = [NAME.get(), LEFT.get()]
+        LEFT.set(found[0])
+        return found
+
+    stages = [(ModelType.SKLEARN_PREPROCESSOR, models.scaler, {"pre": pre})]
+    served = worker([*stages, (ModelType.PYTHON, model)])
+    for _ in range(3):
+        assert served.results(["a"], ["b"]) == [["a", "nothing"], ["b", "nothing"]]
+
+
+def test_a_python_model_between_other_models_has_the_run_s_context(worker, models):
+    def pre(data):
+        NAME.set(data[0])
+        return models.x[:1]
+
+    def model(value):
+        return value if NAME.get() == "a" else 2 * value
+
+    scaler = (ModelType.SKLEARN_PREPROCESSOR, models.scaler)
+    classifier = (ModelType.SKLEARN_CLASSIFIER, models.logistic)
+    served = worker([(*scaler, {"pre": pre}), (ModelType.PYTHON, model), classifier])
+    rows = models.own.scaler.transform(models.x[:1])
+    own = [models.own.logistic.predict_proba(times * rows)[0].tolist() for times in (1, 2)]
+    for _ in range(3):
+        first, second = served.results(["a"], ["b"])
+        assert first[0] == pytest.approx(own[0])
+        assert second[0] == pytest.approx(own[1])
+
+
+def test_a_python_model_after_another_names_the_run_s_own_folder_in_async_flows(worker, models):
+    def model(value):
+        folder = penstock.run_folder()
+        return [folder, folder == os.getcwd()]
+
+    async def post(result):
+        return [*result, penstock.run_folder()]
+
+    stages = [(ModelType.SKLEARN_PREPROCESSOR, models.scaler)]
+    served = worker([*stages, (ModelType.PYTHON, model, {"post": post})])
+    rows = models.x[:2].tolist()
+    (one, shared, same_one), (other, _, _) = served.results(rows[:1], rows[1:])
+    assert one == same_one
+    assert one != other
+    assert not shared
 
 
 def test_a_run_says_where_it_is(worker):
