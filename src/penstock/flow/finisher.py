@@ -12,7 +12,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 
 from penstock.flow.context import Run
-from penstock.flow.publish import publish_all
+from penstock.flow.publish import publish_all, unwritten
 from penstock.flow.space import MemorySpace
 
 #: Most runs of one transaction.
@@ -48,9 +48,21 @@ class Finisher:
         waiting = [first]
         while len(waiting) < _AT_ONCE and not self._done.empty():
             waiting.append(self._done.get())
-        publish_all(self._space, [run for run, _ in waiting])
+        self._publish([run for run, _ in waiting])
         for _, answer in waiting:
             _call(answer)
+
+    def _publish(self, runs: list[Run]) -> None:
+        """Publish; what goes wrong unforeseen is an error of the run at fault alone."""
+        try:
+            publish_all(self._space, runs)
+        except BaseException as error:  # noqa: BLE001 - values are pickled by code of the user's
+            if len(runs) > 1:
+                for run in runs:
+                    self._publish([run])
+                return
+            traceback.print_exc()
+            runs[0].error = runs[0].error or unwritten(error)
 
 
 def _call(answer: Callable[[], None]) -> None:

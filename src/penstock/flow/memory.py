@@ -43,8 +43,8 @@ class RunMemory:
     def save(self, name: str, value: Any, scope: str, ttl: float | None) -> None:
         """Keep a value for this run; it is published when the run succeeds."""
         self._check_not_given(name, scope, "save")
+        self._ttl[scope, name] = ttl  # before the value: `writes` may look in between
         self._own[scope, name] = value
-        self._ttl[scope, name] = ttl
 
     def get(self, name: str, scope: str) -> Any:
         """Return the run's own value, else the shared one as it was at the run's first look."""
@@ -69,8 +69,8 @@ class RunMemory:
         if (RUN, name) in self._own and scope == DEPLOYMENT and (scope, name) not in self._own:
             scope = RUN
         self._check_not_given(name, scope, "delete")
-        self._own[scope, name] = MISSING
         self._ttl[scope, name] = None
+        self._own[scope, name] = MISSING
 
     def incr(self, name: str, by: float, scope: str, ttl: float | None) -> int | float:
         """Add to a number: the run's own if it has one, else the shared one, at once."""
@@ -112,9 +112,12 @@ class RunMemory:
         return bool(self._own)
 
     def writes(self) -> list[Write]:
-        """Return what is to be published, pickled, in the order first written."""
+        """Return what is to be published, pickled, in the order first written.
+
+        A task or thread that a function left behind may save meanwhile.
+        """
         found: list[Write] = []
-        for (scope, name), value in self._own.items():
+        for (scope, name), value in self._own.copy().items():
             if scope == RUN:
                 continue
             packed = None if value is MISSING else pack_or_none(name, value)

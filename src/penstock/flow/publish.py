@@ -36,7 +36,7 @@ def publish_all(space: MemorySpace, runs: list[Run]) -> None:
             _publish_one(space, run, writes)
     except Exception as error:  # noqa: BLE001 - the memory socket may break
         for run, _ in pending:
-            run.error = _unreachable(error)
+            run.error = unwritten(error)
 
 
 def _publish_one(space: MemorySpace, run: Run, writes: list[Write]) -> None:
@@ -45,8 +45,9 @@ def _publish_one(space: MemorySpace, run: Run, writes: list[Write]) -> None:
     except PenstockError as error:
         run.error = error
     except Exception as error:  # noqa: BLE001 - the memory socket may break
-        run.error = _unreachable(error)
+        run.error = unwritten(error)
 
 
-def _unreachable(error: Exception) -> InternalError:
+def unwritten(error: BaseException) -> InternalError:
+    """Return the error of a run whose writes could not be published because of `error`."""
     return InternalError(f"The memory could not be written: {type(error).__name__}: {error}.")

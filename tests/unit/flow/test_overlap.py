@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 import time
 from contextvars import ContextVar
@@ -449,3 +450,71 @@ def test_an_async_setup_runs_on_the_loop_that_runs_the_functions(worker):
         return asyncio.get_running_loop() is penstock.get("loop")
 
     assert worker([(ModelType.PYTHON, model, {"setup": setup})]).results([1]) == [[True]]
+
+
+class Pickled:
+    """A value that calls a function when it is published."""
+
+    def __init__(self, during):
+        self._during = during
+
+    def __reduce__(self):
+        self._during()
+        return int, (5,)
+
+
+def test_what_a_task_saves_after_its_run_does_no_harm_while_the_run_is_published(worker):
+    publishing, saved = threading.Event(), threading.Event()
+    tasks = []
+
+    def during():
+        publishing.set()
+        saved.wait(LIMIT_S)
+
+    async def left_behind():
+        await asyncio.to_thread(publishing.wait, LIMIT_S)
+        for number in range(100):
+            penstock.save(f"late-{number}", number)
+        saved.set()
+
+    async def pre(data):
+        if data == ["look"]:
+            return [penstock.get("first"), penstock.get("second")]
+        penstock.save("first", Pickled(during))
+        penstock.save("second", 6)
+        tasks.append(asyncio.create_task(left_behind()))
+        return data
+
+    served = worker(python(pre=pre))
+    assert served.results(["save"]) == [["save"]]
+    assert saved.is_set()
+    assert served.results(["look"]) == [[5, 6]]
+
+
+def test_a_value_that_ends_its_thread_when_it_is_published_costs_its_own_run_alone(worker):
+    publishing, leave = threading.Event(), threading.Event()
+
+    def during():
+        publishing.set()
+        leave.wait(LIMIT_S)
+
+    def pre(data):
+        values = {"hold": Pickled(during), "end": Pickled(sys.exit)}
+        penstock.save("kept", values.get(data[0], data[0]))
+        return data
+
+    def post(result):
+        if result == ["b"]:
+            leave.set()
+        return result
+
+    served = worker(python(pre=pre, post=post))
+    held = served.begin(["hold"])
+    assert publishing.wait(LIMIT_S)
+    ending, other = served.begin(["end"]), served.begin(["a"])
+    assert served.results(["b"]) == [["b"]]
+    assert [held.body()["result"], other.body()["result"]] == [["hold"], ["a"]]
+    error = ending.body()["error"]
+    assert error["code"] == "internal"
+    assert "The memory could not be written: SystemExit" in error["message"]
+    assert served.results(["c"]) == [["c"]]
