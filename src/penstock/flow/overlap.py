@@ -168,7 +168,8 @@ class OverlapService(FlowService):
                 await self._pass_async(walk, run, self._steps)
                 run.value = plain_output(run.value)
         except asyncio.CancelledError:
-            run.error = run.error or defect(run.id)
+            if not walk.unwanted:
+                run.error = run.error or defect(run.id)
         except Exception:  # noqa: BLE001 - a defect of ours: the call gets an answer all the same
             run.error = defect(run.id)
         self._conclude(walk, run)

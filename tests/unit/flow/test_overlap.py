@@ -416,6 +416,34 @@ def test_a_call_that_nobody_waits_for_leaves_all_its_branches(worker):
     cancel_until_left(served, place)
 
 
+@pytest.mark.parametrize("kind", ["async", "plain", "branches"])
+def test_a_run_that_is_cancelled_is_not_logged_as_a_defect(worker, capfd, kind):
+    entered, leave = threading.Semaphore(0), threading.Event()
+
+    async def forever(value):
+        entered.release()
+        await asyncio.Event().wait()
+
+    def wait(value):
+        entered.release()
+        leave.wait(LIMIT_S)
+        return value
+
+    stage = (ModelType.PYTHON, forever)
+    flows = {
+        "async": [stage],
+        "plain": [(*stage, {"pre": wait})],
+        "branches": [penstock.parallel([stage, stage])],
+    }
+    served = worker(flows[kind])
+    # A plain function is left alone until the time of its call is over.
+    place = served.begin([1], limit_s=1.0 if kind == "plain" else 60.0)
+    assert entered.acquire(timeout=LIMIT_S)
+    cancel_until_left(served, place)
+    leave.set()
+    assert "defect" not in capfd.readouterr().err
+
+
 def test_plain_functions_in_branches_and_models_between_them_answer_in_threads(worker):
     double = (ModelType.PYTHON, lambda v: [2 * x for x in v])
     flow = [
