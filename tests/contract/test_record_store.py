@@ -193,6 +193,19 @@ def test_a_deleted_deployment_is_gone_and_its_numbers_go_on(records):
     assert (again.active, again.created_at, len(again.versions)) == (None, 20.0, 1)
 
 
+def test_the_last_version_is_told_of_deployments_that_are_deleted_only(records):
+    assert records.last_deleted("default", "flow") == 0
+    add_version(records)
+    add_version(records)
+    add_version(records, "other")
+    assert records.last_deleted("default", "flow") == 0
+    records.delete_deployment("default", "flow")
+    assert records.last_deleted("default", "flow") == 2
+    assert records.last_deleted("default", "other") == records.last_deleted("other", "flow") == 0
+    add_version(records)
+    assert records.last_deleted("default", "flow") == 0
+
+
 def test_deployments_are_listed_by_name_with_their_versions(records):
     for name in ("zeta", "alpha", "alpha"):
         add_version(records, name)

@@ -218,6 +218,26 @@ def test_a_server_killed_anywhere_comes_back_with_everything(
     print(f"\n{1 + len(PLACES)} kills; {took}")
 
 
+def test_a_deployment_of_a_name_whose_delete_was_cut_short_inherits_nothing(
+    start_server: Start,
+) -> None:
+    ledger = Ledger()
+    data = begin(start_server, ledger).data
+    dying = Took().start(start_server, ledger, data, "deployment.deleted=kill")
+    headers = {"Authorization": ledger.keys["deploy"]}
+    address = f"/v1/default/{NAME}"
+    with pytest.raises(httpx2.TransportError):
+        httpx2.delete(f"{dying.url}{address}", headers=headers, timeout=30)
+    assert dying.wait() == -9
+    wait_until_nobody_is_left(dying.pid)
+    live = start_server(data)
+    live.keys = ledger.keys
+    assert httpx2.delete(f"{live.url}{address}", headers=headers).status_code == 404
+    ledger.deploy(live)
+    assert call(live, -1.0).json()["result"] == {"number": 2, "mark": None}
+    assert not (data / "builds" / "default" / NAME / "1.json").exists()
+
+
 def kill_at_random(start_server: Start, kills: int) -> None:
     """Kill the server at random moments while it deploys and saves."""
     seed = random.randrange(1_000_000)

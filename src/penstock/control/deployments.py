@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from penstock.control.builds import Builds
 from penstock.control.database import Database
+from penstock.control.remains import Remains
 from penstock.control.scaling import changed
 from penstock.control.serving import Serving
 from penstock.control.status import DeploymentView, deployment_view, scaling_view
 from penstock.core.errors import LoadFailed, NotFound
+from penstock.core.faults import fault
 from penstock.core.records import DeploymentRecord, VersionRecord
 from penstock.core.states import VersionState
 
@@ -26,15 +27,11 @@ class Deployments:
     """Deployments of projects. Every method runs on the event loop.
 
     Args:
-        database: Where deployments and what their functions saved are kept.
+        database: Where deployments are kept.
         serving: Routes, pools and locks.
         endpoint: URL of a deployment's predict call, by project and name.
-        builds: The logs of deploys, forgotten with their deployment.
+        remains: Clears the rest of what is known of one that is deleted.
         starts_at_once: Versions started at the same time by `restore`.
-
-    Attributes:
-        on_delete: Called with a project, a deployment that was just deleted and its latest version,
-            before its name can be used again.
     """
 
     def __init__(
@@ -42,17 +39,16 @@ class Deployments:
         database: Database,
         serving: Serving,
         endpoint: Callable[[str, str], str],
-        builds: Builds,
+        remains: Remains,
         *,
         starts_at_once: int,
     ) -> None:
         self._database = database
         self._serving = serving
         self._endpoint = endpoint
-        self._builds = builds
+        self._remains = remains
         self._slots = asyncio.Semaphore(starts_at_once)
         self._restarts: set[asyncio.Task[None]] = set()
-        self.on_delete: list[Callable[[str, str, int], Awaitable[None]]] = []
 
     async def list(self, project: str | None = None) -> list[DeploymentView]:
         """Return the deployments of a project (None: of all), by name."""
@@ -110,18 +106,18 @@ class Deployments:
 
         Raises:
             NotFound: There is no such deployment.
+            StoreError: It serves on; or it is deleted, and the next deploy of its name clears the
+                rest of it.
         """
-        serving, database = self._serving, self._database
-        async with serving.lock(project, name):
+        database = self._database
+        async with self._serving.lock(project, name):
             record = await self._find(project, name)
             # First of all on record: what cannot be deleted serves on.
             await database.call(database.records.delete_deployment, project, name)
-            serving.withdraw(project, name, [v.number for v in record.versions])
-            await database.call_memory(database.memory.clear, (project, name))
-            await self._builds.forget(project, name)
-            last = max((version.number for version in record.versions), default=0)
-            for tell in self.on_delete:
-                await tell(project, name, last)
+            fault("deployment.deleted")
+            numbers = [version.number for version in record.versions]
+            self._serving.withdraw(project, name, numbers)
+            await self._remains.clear(project, name, max(numbers, default=0))
 
     async def restore(self) -> None:
         """Bring back what served before the server stopped; returns before all of it serves.

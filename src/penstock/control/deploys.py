@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -96,6 +96,7 @@ class Deploys:
         refuse_code: Whether models that can run code when they are loaded are refused.
         secrets: Says whether those that a version declares are set.
         storage: Says whether the project has room.
+        before_first: Clears what an earlier deployment of a name left, if there is none now.
     """
 
     def __init__(
@@ -108,12 +109,14 @@ class Deploys:
         builds: Builds,
         secrets: Secrets,
         storage: Storage,
+        before_first: Callable[[str, str], Awaitable[None]],
         *,
         refuse_code: bool = False,
     ) -> None:
         self._refuse_code = refuse_code
         self._secrets = secrets
         self._storage = storage
+        self._before_first = before_first
         self._database = database
         self._serving = serving
         self._blobs = blobs
@@ -277,6 +280,7 @@ class Deploys:
             await self._serving.set_scaling(project, name, wanted)
 
     async def _record(self, candidate: Candidate) -> VersionRecord:
+        await self._before_first(candidate.project, candidate.name)
         return await self._database.call(
             self._database.records.add_version,
             project=candidate.project,

@@ -140,6 +140,9 @@ class RecordStore(Protocol):
         The name may be used again; its version numbers go on where they stopped.
         """
 
+    def last_deleted(self, project: str, name: str) -> int:
+        """Return the last version number of a deleted deployment; 0 if it is there or never was."""
+
     def project_manifests(self, project: str) -> Iterable[bytes]:
         """Return the manifest of every version of a project that is not deleted."""
 

@@ -49,6 +49,14 @@ def find_deployment(connection: sa.Connection, project: str, name: str) -> sa.Ro
     return connection.execute(query.with_for_update()).first()
 
 
+def last_deleted(connection: sa.Connection, project: str, name: str) -> int:
+    """Return the last version number of a deleted deployment; 0 if it is there or never was."""
+    query = sa.select(deployments.c.next_number).where(
+        *this_deployment(project, name), deployments.c.deleted_at.is_not(None)
+    )
+    return int(connection.execute(query).scalar() or 1) - 1
+
+
 def require_deployment(connection: sa.Connection, project: str, name: str) -> sa.Row[Any]:
     """Return the deployment's row, or raise `NotFound`."""
     row = find_deployment(connection, project, name)

@@ -286,6 +286,11 @@ class SqlRecords:
             )
             return True
 
+    def last_deleted(self, project: str, name: str) -> int:
+        """Return the last version number of a deleted deployment; 0 if it is there or never was."""
+        with self.transaction() as connection:
+            return queries.last_deleted(connection, project, name)
+
     def project_manifests(self, project: str) -> list[bytes]:
         """Return the manifest of every version of a project that is not deleted."""
         return self._manifests(versions.c.project == project)

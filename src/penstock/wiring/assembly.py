@@ -27,6 +27,7 @@ from penstock.control.predict import Predictor
 from penstock.control.prediction_log import PredictionLog
 from penstock.control.projects import Projects
 from penstock.control.rate_limits import RateLimits
+from penstock.control.remains import Remains
 from penstock.control.runs import Runs
 from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
@@ -240,8 +241,9 @@ def _parts(
     versions = Versions(database, serving, store)
     slots = settings.starts_at_once
     storage = Storage(database, settings.project_storage_bytes)
-    deployments = Deployments(database, serving, endpoint, builds, starts_at_once=slots)
-    deployments.on_delete.append(insight.forget)
+    remains = Remains(database, builds)
+    remains.on_delete.append(insight.forget)
+    deployments = Deployments(database, serving, endpoint, remains, starts_at_once=slots)
     return Parts(
         settings=settings,
         version=penstock_version(),
@@ -259,6 +261,7 @@ def _parts(
             builds,
             secrets,
             storage,
+            remains.clear_before_first,
             refuse_code=settings.models_with_code == "refuse",
         ),
         versions=versions,

@@ -64,8 +64,10 @@ class InsightParts:
 
     async def forget(self, project: str, deployment: str, last: int) -> None:
         """Forget what is known of a deployment that was deleted; `last` is its latest version."""
-        await self.insight.monitoring.remove(project, deployment)
-        await self.recorder.forget(project, deployment, last)
+        try:
+            await self.insight.monitoring.remove(project, deployment)
+        finally:
+            await self.recorder.forget(project, deployment, last)
 
     def aside(self) -> list[Coroutine[None, None, None]]:
         """Return what goes on beside serving, until cancelled."""

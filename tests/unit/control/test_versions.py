@@ -32,6 +32,7 @@ from penstock.control.environments import Environments, Rules
 from penstock.control.events import DeployEvent, FailedEvent, LogEvent, ReadyEvent, StepEvent
 from penstock.control.pools import Pools
 from penstock.control.predict import Predictor, predict_path
+from penstock.control.remains import Remains
 from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
 from penstock.control.storage import Storage
@@ -49,6 +50,7 @@ from penstock.core.errors import (
     MissingImports,
     NotFound,
     NotReady,
+    StoreError,
 )
 from penstock.core.records import KeyRecord, ProjectRecord, Scope, VersionSettings
 from penstock.core.states import DeploymentState, VersionState
@@ -67,6 +69,7 @@ from penstock.environments.pythons import own
 from penstock.environments.shelf import Shelf
 from penstock.environments.sources import Sources
 from penstock.environments.uv import Uv
+from penstock.stores.base import MemoryWrite
 from penstock.stores.build_logs import BuildLogFiles
 from penstock.stores.files import FileBlobs
 from penstock.stores.keyring import Keyring
@@ -182,14 +185,23 @@ class House:
             gpu_types=frozenset({"torch"}),
         )
         self.serving = Serving(database, self.pools, self.predictor)
-        builds = Builds(BuildLogFiles(folder / "builds"))
+        self.builds = Builds(BuildLogFiles(folder / "builds"))
+        self.remains = Remains(database, self.builds)
         storage = Storage(database, 0)
         self.deploys = Deploys(
-            database, self.serving, blobs, environments, endpoint_of, builds, self.secrets, storage
+            database,
+            self.serving,
+            blobs,
+            environments,
+            endpoint_of,
+            self.builds,
+            self.secrets,
+            storage,
+            self.remains.clear_before_first,
         )
         self.versions = Versions(database, self.serving, blobs)
         self.deployments = Deployments(
-            database, self.serving, endpoint_of, builds, starts_at_once=2
+            database, self.serving, endpoint_of, self.remains, starts_at_once=2
         )
 
     async def deploy(self, manifest: Manifest | None = None, **options: Any) -> list[DeployEvent]:
@@ -208,6 +220,17 @@ class House:
             error.events = events  # type: ignore[attr-defined]
             raise
         return events
+
+    async def save(self, value: bytes) -> None:
+        """Save `x` as a function of `default/flow` does."""
+        memory, writes = self.database.memory, [MemoryWrite("x", value)]
+        await self.database.call_memory(memory.publish, ("default", "flow"), writes, 1.0)
+
+    async def saved(self) -> bytes | None:
+        """Return `x` as a function of `default/flow` gets it."""
+        memory = self.database.memory
+        item = await self.database.call_memory(memory.read, ("default", "flow"), "x", 2.0)
+        return None if item is None else item.value
 
     def route(self, number: int | None = None) -> Any:
         route = self.predictor.routes.get(predict_path("default", "flow", number))
@@ -573,6 +596,101 @@ def test_a_deployment_that_cannot_be_deleted_serves_on(tmp_path: Path, monkeypat
         assert found.state is DeploymentState.ACTIVE
         await made.deployments.delete("default", "flow")
         assert made.route() is None
+
+    run(tmp_path, story)
+
+
+def refuse_to_clear(_namespace: tuple[str, str]) -> None:
+    raise DiskFull("The disk is full.")
+
+
+def test_what_a_delete_could_not_clear_is_cleared_before_its_name_is_used_again(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    told: list[tuple[str, str, int]] = []
+
+    async def tell(*what: Any) -> None:
+        told.append(what)
+
+    async def story(made: House) -> None:
+        made.remains.on_delete.append(tell)
+        await made.deploy()
+        await made.deploy()
+        await made.save(b"old")
+        with monkeypatch.context() as patch:
+            patch.setattr(made.database.memory, "clear", refuse_to_clear)
+            with pytest.raises(DiskFull):
+                await made.deployments.delete("default", "flow")
+        assert made.route() is None
+        assert await made.saved() == b"old"
+        assert await made.builds.get("default", "flow", 1) is None
+        assert told == [("default", "flow", 2)]
+        events = await made.deploy()
+        assert events[-1].version.number == 3
+        assert await made.saved() is None
+        assert told == [("default", "flow", 2)] * 2
+
+    run(tmp_path, story)
+
+
+def test_a_name_is_not_used_again_before_its_old_values_can_be_cleared(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    async def story(made: House) -> None:
+        await made.deploy()
+        await made.save(b"old")
+        with monkeypatch.context() as patch:
+            patch.setattr(made.database.memory, "clear", refuse_to_clear)
+            with pytest.raises(DiskFull):
+                await made.deployments.delete("default", "flow")
+            with pytest.raises(DiskFull):
+                await made.deploy()
+        with pytest.raises(NotFound):
+            await made.deployments.get("default", "flow")
+        await made.deploy()
+        assert await made.saved() is None
+
+    run(tmp_path, story)
+
+
+def test_each_step_of_a_delete_is_tried_and_its_first_error_told(tmp_path: Path) -> None:
+    tried: list[str] = []
+
+    def failing(name: str) -> Callable[..., Any]:
+        async def fail(*_what: Any) -> None:
+            tried.append(name)
+            raise StoreError(name)
+
+        return fail
+
+    async def story(made: House) -> None:
+        made.remains.on_delete += [failing("one"), failing("two")]
+        await made.deploy()
+        await made.save(b"old")
+        with pytest.raises(StoreError, match="one"):
+            await made.deployments.delete("default", "flow")
+        assert tried == ["one", "two"]
+        assert await made.saved() is None
+
+    run(tmp_path, story)
+
+
+def test_a_deploy_clears_nothing_of_a_deployment_that_is_there_or_of_a_new_name(
+    tmp_path: Path,
+) -> None:
+    told: list[Any] = []
+
+    async def tell(*what: Any) -> None:
+        told.append(what)
+
+    async def story(made: House) -> None:
+        made.remains.on_delete.append(tell)
+        await made.deploy()
+        await made.save(b"kept")
+        await made.deploy()
+        assert await made.saved() == b"kept"
+        assert await made.builds.get("default", "flow", 1) is not None
+        assert told == []
 
     run(tmp_path, story)
 
