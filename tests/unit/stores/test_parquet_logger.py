@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-from penstock.core.errors import InvalidSetting  # noqa: E402 - after the skip
+from penstock.core import faults  # noqa: E402 - after the skip
+from penstock.core.errors import InvalidSetting  # noqa: E402
 from penstock.core.loggers import logger_spec  # noqa: E402
 from penstock.stores.loggers import PredictionRow, check_platform  # noqa: E402
 from penstock.stores.parquet_logger import (  # noqa: E402
@@ -21,8 +24,13 @@ from penstock.stores.parquet_logger import (  # noqa: E402
     files_of_day,
     remove_old_days,
 )
+from penstock.wiring.logger_lane import Lane  # noqa: E402
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=timezone.utc).timestamp()
+
+
+#: Files that are no Parquet: empty, as a power cut may leave one; garbage; cut short.
+BAD = {"000.parquet": b"", "120000-x.parquet": b"garbage" * 9, "999.parquet": b"PAR1\x15\x04"}
 
 
 def row(index: int = 0, at: float = NOON, **more: Any) -> PredictionRow:
@@ -64,6 +72,107 @@ def test_many_small_files_are_joined_and_no_row_is_lost(tmp_path: Path) -> None:
     ids = [i for file in files for i in pq.read_table(file)["prediction_id"].to_pylist()]
     assert sorted(ids) == sorted(f"r-{i}" for i in range(JOIN_AT + 3))
     assert [p for p in day(tmp_path).iterdir() if p.name.startswith(".")] == []
+
+
+def ids(folder: Path) -> list[str]:
+    """Return the ids of all rows that can be read below a folder, sorted."""
+    files = [file for file in folder.rglob("*.parquet") if file.name not in BAD]
+    return sorted(i for file in files for i in pq.read_table(file)["prediction_id"].to_pylist())
+
+
+def spoil(place: Path) -> None:
+    """Put files into a day's folder that cannot be read, before and among the others."""
+    place.mkdir(parents=True, exist_ok=True)
+    for name, content in BAD.items():
+        (place / name).write_bytes(content)
+
+
+def test_files_that_cannot_be_read_are_left_and_the_others_are_joined(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    spoil(day(tmp_path))
+    logger = ParquetLogger(tmp_path)
+    for index in range(2 * JOIN_AT):
+        logger.write([row(index)])
+    assert {p.name: p.read_bytes() for p in files_of_day(day(tmp_path)) if p.name in BAD} == BAD
+    assert len(files_of_day(day(tmp_path))) < JOIN_AT
+    assert ids(tmp_path) == sorted(f"r-{index}" for index in range(2 * JOIN_AT))
+    assert [str(day(tmp_path)) in told for told in caplog.messages] == [True]
+
+
+def test_a_file_that_cannot_be_read_costs_no_deployment_a_row_and_doubles_none(
+    tmp_path: Path,
+) -> None:
+    spoil(day(tmp_path))
+    logger = ParquetLogger(tmp_path)
+    for index in range(JOIN_AT - 4):
+        logger.write([row(index)])
+    lane = Lane("parquet", logger, pauses_s=(0.0, 0.0))
+    lane.put([row(100), row(101, at=NOON + 86400), row(102, deployment="beer")])
+    lane.end()
+    lane.join()
+    assert lane.dropped == 0
+    assert ids(tmp_path) == sorted(f"r-{i}" for i in (*range(JOIN_AT - 4), 100, 101, 102))
+
+
+def test_files_of_others_with_other_columns_are_left_as_they_are(tmp_path: Path) -> None:
+    day(tmp_path).mkdir(parents=True)
+    other = pa.table({"prediction_id": ["mine"], "label": [1]})
+    pq.write_table(other, day(tmp_path) / "labels.parquet")
+    logger = ParquetLogger(tmp_path)
+    for index in range(JOIN_AT):
+        logger.write([row(index)])
+    assert pq.read_table(day(tmp_path) / "labels.parquet").equals(other)
+    assert ids(tmp_path) == sorted(["mine", *(f"r-{index}" for index in range(JOIN_AT))])
+
+
+@pytest.fixture
+def disarmed() -> Iterator[None]:
+    yield
+    faults.arm("")
+
+
+@pytest.mark.usefixtures("disarmed")
+def test_a_disk_that_is_full_while_files_are_joined_costs_nothing(tmp_path: Path) -> None:
+    faults.arm(f"predictions.syncing=enospc:{JOIN_AT + 1}")
+    logger = ParquetLogger(tmp_path)
+    for index in range(JOIN_AT):
+        logger.write([row(index)])
+    assert len(os.listdir(day(tmp_path))) == len(files_of_day(day(tmp_path))) == JOIN_AT
+    assert ids(tmp_path) == sorted(f"r-{index}" for index in range(JOIN_AT))
+    logger.write([row(JOIN_AT)])  # there is room again
+    assert len(os.listdir(day(tmp_path))) == 2
+    assert ids(tmp_path) == sorted(f"r-{index}" for index in range(JOIN_AT + 1))
+
+
+@pytest.mark.usefixtures("disarmed")
+def test_rows_that_are_not_on_the_disk_are_not_there(tmp_path: Path) -> None:
+    faults.arm("predictions.syncing=eio")
+    logger = ParquetLogger(tmp_path)
+    with pytest.raises(OSError, match="Input/output"):
+        logger.write([row()])
+    assert os.listdir(day(tmp_path)) == []
+    logger.write([row()])
+    assert ids(tmp_path) == ["r-0"]
+
+
+def test_a_file_that_was_joined_and_cannot_be_removed_is_not_joined_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = ParquetLogger(tmp_path)
+    logger.write([row()])
+    (stays,) = files_of_day(day(tmp_path))
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == stays:
+            raise PermissionError("immutable")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for index in range(1, 3 * JOIN_AT):
+        logger.write([row(index)])
+    assert ids(tmp_path) == sorted(["r-0", *(f"r-{index}" for index in range(3 * JOIN_AT))])
 
 
 def test_a_write_that_fails_leaves_no_half_file(tmp_path: Path) -> None:
