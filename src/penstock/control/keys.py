@@ -11,22 +11,19 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 from penstock.control.database import Database
+from penstock.control.key_grants import Grant, check_grant
 from penstock.control.key_text import check_given, digest_in, digest_of, make_key
 from penstock.control.projects import Projects
 from penstock.control.rate_limits import RateLimits
-from penstock.core.errors import Conflict, Forbidden, InvalidSetting, NotFound, Unauthorized
-from penstock.core.names import check_deployment_name
+from penstock.core.errors import Conflict, Forbidden, NotFound, Unauthorized
 from penstock.core.records import KeyRecord, Scope
 
 #: The project every server begins with.
 FIRST_PROJECT = "default"
-
-#: What is said of a key stays in the memory of every gateway for as long as there is the key.
-MOST_DEPLOYMENTS, LONGEST_LABEL = 1000, 1000
 
 #: Label that marks the admin key given from outside; there is at most one such key.
 GIVEN_LABEL = "PENSTOCK_ADMIN_KEY"
@@ -34,25 +31,6 @@ GIVEN_LABEL = "PENSTOCK_ADMIN_KEY"
 
 async def _nobody_listens(_record: KeyRecord, _valid: bool) -> None:
     return
-
-
-@dataclass(frozen=True)
-class Grant:
-    """What a key is to be given besides its scope; see `KeyRecord`.
-
-    Attributes:
-        label: What it is for, in the words of whoever asked.
-        deployments: The only deployments it may act on; None for all.
-        expires_in_s: Seconds until it stops working; None for never.
-        rate_per_s: Requests a second; None for the server's limit.
-        created_by: Prefix of the key that asks for it.
-    """
-
-    label: str = ""
-    deployments: tuple[str, ...] | None = None
-    expires_in_s: float | None = None
-    rate_per_s: float | None = None
-    created_by: str = "server"
 
 
 def expired_key(record: KeyRecord) -> Unauthorized:
@@ -154,6 +132,14 @@ class Keys:
         self._used.add(record.key_id)
         return record
 
+    def look(self, authorization: bytes | None) -> KeyRecord:
+        """Like `check`, without counting: for a request that is counted at another place.
+
+        Raises:
+            Unauthorized: There is no key in it, or one that is unknown, revoked or expired.
+        """
+        return self._valid(self._by_digest.get(digest_in(authorization)))
+
     def admit(self, digest: bytes) -> KeyRecord:
         """Return the key whose text has this SHA-256, and count one request of it.
 
@@ -163,14 +149,18 @@ class Keys:
         """
         return self._admit(self._by_digest.get(digest))
 
-    def _admit(self, record: KeyRecord | None) -> KeyRecord:
-        if record is None:
-            raise unknown_key()
-        if record.expires_at is not None and record.expires_at <= self._now():
-            raise expired_key(record)
+    def _admit(self, found: KeyRecord | None) -> KeyRecord:
+        record = self._valid(found)
         self._used.add(record.key_id)
         if self.limits.is_on:
             self.limits.take(record)
+        return record
+
+    def _valid(self, record: KeyRecord | None) -> KeyRecord:
+        if record is None:
+            raise unknown_key()
+        if not self._lives(record):
+            raise expired_key(record)
         return record
 
     def by_id(self, key_id: str) -> KeyRecord | None:
@@ -216,7 +206,7 @@ class Keys:
             InvalidSetting: It would have expired already, or its limit is none.
         """
         given = grant or Grant(label)
-        _check_grant(given)
+        check_grant(given)
         if (project is None) != (scope is Scope.ADMIN):
             raise Conflict(
                 "An admin key acts in every project, any other key in exactly one.",
@@ -329,21 +319,3 @@ class Keys:
         for key in known:
             if key.label == GIVEN_LABEL and key.digest != digest and key.revoked_at is None:
                 await self._database.call(self._forget, key)
-
-
-def _check_grant(grant: Grant) -> None:
-    """Raise `InvalidSetting` or `InvalidName` if a key cannot be given this."""
-    if len(grant.deployments or ()) > MOST_DEPLOYMENTS or len(grant.label) > LONGEST_LABEL:
-        raise InvalidSetting(
-            f"A key may be for at most {MOST_DEPLOYMENTS} deployments, and its label have at most "
-            f"{LONGEST_LABEL} characters."
-        )
-    for name in grant.deployments or ():
-        check_deployment_name(name)
-    if grant.deployments == ():
-        raise InvalidSetting(
-            "A key for no deployment can do nothing.", hint="Name some, or leave them out for all."
-        )
-    for what, value in (("expires_in_s", grant.expires_in_s), ("rate_per_s", grant.rate_per_s)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InvalidSetting(f"{what} is {value}; it must be greater than 0.")

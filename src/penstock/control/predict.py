@@ -101,12 +101,17 @@ class Predictor:
 
     Args:
         check_key: Returns the record of the key in an `Authorization` value (raw header bytes,
-            empty if there was none) or raises `Unauthorized`.
+            empty if there was none) or raises `Unauthorized`, and counts a request of it.
         max_body: Largest body in bytes.
+        look_key: Like `check_key`, without counting; `check_key` where nothing is counted.
     """
 
     def __init__(
-        self, check_key: Callable[[bytes], KeyRecord], *, max_body: int = DEFAULT_MAX_BODY
+        self,
+        check_key: Callable[[bytes], KeyRecord],
+        *,
+        max_body: int = DEFAULT_MAX_BODY,
+        look_key: Callable[[bytes], KeyRecord] | None = None,
     ) -> None:
         self.routes: dict[bytes, Route] = {}
         #: Called with a path and its route when the path becomes known, with None when it goes.
@@ -120,6 +125,7 @@ class Predictor:
         #: Each is called with project and deployment when calls can go to a pool, or never will.
         self.route_listeners: list[Callable[[str, str], None]] = []
         self.check_key = check_key
+        self.look_key = look_key or check_key
         self._max_body = max_body
 
     # --- the table ---
@@ -183,7 +189,7 @@ class Predictor:
     ) -> tuple[Route, KeyRecord]:
         """Return the route of a request path and the caller's key.
 
-        The key is checked first: a stranger cannot find out which names exist.
+        The key is checked and charged first: a stranger cannot find out which names exist.
 
         Args:
             path: The request's path.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from penstock.control.keys import Grant
+from penstock.control.key_grants import Grant
 from penstock.core.errors import Forbidden, NotFound
 from penstock.core.records import Scope
 from penstock.dashboard.parts import Parts

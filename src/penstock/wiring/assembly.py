@@ -138,7 +138,7 @@ async def build_house(
     environments = await finding
     pools.environments = environments
     builds = Builds(BuildLogFiles(folder.builds))
-    predictor = Predictor(keys.check, max_body=settings.max_body_bytes)
+    predictor = Predictor(keys.check, max_body=settings.max_body_bytes, look_key=keys.look)
     predictions = PredictionLog(lambda: PredictionWriter(folder.predictions))
     pools.on_start = predictions.note
     runs = make_runs(settings, database, store, predictor)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from penstock.control.key_grants import Grant
 from penstock.control.key_text import digest_of
-from penstock.control.keys import Grant
 from penstock.core.errors import Forbidden, InvalidName, InvalidSetting, Unauthorized
 from penstock.core.records import Scope
 

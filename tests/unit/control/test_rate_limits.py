@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.control.keys import Grant
+from penstock.control.key_grants import Grant
 from penstock.control.rate_limits import RateLimits
 from penstock.core.errors import RateLimited
 from penstock.core.records import KeyRecord, Scope

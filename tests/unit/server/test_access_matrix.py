@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from penstock.control.keys import Grant
+from penstock.control.key_grants import Grant
 from penstock.core.records import Scope
 from penstock.dashboard.pages import PAGES
 from penstock.server.routes import ENDPOINTS

@@ -11,6 +11,7 @@ from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, VersionKey
 from penstock.server.gateway.listen import Gateway
 from penstock.server.gateway.protocol import GatewayProtocol
+from penstock.server.gateway.run_desk import RunDesk
 from penstock.server.gateway.writes import Writes
 
 KEY = KeyRecord("k", b"", "pk_p_1", Scope.PREDICT, "default", "", 0.0)
@@ -179,4 +180,17 @@ def test_a_large_body_for_which_there_is_no_file_is_refused(monkeypatch):
     head = REQUEST.replace(b"Content-Length: 3", b"Content-Length: 1000000")
     protocol.data_received(head)
     assert transport.written[0].startswith(b"HTTP/1.1 429 ")
+    assert not pool.calls
+
+
+def test_a_call_to_a_deployment_that_starts_counts_once():
+    checked = []
+    protocol, transport, pool = _connect()
+    predictor = protocol._gateway.predictor
+    predictor.check_key = lambda authorization: checked.append(authorization) or KEY
+    predictor.set_starting("default", "echo")
+    protocol._gateway.desk = RunDesk(runs=None)
+    protocol.data_received(REQUEST)
+    assert transport.written[0].startswith(b"HTTP/1.1 503 ")
+    assert len(checked) == 1
     assert not pool.calls

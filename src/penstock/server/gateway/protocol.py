@@ -180,12 +180,9 @@ class GatewayProtocol(Connection):
         """Admit a predict call; take its body if it is here, else make ready to receive it."""
         length = head.length
         try:
-            try:
-                route, record = self._predictor.admit(head.path, head.authorization)
-            except NotReady:
-                if self._gateway.desk is None or not may_name_webhook(head.media_type):
-                    raise
-                route, record = self._predictor.admit(head.path, head.authorization, starting=True)
+            route, record = self._predictor.admit(head.path, head.authorization, starting=True)
+            if route.pool is None and not self._may_wait(head):
+                raise not_ready(route)
             if length > route.max_body:
                 raise too_large(length, route.max_body)
         except PenstockError as error:
@@ -202,6 +199,10 @@ class GatewayProtocol(Connection):
         self._sink = BodySink(route.max_body, length, shelf, owner)
         self._fill = shelf is not None
         return at
+
+    def _may_wait(self, head: Head) -> bool:
+        """Whether a request may be one for a run, which can wait for a deployment that starts."""
+        return self._gateway.desk is not None and may_name_webhook(head.media_type)
 
     def _receive(self, mode: Mode, length: int) -> None:
         self._mode = mode

@@ -173,7 +173,9 @@ async def _admit(
             raise
         names = request.path_params
         await wake(names["project"], names["name"], int(number))
-        return predictor.admit(path, authorization)
+        # Looked at again, for it may be revoked by now; `admit` has counted the request already.
+        record = predictor.look_key(authorization)
+        return predictor.route_for(path, record), record
 
 
 def _check_encoding(request: Request) -> None:

@@ -145,10 +145,11 @@ async def torchserve(request: Request, parts: Parts) -> Response:
 
 
 def _predict_request(request: Request, parts: Parts, media: bytes, flags: int) -> Request:
-    """Return the request as the predict call it stands for."""
-    project = _project(request, parts.keys.check(authorization_of(request)))
+    """Return the request as the predict call it stands for, which counts for the key's rate."""
+    project = _project(request, parts.keys.look(authorization_of(request)))
     name, number = request.path_params["name"], request.path_params.get("number")
     if not (project.isascii() and name.isascii()):
+        parts.keys.check(authorization_of(request))  # there will be no call that counts it
         raise NotFound(f"There is no deployment {name!r} in the project {project!r}.")
     path = predict_path(project, name, number).decode("ascii")
     params = {"project": project, "name": name}

@@ -6,7 +6,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from penstock.control.keys import Grant
+from penstock.control.key_grants import Grant
 from penstock.core.errors import Conflict, Forbidden, InvalidSetting, MalformedBody, NotFound
 from penstock.core.records import KeyRecord, Scope
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
