@@ -81,6 +81,10 @@ def test_values_are_for_keys_that_may_deploy(on_site: Run) -> None:
         told = (await site.call("GET", path)).json()["error"]["facts"]
         assert told["values"] == {"name": "'fee'"}
         assert "values" not in (await site.call("GET", path, "read")).json()["error"]["facts"]
+        await site.http.post("/sign-in", data={"key": site.keys["read"]})
+        shown = await site.http.get(f"/p/default/runs/{run.run_id}")
+        assert shown.status_code == 200
+        assert "Traceback" not in shown.text
 
     on_site(story)
 
