@@ -32,7 +32,7 @@ MOST_LINES = 2000
 class BuildLine(msgspec.Struct, frozen=True, array_like=True):
     """One line: seconds since the deploy began, its kind, its text.
 
-    The kinds are `step`, `log`, `ready` and `failed`.
+    The kinds are `step`, `log`, `ready`, `failed` and `trace`, a line of the traceback.
     """
 
     at_s: float
@@ -121,11 +121,23 @@ class Builds:
         finally:
             self.under_way.pop(key, None)
 
-    async def get(self, project: str, deployment: str, number: int) -> BuildLog | None:
-        """Return the log of a version's deploy, or None if nothing is known."""
+    async def get(
+        self, project: str, deployment: str, number: int, *, with_traceback: bool = False
+    ) -> BuildLog | None:
+        """Return the log of a version's deploy, or None if nothing is known.
+
+        Args:
+            project: The project.
+            deployment: The deployment.
+            number: The version.
+            with_traceback: Whether the reader may see user code's traceback.
+        """
         build = self.under_way.get((project, deployment, number))
-        if build is not None:
-            return build
+        if build is None:
+            build = await self._kept(project, deployment, number)
+        return build if build is None or with_traceback else told_to_readers(build)
+
+    async def _kept(self, project: str, deployment: str, number: int) -> BuildLog | None:
         content = await asyncio.to_thread(self._store.read, project, deployment, number)
         try:
             return None if content is None else msgspec.json.decode(content, type=BuildLog)
@@ -144,6 +156,17 @@ class Builds:
         await asyncio.to_thread(self._store.forget, project, deployment)
 
 
+def told_to_readers(build: BuildLog) -> BuildLog:
+    """Return a log as keys that may not deploy see it: without the traceback.
+
+    It comes last; older logs have its lines as if a worker had printed them.
+    """
+    kinds = [line.kind for line in build.lines]
+    end = kinds.index("failed") + 1 if "failed" in kinds else len(kinds)
+    lines = [line for line in build.lines[:end] if line.kind != "trace"]
+    return msgspec.structs.replace(build, lines=lines)
+
+
 def _note(build: BuildLog, event: DeployEvent, at_s: float) -> None:
     if isinstance(event, StepEvent):
         build.lines.append(BuildLine(at_s, "step", event.message))
@@ -156,7 +179,7 @@ def _note(build: BuildLog, event: DeployEvent, at_s: float) -> None:
         build.outcome, build.took_s = "failed", at_s
         build.lines.append(BuildLine(at_s, "failed", str(event.error.get("message", ""))))
         trace = event.error.get("traceback")
-        build.lines += [BuildLine(at_s, "log", line) for line in str(trace or "").splitlines()]
+        build.lines += [BuildLine(at_s, "trace", line) for line in str(trace or "").splitlines()]
     if len(build.lines) > MOST_LINES:
         del build.lines[MOST_LINES // 2]
         build.left_out += 1

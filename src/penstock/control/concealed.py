@@ -1,7 +1,7 @@
 """Errors as callers see them who may not see user code's tracebacks.
 
-Workers always tell the traceback, because it is kept with the run; `predict` takes it out of what
-goes to a key that may not deploy.
+Workers always tell the traceback, because it is kept with the run, and with a version that does not
+load; it is taken out of what goes to a key that may not deploy.
 """
 
 from __future__ import annotations
@@ -53,6 +53,13 @@ def _without_facts(error: dict[str, msgspec.Raw]) -> bool:
     else:
         del error["facts"]
     return True
+
+
+def told_to_readers(error: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return the error object of a run or of a version as keys that may not deploy see it."""
+    if error is None:
+        return None
+    return without_values({name: told for name, told in error.items() if name != "traceback"})
 
 
 def without_values(error: dict[str, Any]) -> dict[str, Any]:

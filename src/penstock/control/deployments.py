@@ -50,16 +50,27 @@ class Deployments:
         self._slots = asyncio.Semaphore(starts_at_once)
         self._restarts: set[asyncio.Task[None]] = set()
 
-    async def list(self, project: str | None = None) -> list[DeploymentView]:
-        """Return the deployments of a project (None: of all), by name."""
+    async def list(
+        self, project: str | None = None, *, with_traceback: bool = False
+    ) -> list[DeploymentView]:
+        """Return the deployments of a project (None: of all), by name; see `get`."""
         records = await self._database.call(self._database.records.list_deployments, project)
-        return [self._view(record) for record in records]
+        return [self._view(record, with_traceback) for record in records]
 
-    async def get(self, project: str, name: str) -> DeploymentView:
-        """Return a deployment. Raises `NotFound`."""
-        return self._view(await self._find(project, name))
+    async def get(self, project: str, name: str, *, with_traceback: bool = False) -> DeploymentView:
+        """Return a deployment.
 
-    def _view(self, record: DeploymentRecord) -> DeploymentView:
+        Args:
+            project: The project.
+            name: The deployment.
+            with_traceback: Whether the reader may see user code's traceback.
+
+        Raises:
+            NotFound: There is no such deployment.
+        """
+        return self._view(await self._find(project, name), with_traceback)
+
+    def _view(self, record: DeploymentRecord, with_traceback: bool) -> DeploymentView:
         pool = self._serving.active_pool(record.project, record.name)
         problem = self._serving.problem(record.project, record.name)
         active = self._serving.active_record(record.project, record.name)
@@ -73,6 +84,7 @@ class Deployments:
             starting=record.active is not None and pool is None,
             problem=problem.to_dict() if problem is not None else None,
             health=pool.health() if pool is not None else None,
+            with_traceback=with_traceback,
         )
 
     async def _find(self, project: str, name: str) -> DeploymentRecord:
@@ -84,6 +96,8 @@ class Deployments:
 
     async def scale(self, project: str, name: str, changes: Mapping[str, Any]) -> DeploymentView:
         """Change how many replicas a deployment may have, for this version and the next ones.
+
+        Who may do this may deploy, and is shown tracebacks.
 
         Args:
             project: The project.
@@ -99,7 +113,7 @@ class Deployments:
             record = await self._find(project, name)
             wanted = changed(record.scaling, changes)
             await self._serving.set_scaling(project, name, wanted)
-            return self._view(await self._find(project, name))
+            return self._view(await self._find(project, name), with_traceback=True)
 
     async def delete(self, project: str, name: str) -> None:
         """Delete a deployment with its versions, memory and history; calls in hand are answered.

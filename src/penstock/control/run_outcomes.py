@@ -13,7 +13,6 @@ import msgspec
 
 from penstock.codec.light import UNREADABLE
 from penstock.codec.results import error_body
-from penstock.control.concealed import without_values
 from penstock.control.run_payloads import RunPayloads
 from penstock.core.errors import (
     DiskFull,
@@ -160,11 +159,3 @@ def _error_of(answer: Answer) -> bytes:
         return _read_error(answer.body)
     except UNREADABLE:
         return error_json(InternalError(f"The worker failed with {answer.code!r} and no details."))
-
-
-def without_traceback(error: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return a run's error as keys that may not deploy see it."""
-    if error is None:
-        return None
-    shown = {name: value for name, value in error.items() if name != "traceback"}
-    return without_values(shown)

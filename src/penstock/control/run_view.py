@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.control.run_outcomes import without_traceback
+from penstock.control.concealed import told_to_readers
 from penstock.core.insight_records import CallRecord
 from penstock.core.run_records import ReplicaId, RunRecord
 
@@ -47,7 +47,7 @@ def run_json(record: RunRecord, result: bytes | None, *, with_traceback: bool = 
         result: The bytes of its result, when it succeeded: inserted unchanged.
         with_traceback: Whether the reader may see user code's traceback.
     """
-    error = record.error if with_traceback else without_traceback(record.error)
+    error = record.error if with_traceback else told_to_readers(record.error)
     view = RunView(
         run_id=record.run_id,
         deployment=record.deployment,
@@ -91,7 +91,7 @@ def call_json(call: CallRecord, *, with_traceback: bool = False) -> bytes:
         replica=call.replica,
         error=msgspec.UNSET
         if error is None
-        else (error if with_traceback else without_traceback(error) or {}),
+        else (error if with_traceback else told_to_readers(error) or {}),
         result=msgspec.Raw(call.result) if whole and call.result else msgspec.UNSET,
     )
     return msgspec.json.encode(view)

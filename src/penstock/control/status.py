@@ -19,6 +19,7 @@ from penstock.codec.bundle import (
     StageEntry,
     read_manifest,
 )
+from penstock.control.concealed import told_to_readers
 from penstock.control.predict import Tally
 from penstock.core.records import DeploymentRecord, VersionRecord, VersionSettings
 from penstock.core.states import DeploymentState, VersionState, deployment_state
@@ -61,7 +62,10 @@ class StageView(msgspec.Struct, frozen=True):
 
 
 class VersionView(msgspec.Struct, frozen=True):
-    """One version. Times are seconds since the epoch (UTC)."""
+    """One version. Times are seconds since the epoch (UTC).
+
+    `failure` says why it is not ready; with the traceback only for keys that may deploy.
+    """
 
     number: int
     state: VersionState
@@ -145,8 +149,16 @@ class DeploymentView(msgspec.Struct, frozen=True):
     quarantine: QuarantineView | None = None
 
 
-def version_view(record: VersionRecord, active: int | None) -> VersionView:
-    """Return `record` for the outside; `active` is the deployment's active version number."""
+def version_view(
+    record: VersionRecord, active: int | None, *, with_traceback: bool = False
+) -> VersionView:
+    """Return a version for the outside.
+
+    Args:
+        record: The version.
+        active: Number of the deployment's active version.
+        with_traceback: Whether the reader may see user code's traceback.
+    """
     manifest = read_manifest(record.manifest)
     return VersionView(
         number=record.number,
@@ -164,7 +176,7 @@ def version_view(record: VersionRecord, active: int | None) -> VersionView:
         requirements=manifest.requirements,
         has_example=manifest.example is not None,
         uses_files=manifest.uses_files(),
-        failure=record.failure,
+        failure=record.failure if with_traceback else told_to_readers(record.failure),
     )
 
 
@@ -223,6 +235,7 @@ def deployment_view(
     starting: bool = False,
     problem: dict[str, Any] | None = None,
     health: PoolHealth | None = None,
+    with_traceback: bool = False,
 ) -> DeploymentView:
     """Return a deployment for the outside.
 
@@ -235,6 +248,7 @@ def deployment_view(
         starting: Whether the active version is being started.
         problem: Error object of the last failed start of the active version.
         health: How the replicas of the active version fare, when it runs.
+        with_traceback: Whether the reader may see user code's traceback.
     """
     asleep = scaling is not None and scaling.wanted == 0
     live = [v for v in record.versions if v.state is not VersionState.DELETED]
@@ -251,7 +265,9 @@ def deployment_view(
         active=record.active,
         created_at=record.created_at,
         updated_at=record.updated_at,
-        versions=[version_view(v, record.active) for v in reversed(live)],
+        versions=[
+            version_view(v, record.active, with_traceback=with_traceback) for v in reversed(live)
+        ],
         scaling=scaling,
         replicas=replica_views(replicas),
         calls=tally.calls if tally is not None else None,

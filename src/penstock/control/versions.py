@@ -32,10 +32,12 @@ class Versions:
         self._serving = serving
         self._blobs = blobs
 
-    async def get(self, project: str, name: str, number: int) -> VersionView:
-        """Return a version. Raises `NotFound`."""
+    async def get(
+        self, project: str, name: str, number: int, *, with_traceback: bool = False
+    ) -> VersionView:
+        """Return a version, maybe with the traceback of its failure. Raises `NotFound`."""
         deployment, record = await self._find(project, name, number)
-        return version_view(record, deployment.active)
+        return version_view(record, deployment.active, with_traceback=with_traceback)
 
     async def example(self, project: str, name: str, number: int) -> tuple[str, bytes] | None:
         """Return media type and bytes of a version's example, or None. Raises `NotFound`."""

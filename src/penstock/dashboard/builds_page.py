@@ -20,7 +20,9 @@ async def builds(visit: Visit, parts: Parts) -> Page:
     version = next((v for v in view.versions if v.number == number), None)
     if asked is not None and version is None:
         raise NotFound(f"There is no version {number} of {view.name}.")
-    log = await parts.builds.get(visit.project, visit.name, number) if version else None
+    shows, log = visit.may_deploy, None
+    if version is not None:
+        log = await parts.builds.get(visit.project, visit.name, number, with_traceback=shows)
     values |= {
         "number": number,
         "version_view": version,

@@ -54,7 +54,7 @@ def tabs(view: DeploymentView, visit: Visit) -> list[tuple[str, str, str, str]]:
 
 async def header(visit: Visit, parts: Parts, tab: str) -> dict[str, Any]:
     """Return what the head of every page of a deployment shows. Raises `NotFound`."""
-    view = await parts.deployments.get(visit.project, visit.name)
+    view = await parts.deployments.get(visit.project, visit.name, with_traceback=visit.may_deploy)
     seen = parts.series.overview(visit.project, visit.key.deployments)
     row = next((row for row in seen.deployments if row.deployment == view.name), None)
     share = row.now.errors / row.now.calls if row is not None and row.now.calls else None

@@ -14,6 +14,14 @@ from penstock.control.keys import Keys
 from penstock.core.errors import Forbidden
 from penstock.core.records import INCLUDED_SCOPES, KeyRecord, Scope
 
+_MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
+
+
+def sees_tracebacks(request: Request) -> bool:
+    """Whether the key that a request was admitted with may see tracebacks of user code."""
+    key: KeyRecord = request.state.key
+    return key.scope in _MAY_SEE_TRACEBACKS
+
 
 def authorization_of(request: Request) -> bytes:
     """Return the `Authorization` header as it came, empty if there is none."""

@@ -11,14 +11,13 @@ from typing import Any
 import msgspec
 
 from penstock.codec.bundle import read_manifest
-from penstock.control.concealed import without_values
+from penstock.control.concealed import told_to_readers, without_values
 from penstock.control.database import Database
 from penstock.control.insight.kept_calls import KeepOptions
 from penstock.control.insight.run_list import RunSummary, summary_of_call, summary_of_run
 from penstock.control.insight.samples import Samples, sample
 from penstock.control.insight.store_thread import InsightThread
 from penstock.control.insight.timings import place_of, read_parts
-from penstock.control.run_outcomes import without_traceback
 from penstock.control.run_payloads import RunPayloads
 from penstock.control.status import stage_views
 from penstock.core.errors import NotFound
@@ -193,7 +192,7 @@ class Details:
             prediction_ids=_prediction_ids(call.run_id, call.points),
             server_timing=call.server_timing,
             timeline=timeline(call.server_timing, call.run_time_ms, steps, failed=failed),
-            error=error if with_traceback else without_traceback(error),
+            error=error if with_traceback else told_to_readers(error),
             error_place=_place(error),
             input=self._shown(call.input, call.media_type, call.size_bytes, call.input_cut),
             result=result,
@@ -215,7 +214,7 @@ class Details:
             timeline=timeline(
                 run.server_timing, run.run_time_ms, steps, failed=run.error is not None
             ),
-            error=error if with_traceback else without_traceback(error),
+            error=error if with_traceback else told_to_readers(error),
             error_place=_place(error),
             input=self._shown(sent[0], run.media_type, size, sent[1]),
             result=result,

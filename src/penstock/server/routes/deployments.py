@@ -9,6 +9,7 @@ from starlette.responses import Response
 from penstock.control.status import DeploymentView
 from penstock.core.errors import NotFound
 from penstock.core.records import Scope
+from penstock.server.auth import sees_tracebacks
 from penstock.server.endpoints import Endpoint, Parts, json_answer
 
 
@@ -22,15 +23,16 @@ async def list_deployments(request: Request, parts: Parts) -> Response:
     """Answer the deployments of a project."""
     project = request.path_params["project"]
     await parts.projects.get(project)
-    key = request.state.key
-    found = [view for view in await parts.deployments.list(project) if key.grants(view.name)]
-    return json_answer(DeploymentList(found))
+    key, shows = request.state.key, sees_tracebacks(request)
+    found = await parts.deployments.list(project, with_traceback=shows)
+    return json_answer(DeploymentList([view for view in found if key.grants(view.name)]))
 
 
 async def get_deployment(request: Request, parts: Parts) -> Response:
     """Answer one deployment with its versions and replicas."""
-    params = request.path_params
-    return json_answer(await parts.deployments.get(params["project"], params["name"]))
+    params, shows = request.path_params, sees_tracebacks(request)
+    found = await parts.deployments.get(params["project"], params["name"], with_traceback=shows)
+    return json_answer(found)
 
 
 async def delete_deployment(request: Request, parts: Parts) -> Response:

@@ -11,6 +11,7 @@ from penstock.control.insight.traffic_views import Overview, Traffic
 from penstock.core.errors import InvalidSetting, NotFound
 from penstock.core.insight_records import LogFilter
 from penstock.core.records import Scope
+from penstock.server.auth import sees_tracebacks
 from penstock.server.endpoints import Endpoint, Parts, json_answer
 from penstock.server.queries import query_number
 from penstock.server.run_grants import check_run
@@ -19,8 +20,6 @@ from penstock.server.run_grants import check_run
 MAX_WAIT_S = 60.0
 MAX_LINES = 5000
 LINES = 500
-
-_MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 async def overview(request: Request, parts: Parts) -> Response:
@@ -43,7 +42,7 @@ async def traffic(request: Request, parts: Parts) -> Response:
 async def run_details(request: Request, parts: Parts) -> Response:
     """Answer everything about one run."""
     params = request.path_params
-    shows = request.state.key.scope in _MAY_SEE_TRACEBACKS
+    shows = sees_tracebacks(request)
     details = parts.insight.details
     await check_run(request, parts)
     found = await details.get(params["project"], params["run_id"], with_traceback=shows)

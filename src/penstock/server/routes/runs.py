@@ -13,7 +13,7 @@ from penstock.core.errors import BY_CODE, InvalidSetting, NotFound
 from penstock.core.insight_records import CallRecord, RunFilter
 from penstock.core.records import Scope
 from penstock.core.run_records import RunRecord
-from penstock.server.auth import check_grant
+from penstock.server.auth import check_grant, sees_tracebacks
 from penstock.server.endpoints import ANY_KEY, Endpoint, Parts, json_answer
 from penstock.server.queries import query_choice, query_number
 from penstock.server.run_grants import check_run
@@ -24,8 +24,6 @@ MAX_WAIT_S = 60.0
 #: Runs in one page of a list, at most and by default.
 MAX_PAGE = 1000
 PAGE = 50
-
-_MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 async def list_runs(request: Request, parts: Parts) -> Response:
@@ -80,7 +78,7 @@ async def get_run(request: Request, parts: Parts) -> Response:
 
 
 def _answer_call(request: Request, call: CallRecord) -> Response:
-    shows = request.state.key.scope in _MAY_SEE_TRACEBACKS
+    shows = sees_tracebacks(request)
     return Response(call_json(call, with_traceback=shows), media_type="application/json")
 
 
@@ -94,7 +92,7 @@ async def cancel_run(request: Request, parts: Parts) -> Response:
 
 async def _answer(request: Request, parts: Parts, record: RunRecord) -> Response:
     result = None if record.result is None else await parts.runs.payloads.read(record.result)
-    shows = request.state.key.scope in _MAY_SEE_TRACEBACKS
+    shows = sees_tracebacks(request)
     body = run_json(record, result, with_traceback=shows)
     return Response(body, media_type="application/json")
 

@@ -29,6 +29,7 @@ from penstock.core.errors import (
 )
 from penstock.core.loggers import LoggerSpec
 from penstock.core.records import Scope, VersionSettings
+from penstock.server.auth import sees_tracebacks
 from penstock.server.endpoints import Endpoint, Parts, json_answer, read_json
 from penstock.server.routes.scaling import ScalingBody
 
@@ -130,13 +131,15 @@ async def _lines(
 
 async def list_versions(request: Request, parts: Parts) -> Response:
     """Answer the versions of a deployment."""
-    found = await parts.deployments.get(request.path_params["project"], request.path_params["name"])
+    params, shows = request.path_params, sees_tracebacks(request)
+    found = await parts.deployments.get(params["project"], params["name"], with_traceback=shows)
     return json_answer(VersionList(found.versions))
 
 
 async def get_version(request: Request, parts: Parts) -> Response:
     """Answer one version."""
-    return json_answer(await parts.versions.get(*version_of(request)))
+    shows = sees_tracebacks(request)
+    return json_answer(await parts.versions.get(*version_of(request), with_traceback=shows))
 
 
 async def delete_version(request: Request, parts: Parts) -> Response:
