@@ -94,7 +94,8 @@ def deploy(
             `Path`; a fitted model may stand in place of one, and is saved in its library's safest
             format. Functions are `{"pre": f, "post": g}` with either or both, or a bare function
             for `post`.
-        name: 1 to 20 lower-case letters, digits and inner hyphens.
+        name: 1 to 20 lower-case letters, digits and inner hyphens; no word of the API's addresses,
+            such as `runs` or `traffic`.
         api_key: Key with deploy scope.
         server: Address of the server.
         example: Data of a request that the new version must answer before it may serve.

@@ -74,7 +74,7 @@ class Conduit:
             loggers = loggers or saved.loggers
             options = cast("Given", {**saved.options, **options})
         self.loggers: list[LoggerSpec] = loggers
-        self.name = check_deployment_name(name)
+        self.name = check_deployment_name(name, is_new=False)  # the server knows which there are
         self.flow: list[Any] = stages_of(flow)
         self.endpoint: Endpoint | None = None
         self.example_result: Any = None

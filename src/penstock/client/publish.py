@@ -27,8 +27,15 @@ from penstock.client.targets import project_of
 from penstock.client.upload import upload
 from penstock.codec.captures import size_text
 from penstock.codec.request import encode_request
-from penstock.core.errors import ExampleFailed, UnexpectedAnswer
+from penstock.core.errors import (
+    ExampleFailed,
+    InvalidName,
+    MethodNotAllowed,
+    NotFound,
+    UnexpectedAnswer,
+)
 from penstock.core.flow import Flow
+from penstock.core.names import check_deployment_name
 from penstock.environments.describe import EnvironmentInfo
 
 #: Longest example that the curl line shows.
@@ -52,6 +59,7 @@ def publish(
     reporter = Reporter(options.quiet)
     project = options.project or project_of(session, target.project)
     reporter.step(f"Server {session.server}, project {project}")
+    _check_name(session, project, name)
     environment = _environment(session)
     with saved(flow, environment.modules) as ready:
         return _publish(ready, name, session, target, project, environment, options, wish, reporter)
@@ -116,6 +124,17 @@ def report_bundle(prepared: Prepared, options: Options, reporter: Reporter) -> N
     declared = dict.fromkeys([*options.secrets, *prepared.secrets])
     if declared:
         reporter.step(f"Secrets: {', '.join(declared)}")
+
+
+def _check_name(session: Session, project: str, name: str) -> None:
+    """Raise `InvalidName` for a reserved word, unless a deployment had it before it was one."""
+    try:
+        check_deployment_name(name)
+    except InvalidName:
+        with contextlib.suppress(NotFound, MethodNotAllowed):
+            session.get(f"/v1/{project}/{name}/versions")
+            return
+        raise
 
 
 def _environment(session: Session) -> EnvironmentInfo:

@@ -21,6 +21,7 @@ from penstock.client.publish import report_bundle
 from penstock.codec.captures import size_text
 from penstock.core.errors import PenstockError
 from penstock.core.flow import Flow
+from penstock.core.names import RESERVED_DEPLOYMENT_NAMES
 
 if TYPE_CHECKING:
     from penstock.flow.local import LocalFlow
@@ -50,7 +51,7 @@ def rehearse(flow: Flow, name: str, options: Options) -> Rehearsed:
             ready, wish, options.example, options.example_files, pair_files=options.pair_files
         )
         report_bundle(prepared, options, reporter)
-        for text in _open_questions(prepared, options):
+        for text in _open_questions(name, prepared, options):
             reporter.warn(text)
         sent = prepared.manifest.blobs().values()
         files = "1 file" if len(sent) == 1 else f"{len(sent)} files"
@@ -77,8 +78,10 @@ def _answer(loaded: LocalFlow, options: Options, reporter: Reporter) -> Any:
     return result
 
 
-def _open_questions(prepared: Prepared, options: Options) -> Iterator[str]:
+def _open_questions(name: str, prepared: Prepared, options: Options) -> Iterator[str]:
     """Yield what only a server can say."""
+    if name in RESERVED_DEPLOYMENT_NAMES:
+        yield f"{name!r} is a reserved word: no new deployment can have it as its name."
     imported = {
         entry.module.partition(".")[0]
         for _, stage in prepared.manifest.walk()

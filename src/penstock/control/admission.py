@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from penstock.codec.bundle import FunctionEntry, Manifest
-from penstock.core.errors import BlobMissing, InvalidManifest, InvalidSetting
+from penstock.control.database import Database
+from penstock.core.errors import BlobMissing, InvalidManifest, InvalidName, InvalidSetting
 from penstock.core.hardware import hardware_name
 from penstock.core.limits import OF_VERSIONS, check_within
 from penstock.core.model_types import ModelType, is_type_name
+from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionSettings
 from penstock.core.secret_records import MAX_DECLARED
 from penstock.environments.check import Need, check
@@ -27,6 +29,16 @@ FORK_SAFE = frozenset(
 
 #: Files that a message names, and that its facts list.
 _NAMED, _LISTED = 20, 1000
+
+
+async def check_name(database: Database, project: str, name: str) -> None:
+    """Raise `InvalidName` if no deployment can have this name, or no new one."""
+    try:
+        check_deployment_name(name)
+    except InvalidName:
+        check_deployment_name(name, is_new=False)
+        if await database.call(database.records.get_deployment, project, name) is None:
+            raise
 
 
 def check_settings(settings: VersionSettings) -> None:

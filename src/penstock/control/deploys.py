@@ -47,7 +47,6 @@ from penstock.core.errors import (
     StoreError,
 )
 from penstock.core.faults import fault
-from penstock.core.names import check_deployment_name
 from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState
 from penstock.engine.base import Pool
@@ -158,7 +157,7 @@ class Deploys:
             SecretNotSet: A secret that the version declares is not set.
             StorageFull: The project has no room for its files.
         """
-        check_deployment_name(name)
+        await admission.check_name(self._database, project, name)
         parsed = await asyncio.to_thread(read_manifest, manifest)  # it may have many entries
         admission.check_settings(settings)
         admission.check_loggers(settings, os.environ)

@@ -41,7 +41,7 @@ def check_grant(grant: Grant) -> None:
             f"{LONGEST_LABEL} characters."
         )
     for name in grant.deployments or ():
-        check_deployment_name(name)
+        check_deployment_name(name, is_new=False)
     if grant.deployments == ():
         raise InvalidSetting(
             "A key for no deployment can do nothing.", hint="Name some, or leave them out for all."

@@ -17,14 +17,14 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RUN_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
-#: Words that are routes below `/v1/` and therefore cannot be project names.
+#: Words that are routes below `/v1/` and therefore cannot be names of new projects.
 RESERVED_PROJECT_NAMES = frozenset(
-    {"audit", "environment", "environments", "keys", "projects", "secrets", "whoami"}
+    {"audit", "environment", "environments", "keys", "projects", "secrets", "status", "whoami"}
 )
 
-#: Words that are routes below `/v1/<project>/` and therefore cannot be deployment names.
+#: Words that are routes below `/v1/<project>/` and therefore cannot be names of new deployments.
 RESERVED_DEPLOYMENT_NAMES = frozenset(
-    {"audit", "blobs", "files", "keys", "memory", "runs", "secrets", "webhooks"}
+    {"audit", "blobs", "files", "keys", "memory", "runs", "secrets", "traffic", "webhooks"}
 )
 
 
@@ -44,13 +44,17 @@ def _check(kind: str, name: object, reserved: frozenset[str]) -> str:
     return name
 
 
-def check_deployment_name(name: object) -> str:
+def check_deployment_name(name: object, *, is_new: bool = True) -> str:
     """Return `name` if it may name a deployment.
+
+    Args:
+        name: What was given.
+        is_new: Whether no deployment can have it yet; a name that was reserved later is kept.
 
     Raises:
         InvalidName: It is not 1 to 20 lower-case letters, digits and inner hyphens, or reserved.
     """
-    return _check("deployment", name, RESERVED_DEPLOYMENT_NAMES)
+    return _check("deployment", name, RESERVED_DEPLOYMENT_NAMES if is_new else frozenset())
 
 
 def check_project_name(name: object) -> str:

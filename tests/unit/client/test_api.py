@@ -19,6 +19,7 @@ from penstock.client.request import model_api_request
 from penstock.core.errors import (
     ExampleFailed,
     InvalidCall,
+    InvalidName,
     InvalidSetting,
     InvalidStage,
     LoadFailed,
@@ -243,6 +244,21 @@ def test_what_the_server_lacks_is_found_before_anything_is_sent(server: Any, mod
     with pytest.raises(MissingImports, match="httpx2"):
         deploy([(model_type.XGBOOST_CLASSIFIER, model, needs_it)], "flow", KEY)
     assert server.routes() == ["GET /v1/whoami", "GET /v1/environment"]
+
+
+def test_a_reserved_word_is_refused_before_anything_is_sent(server: Any, model: Path) -> None:
+    with pytest.raises(InvalidName, match="reserved word"):
+        deploy((model_type.XGBOOST_CLASSIFIER, model), "traffic", KEY)
+    assert server.stored == {}
+
+
+def test_a_deployment_that_had_the_word_before_gets_a_new_version(server: Any, model: Path) -> None:
+    server.on("GET /v1/p/traffic/versions", {"versions": []})
+    server.events(
+        "POST /v1/p/traffic/versions",
+        {"event": "ready", "version": {"number": 2}, "endpoint": URL},
+    )
+    assert deploy((model_type.XGBOOST_CLASSIFIER, model), "traffic", KEY).version == 2
 
 
 def test_an_environment_in_another_form_is_refused(server: Any, model: Path) -> None:

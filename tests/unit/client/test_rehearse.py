@@ -48,6 +48,11 @@ def test_it_shows_what_would_be_sent_and_what_the_example_gives(
     assert conduit.endpoint is None
 
 
+def test_a_reserved_word_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    deploy(FLOW, "traffic", dry_run=True)
+    assert "'traffic' is a reserved word" in "".join(capsys.readouterr())
+
+
 def test_it_is_silent_when_asked_to_be(capsys: pytest.CaptureFixture[str]) -> None:
     assert dry(quiet=True).example_result is None
     assert capsys.readouterr().out == ""

@@ -27,6 +27,12 @@ def test_illegal_deployment_names_are_refused(name: object) -> None:
         check_deployment_name(name)
 
 
+def test_a_reserved_word_is_a_name_where_it_was_one_before() -> None:
+    assert check_deployment_name("runs", is_new=False) == "runs"
+    with pytest.raises(errors.InvalidName):
+        check_deployment_name("a/b", is_new=False)
+
+
 @given(st.text(max_size=30))
 def test_a_name_that_gets_in_is_safe_in_a_url(name: str) -> None:
     try:
