@@ -59,6 +59,8 @@ def act(data: Any) -> Any:
     elif what == "save and fail":
         save(data["name"], data["value"])
         raise ValueError("on purpose")
+    elif what == "save bytes":
+        save(data["name"], b"x" * data["size"])
     elif what == "hold":
         hold(Path(data["folder"]))
     save("answer", {"pid": os.getpid(), "value": answer}, scope="run")
@@ -206,6 +208,20 @@ def test_a_name_nobody_saved_is_a_name_error_that_names_stage_function_and_name(
     assert error["type"] == "NameError"
     assert "'labels'" in error["message"]
     assert "pre of stage 1" in error["message"]
+
+
+def test_a_run_that_saves_more_than_can_be_stored_gets_an_error_and_its_replica_lives_on(
+    model: Path, put: Any
+) -> None:
+    endpoint = put([stage(model, act, tell)], replicas=1)
+    replica = endpoint.predict({"do": "save bytes", "name": "small", "size": 1})["pid"]
+    for mib in (20, 70):
+        refused = asked(endpoint, {"do": "save bytes", "name": "large", "size": mib << 20})
+        assert refused.status_code == 500
+        assert refused.json()["error"]["code"] == "memory_quota_exceeded"
+        assert "'large'" in refused.json()["error"]["message"]
+    found = endpoint.predict({"do": "incr", "name": "calls"})
+    assert found == {"pid": replica, "value": 1}
 
 
 def wait_until_ready(url: str) -> None:

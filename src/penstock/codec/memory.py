@@ -7,12 +7,22 @@ travels as an open descriptor beside its message.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
 
 #: Most names that are written in one go.
 MOST_WRITES = 100_000
+
+#: Most bytes of one value, whatever the server's own limit.
+MOST_VALUE_BYTES = 64 * 1024 * 1024
+
+#: Most bytes of a request, without its length: values, their names and what is around them.
+REQUEST_LIMIT = MOST_VALUE_BYTES + 1024 * 1024
+
+#: Bytes that are around a name and its value in a request, and those of its own head, at most.
+_AROUND = 128
 
 #: Where a value lives. `run` never leaves the worker, so it does not appear here.
 DEPLOYMENT = "deployment"
@@ -26,6 +36,11 @@ class Write(msgspec.Struct, frozen=True, array_like=True):
     name: str
     value: bytes | None
     ttl_s: float | None = None
+
+
+def bytes_of(writes: Iterable[Write]) -> int:
+    """Return how many bytes writes are in a request, at most."""
+    return sum(len(w.value or b"") + 4 * len(w.name) + _AROUND for w in writes)
 
 
 class Read(msgspec.Struct, tag="read", frozen=True):

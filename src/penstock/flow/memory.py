@@ -128,11 +128,11 @@ class RunMemory:
     def settle(self) -> None:
         """Publish at once and read anew from now on: how calls outside a run work."""
         writes = self.writes()
+        self._seen.clear()
+        for write in writes:  # what is refused is forgotten, or every later call would fail by it
+            del self._own[write.scope, write.name]
         if writes:
             self._space.publish(writes)
-        for write in writes:
-            del self._own[write.scope, write.name]
-        self._seen.clear()
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ import cloudpickle
 
 from penstock.codec.memory import (
     MOST_WRITES,
+    REQUEST_LIMIT,
     Done,
     Increment,
     Lost,
@@ -32,6 +33,7 @@ from penstock.codec.memory import (
     WorkerAnswer,
     WorkerRequest,
     Write,
+    bytes_of,
 )
 from penstock.core.errors import Conflict, InternalError, MemoryQuotaExceeded, from_dict
 
@@ -119,6 +121,7 @@ class MemorySpace:
 
         Raises:
             NameError: There is no such name and no default.
+            MemoryQuotaExceeded: The new value is too large, or the memory is full.
         """
         for _ in range(_ATTEMPTS):
             held = self._read(scope, name)
@@ -126,8 +129,9 @@ class MemorySpace:
             if old is MISSING:
                 raise not_found(name)
             new = function(old)
-            stamp = 0 if held is None else held.stamp
-            answer = self._send(Swap(scope, name, stamp, pack(new), ttl))
+            stamp, packed = 0 if held is None else held.stamp, pack(new)
+            _check_size([Write(scope, name, packed)])
+            answer = self._send(Swap(scope, name, stamp, packed, ttl))
             self._forget(scope, name)
             if isinstance(answer, Done):
                 return new
@@ -150,6 +154,7 @@ class MemorySpace:
                 f"{len(writes)} names are saved at once; at most {MOST_WRITES} may be.",
                 hint="Save fewer, larger values.",
             )
+        _check_size(writes)
         answer = self._send(Publish(writes))
         if not isinstance(answer, Done):
             raise _unexpected(answer)
@@ -235,6 +240,18 @@ def pack_or_none(name: str, value: Any) -> bytes | None:
 def not_found(name: str) -> NameError:
     """Return the error for a name that nobody saved."""
     return NameError(f"{name!r} not found in memory")
+
+
+def _check_size(writes: list[Write]) -> None:
+    """Raise `MemoryQuotaExceeded` for what does not fit in one request: no server takes it."""
+    size = bytes_of(writes)
+    if size > REQUEST_LIMIT:
+        largest = max(writes, key=lambda write: len(write.value or b""))
+        raise MemoryQuotaExceeded(
+            f"{size} bytes are saved at once, {len(largest.value or b'')} of them as "
+            f"{largest.name[:100]!r}; at most {REQUEST_LIMIT} may be.",
+            hint="Save something smaller, or save it in several runs.",
+        )
 
 
 def _unpack(held: _Held) -> Any:

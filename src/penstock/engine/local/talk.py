@@ -19,7 +19,13 @@ import msgspec
 
 from penstock.codec.frames import split_frames
 from penstock.codec.light import MOST_BYTES
-from penstock.codec.memory import Refused, Upload, WorkerAnswer, WorkerRequest
+from penstock.codec.memory import (
+    REQUEST_LIMIT,
+    Refused,
+    Upload,
+    WorkerAnswer,
+    WorkerRequest,
+)
 from penstock.codec.worker_messages import FromWorker, pack_message, unpack_message
 from penstock.core.errors import FrameError, InternalError, PenstockError
 from penstock.engine.base import MemoryHandler, VersionKey
@@ -27,9 +33,6 @@ from penstock.engine.local import worker_facts
 from penstock.engine.local.intake import descriptors
 
 _log = logging.getLogger(__name__)
-
-#: Largest memory request: a publish of many values; the store's own quota is far below.
-MEMORY_LIMIT = 64 * 1024 * 1024
 
 #: Largest message of a worker about itself.
 _TOLD_LIMIT = MOST_BYTES + 1024
@@ -105,7 +108,7 @@ async def serve_memory(sock: socket.socket, key: VersionKey, handler: MemoryHand
         try:
             while data := await _receive(loop, sock, fds):
                 buffer += data
-                for number, frame in enumerate(split_frames(buffer, MEMORY_LIMIT), 1):
+                for number, frame in enumerate(split_frames(buffer, REQUEST_LIMIT), 1):
                     answer = await _answer(key, _request(frame, fds), handler)
                     fds.close_one()
                     await loop.sock_sendall(sock, pack_message(answer))
