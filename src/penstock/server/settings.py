@@ -12,6 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from penstock.codec.memory import MOST_VALUE_BYTES
 from penstock.server.option import option as _option
 from penstock.server.package_settings import PackageSettings
 
@@ -345,6 +346,11 @@ class Settings(PackageSettings):
         "text",
         choices=("text", "json"),
     )
-    memory_value_bytes: int = _option("Largest value functions may save.", 16 * MIB, least=1024)
+    memory_value_bytes: int = _option(
+        "Largest value functions may save; 67108864 at most.",
+        16 * MIB,
+        least=1024,
+        most=MOST_VALUE_BYTES,
+    )
     memory_total_bytes: int = _option("Most bytes saved in one deployment.", 256 * MIB, least=1024)
     memory_names: int = _option("Most saved names in one deployment.", 100_000, least=1)

@@ -11,11 +11,11 @@ import threading
 import pytest
 
 from penstock.codec.memory import Missing, Read, Refused, Upload, Uploaded, Value
-from penstock.codec.worker_messages import pack_message
+from penstock.codec.worker_messages import pack_message, unpack_message
 from penstock.core.errors import FrameError, UploadFailed
 from penstock.engine.base import VersionKey
+from penstock.engine.local.conversation import Conversation
 from penstock.engine.local.talk import serve_memory
-from penstock.engine.local.worker import _Messages
 
 KEY = VersionKey("default", "flow", 1)
 
@@ -27,7 +27,7 @@ def talk(handler, story) -> None:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         serving = asyncio.create_task(serve_memory(ours, KEY, handler))
-        messages = _Messages(theirs.detach())
+        messages = Conversation(theirs.detach())
         try:
             await asyncio.to_thread(story, messages)
             messages._sock.close()
@@ -123,6 +123,7 @@ def test_a_file_that_comes_with_another_request_is_closed() -> None:
     def story(messages) -> None:
         for _ in range(3):
             _with_files(messages, pack_message(Read("deployment", "unknown")), 1)
-            assert isinstance(messages.receive(Missing | Value), Missing)
+            said = messages._sock.recv(99)
+            assert isinstance(unpack_message(said[4:], Missing | Value), Missing)
 
     talk(answer, story)

@@ -27,6 +27,11 @@ def test_the_data_folder_follows_the_xdg_rules(monkeypatch: pytest.MonkeyPatch) 
         ({"port": 70000}, {}, ["option port", "0 to 65535"]),
         ({}, {"PENSTOCK_PORT": "many"}, ["PENSTOCK_PORT", "'many'", "whole number"]),
         ({}, {"PENSTOCK_DRAIN_S": "nan"}, ["PENSTOCK_DRAIN_S", "0 to 3600"]),
+        (
+            {"memory_value_bytes": 2**26 + 1},
+            {},
+            ["option memory_value_bytes", "1024 to 67108864"],
+        ),
         ({"log_level": "loud"}, {}, ["'loud'", "debug, info, warning, error"]),
         ({"color": "red"}, {}, ["no option 'color'"]),
     ],

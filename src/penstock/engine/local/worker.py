@@ -2,7 +2,7 @@
 
 `wiring.worker_process` calls `run` in the child, with the `Loader` that knows of flows; this module
 knows nothing of them. A worker forked from a template finds the version loaded. The main thread
-owns the service. A second thread only reads control messages. A lock-step `ask` leads to the memory
+owns the service. A second thread only reads control messages. `Conversation.ask` leads to the memory
 store.
 """
 
@@ -21,7 +21,6 @@ import msgspec
 
 from penstock.codec.frames import CallFrame, ReplyFrame, split_frames
 from penstock.codec.light import MOST_BYTES
-from penstock.codec.memory import Upload, WorkerAnswer, WorkerRequest
 from penstock.codec.worker_messages import (
     MESSAGE_LIMIT,
     Cancel,
@@ -37,6 +36,7 @@ from penstock.codec.worker_messages import (
 from penstock.core.errors import InternalError
 from penstock.engine.local import forking, lifeline, output, overlap
 from penstock.engine.local.begun import BegunPage
+from penstock.engine.local.conversation import Conversation
 from penstock.engine.local.intake import Intake, Outbox
 from penstock.engine.local.loader import Loader, Overlapping, Service, Tools
 from penstock.engine.local.pace import Pace
@@ -48,14 +48,13 @@ _UNSENT_NS = 100_000
 
 
 class _Messages:
-    """Length-prefixed messages on a blocking socket."""
+    """The control socket: length-prefixed messages."""
 
     def __init__(self, fd: int) -> None:
         self._sock = socket.socket(fileno=fd)
         self._sock.setblocking(True)
         self._buffer = bytearray()
         self._frames: list[memoryview] = []
-        self._lock = threading.Lock()
 
     def receive(self, kind: Any) -> Any:
         """Return the next message; end the process when the server is gone."""
@@ -69,20 +68,6 @@ class _Messages:
 
     def send(self, message: msgspec.Struct) -> None:
         self._sock.sendall(pack_message(message))
-
-    def ask(self, request: WorkerRequest) -> WorkerAnswer:
-        """Send a request to the server and wait for its answer; safe from any thread."""
-        with self._lock:
-            if isinstance(request, Upload):
-                self._send_with(request, request.fd)
-            else:
-                self.send(request)
-            answer: WorkerAnswer = self.receive(WorkerAnswer)
-            return answer
-
-    def _send_with(self, message: msgspec.Struct, fd: int) -> None:
-        data = pack_message(message)
-        self._sock.sendall(data[socket.send_fds(self._sock, [data], [fd]) :])
 
 
 class _Control:
@@ -127,7 +112,8 @@ def _work(ends: ChildEnds, loader: Loader, prepared: Any) -> None:
     control = _Messages(ends.control)
     page = BegunPage(ends.page)
     os.close(ends.page)
-    tools = Tools(_Messages(ends.memory).ask, page.at, lambda facts: control.send(_notice(facts)))
+    ask = Conversation(ends.memory).ask
+    tools = Tools(ask, page.at, lambda facts: control.send(_notice(facts)))
     service = _load(control, loader, tools, prepared)
     data = socket.socket(fileno=ends.data)
     data.setblocking(True)
