@@ -6,6 +6,7 @@ import asyncio
 import gc
 import time
 import weakref
+from typing import Any, ClassVar
 
 from penstock.engine.base import Answer, Body, Call, VersionKey, VersionSpec
 from penstock.engine.local.dispatcher import Dispatcher
@@ -13,11 +14,20 @@ from penstock.engine.local.options import EngineOptions
 
 SPEC = VersionSpec(VersionKey("shop", "prices", 1), b"{}", {})
 
+DATA = b"x" * 100_000
+
 
 class Watched(Body):
     """A body that can be seen to be let go."""
 
     __slots__ = ("__weakref__",)
+
+
+class Hung:
+    """A replica that is given no calls."""
+
+    suspect, weight, inline_bytes = True, 0, 0
+    outstanding: ClassVar[dict[int, Call]] = {}
 
 
 class Waiting:
@@ -28,10 +38,11 @@ class Waiting:
         self.dispatcher = Dispatcher(loop, EngineOptions(tick_s=0.005), SPEC)
         self.answers: list[Answer] = []
 
-    def call(self, limit_s: float = 60.0) -> Call:
+    def call(self, limit_s: float = 60.0, caller: str = "", age_s: float = 0.0) -> Call:
         now = time.monotonic_ns()
-        body = Watched(b"x" * 100_000)
-        made = Call("run", b"raw", body, now, now + int(limit_s * 1e9), self._answered)
+        body, came = Watched(DATA), now - int(age_s * 1e9)
+        made = Call("run", b"raw", body, came, now + int(limit_s * 1e9), self._answered)
+        made.caller = caller
         self.dispatcher.submit(made)
         return made
 
@@ -69,5 +80,36 @@ def test_a_call_whose_time_is_over_while_it_waits_is_let_go_too():
         assert {answer.code for answer in it.answers} == {"deadline_exceeded"}
         assert it.dispatcher.oldest_ns() == kept.arrived_ns
         it.dispatcher.cancel(kept)
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_a_long_queue_refuses_those_whose_own_calls_are_late_and_nobody_else():
+    async def test() -> None:
+        it = Waiting()
+        hung: Any = Hung()
+        it.dispatcher.add(hung)
+        for _ in range(100):
+            it.call(caller="backlog", age_s=2.0)
+        while not it.dispatcher._full:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        it.call(caller="backlog")
+        assert [answer.code for answer in it.answers] == ["overloaded"]
+        for _ in range(10):
+            it.call(caller="other")
+        assert len(it.answers) == 1
+        it.call(caller="slow", age_s=2.0)
+        it.call(caller="slow")
+        assert [answer.code for answer in it.answers] == ["overloaded"] * 2
+
+    asyncio.run(asyncio.wait_for(test(), 60))
+
+
+def test_no_more_calls_wait_than_the_version_allows_whoever_sends_them():
+    async def test() -> None:
+        it = Waiting()
+        for number in range(SPEC.max_queue + 1):
+            it.call(caller=str(number))
+        assert [answer.code for answer in it.answers] == ["overloaded"]
 
     asyncio.run(asyncio.wait_for(test(), 60))

@@ -25,11 +25,6 @@ from penstock.engine.local.window import bytes_ahead, calls_ahead
 
 _log = logging.getLogger(__name__)
 
-#: A queue longer than this takes no more while its oldest call has waited this long: whoever comes
-#: later would wait longer still, and the queue would take as long to empty when the rush is over.
-_SHORT_QUEUE = 64
-_LONG_WAIT_NS = 1_000_000_000
-
 _NEVER = 1 << 62
 
 QUEUED = "queued"
@@ -85,7 +80,11 @@ class Dispatcher:
 
     def submit(self, call: Call) -> None:
         """Take a call; see `engine.base.Pool.submit`."""
-        if self._refusal is not None or self._full or self.held >= self._spec.max_queue:
+        if (
+            self._refusal is not None
+            or self.held >= self._spec.max_queue
+            or (self._full and self._queue.is_late(call.caller, time.monotonic_ns()))
+        ):
             self._refuse(call)
             return
         self.held += 1
@@ -284,9 +283,7 @@ class Dispatcher:
         now = time.monotonic_ns()
         if now >= self._next_deadline:
             self._look_at_deadlines(now)
-        queue = self._queue
-        waits = len(queue) > _SHORT_QUEUE and bool(self.ready)
-        self._full = waits and now - queue.oldest_ns() > _LONG_WAIT_NS
+        self._full = bool(self.ready) and self._queue.is_long(now)
         if self.held or any(replica.outstanding for replica in self._all()):
             self._loop.call_later(self._tick_s, self._tick)
         else:

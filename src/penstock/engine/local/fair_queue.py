@@ -16,6 +16,12 @@ from penstock.engine.base import Call
 from penstock.engine.local.window import weight_of
 
 
+#: A queue longer than this takes no more of a caller whose oldest call has waited this long: what
+#: it sends later would wait longer still, and take as long to answer when the rush is over.
+_SHORT_QUEUE = 64
+_LONG_WAIT_NS = 1_000_000_000
+
+
 class FairQueue:
     """Calls that wait, by caller. A caller is the key that it calls with."""
 
@@ -101,6 +107,15 @@ class FairQueue:
         """Return when the oldest call came, in monotonic nanoseconds; 0 if there is none."""
         heads = (next(iter(calls)) for calls in self._calls.values() if calls)
         return min((call.arrived_ns for call in heads), default=0)
+
+    def is_long(self, now: int) -> bool:
+        """Whether so many wait, and one so long, that somebody is late; `now` is as in a call."""
+        return self._count > _SHORT_QUEUE and now - self.oldest_ns() > _LONG_WAIT_NS
+
+    def is_late(self, caller: str, now: int) -> bool:
+        """Whether a caller's own calls have waited too long for it to send more."""
+        calls = self._calls.get(caller)
+        return bool(calls) and now - next(iter(calls)).arrived_ns > _LONG_WAIT_NS
 
     def clear(self) -> list[Call]:
         """Forget all calls, and return them, oldest first."""
