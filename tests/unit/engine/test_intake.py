@@ -3,7 +3,9 @@ from __future__ import annotations
 import os
 import socket
 
+import msgspec
 import pytest
+from no_descriptors import no_descriptors
 
 from penstock.codec import memfile
 from penstock.codec.body_files import Shelf
@@ -126,3 +128,25 @@ def test_small_replies_leave_together_and_a_large_one_as_a_file(pair):
     ]
     assert memfile.read(fds[0], replies[1].body_size, trusted=False) == b"y" * (INLINE_LIMIT + 1)
     os.close(fds[0])
+
+
+def test_a_large_reply_without_a_file_descriptor_becomes_an_error_and_the_others_leave(pair):
+    ours, theirs = pair
+    outbox = Outbox(theirs)
+    outbox.add(ReplyFrame(1, b"", 0, b"t", b"small"))
+    with no_descriptors():
+        outbox.add(ReplyFrame(2, b"", 1, b"t", b"y" * (INLINE_LIMIT + 1)))
+    outbox.add(ReplyFrame(3, b"", 0, b"", b"last"))
+    outbox.flush()
+    theirs.shutdown(socket.SHUT_WR)
+    data = b"".join(iter(lambda: ours.recv(65536), b""))
+    replies: list[Reply] = []
+    assert read_replies(memoryview(data), replies) == len(data)
+    assert [(r.call_id, r.code, r.media, r.timing) for r in replies] == [
+        (1, b"", 0, b"t"),
+        (2, b"internal", 0, b"t"),
+        (3, b"", 0, b""),
+    ]
+    error = msgspec.json.decode(replies[1].body)["error"]
+    assert "Too many open files" in error["message"]
+    assert "no file descriptor left" in error["hint"]

@@ -11,6 +11,8 @@ import socket
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
 from penstock.codec import memfile
 from penstock.codec.body_files import Mappings
 from penstock.codec.frames import (
@@ -18,12 +20,14 @@ from penstock.codec.frames import (
     FRAME_LIMIT,
     HAS_FD,
     INLINE_LIMIT,
+    MEDIA_JSON,
     CallFrame,
     ReplyFrame,
     fd_size,
     read_calls,
     reply_header,
 )
+from penstock.core.errors import InternalError
 from penstock.engine.local.watch import Watch
 
 _BUFFER = 1 << 20
@@ -117,14 +121,18 @@ class Outbox:
         self._parts: list[bytes] = []
 
     def add(self, reply: ReplyFrame) -> None:
-        """Take one reply; `flush` sends it."""
+        """Take one reply; `flush` sends it. One that no file can be made for becomes an error."""
         call_id, code, media, timing, body = reply
         size = len(body)
         if size <= INLINE_LIMIT:
             self._parts += (reply_header(call_id, 0, media, code, timing, size), body)
             return
         self.flush()
-        fd, size = memfile.create((body,))
+        try:
+            fd, size = memfile.create((body,))
+        except OSError as error:
+            self.add(_not_sent(call_id, size, timing, error))
+            return
         try:
             head = reply_header(call_id, HAS_FD, media, code, timing, 8) + fd_size(size)
             self._send_with(head, fd)
@@ -143,6 +151,17 @@ class Outbox:
         sent = self._sock.sendmsg([head], [rights])
         if sent < len(head):
             self._sock.sendall(head[sent:])
+
+
+def _not_sent(call_id: int, size: int, timing: bytes, why: OSError) -> ReplyFrame:
+    """Return the answer to a call whose own has no file to travel in."""
+    error = InternalError(
+        f"The answer of {size} bytes could not leave the worker: there is no file for it ({why}).",
+        hint="Most often the functions leave files or connections open until the worker has no "
+        "file descriptor left: close them.",
+    )
+    body = msgspec.json.encode({"error": error.to_dict()})
+    return ReplyFrame(call_id, b"internal", MEDIA_JSON, timing, body)
 
 
 _CLOEXEC = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
