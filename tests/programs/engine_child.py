@@ -164,6 +164,9 @@ def prepare(message: Load) -> dict[str, Any]:
         ctypes.string_at(0)
     if how == "large":
         KEPT.append(bytearray(os.urandom(4096)) * (settings["mib"] * 256))
+    if how == "wait":
+        while not os.path.exists(settings["file"]):
+            time.sleep(0.001)
     if how == "hang":
         time.sleep(3600)
     if how == "thread":

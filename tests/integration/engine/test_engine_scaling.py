@@ -6,6 +6,7 @@ import asyncio
 import errno
 import functools
 import logging
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,45 @@ def test_a_sleeping_version_that_does_not_load_refuses_with_the_reason(run):
         answer = await bench.send(pool, b"x")
         assert answer.code == "not_ready"
         assert "The model of stage 2 is bad." in answer.error.message
+
+    run(test)
+
+
+def test_a_version_that_does_not_load_sleeps_when_nobody_calls_and_tries_again_when_called(
+    run, tools
+):
+    async def test(bench):
+        pool = await bench.start({"load": "fail"}, replicas=0, scale=QUICK)
+        tries = []
+        for _ in range(2):
+            assert (await bench.send(pool, b"x")).code == "not_ready"
+            await tools.until(lambda: pool.facts()["wanted"] == 0 and not pool.status())
+            assert pool.facts()["why"] == "asleep: no call for 0.1 s"
+            assert pool.health().next_start_at == 0
+            tries.append(len(pool.logs()))
+        assert tries[1] > tries[0]
+
+    run(test)
+
+
+def test_a_version_that_takes_longer_to_load_than_its_cooldown_is_there_in_the_end(
+    run, tools, tmp_path
+):
+    async def test(bench):
+        go = tmp_path / "go"
+        pool = await bench.start({"load": "wait", "file": str(go)}, replicas=0, scale=QUICK)
+        call, _ = bench.call(pool, b"x")
+        pool.cancel(call)
+        left = time.monotonic()
+
+        def waited():
+            assert pool.facts()["wanted"] == 1
+            return pool._scaler._auto._last_call_at > left + 3 * QUICK.cooldown_s
+
+        await tools.until(waited)
+        go.touch()
+        await tools.until(lambda: pool.facts()["wanted"] == 0 and not pool.status())
+        assert (pool.logs(), pool.health().deaths) == (["loading version 1"], 0)
 
     run(test)
 

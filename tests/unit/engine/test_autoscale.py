@@ -333,6 +333,33 @@ def test_an_idle_version_is_looked_at_again_only_when_its_cooldown_is_over():
     assert Autoscaler(Range(0, 1, 5.0, by_cores=False), 1, 0.0).rest_s(3.0) == pytest.approx(2.0)
 
 
+def idle_sample(at: float, ready: int, *, coming: bool = False) -> Sample:
+    return Sample(at, ready, 0, 0.0, 0, None, coming)
+
+
+@pytest.mark.parametrize(("low", "ready"), [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_replicas_that_never_come_do_not_keep_an_idle_version_from_its_rest(low, ready):
+    auto = Autoscaler(Range(low, 2, 5.0, by_cores=False), 2, 0.0)
+    assert auto.look(idle_sample(4.9, ready)) == 2
+    assert auto.look(idle_sample(5.0, ready)) == low
+    assert auto.rest_s(5.0) is None
+
+
+def test_a_replica_that_takes_longer_to_come_than_the_cooldown_is_waited_for():
+    auto = Autoscaler(Range(0, 1, 5.0, by_cores=False), 1, 0.0)
+    assert auto.look(idle_sample(5.0, 0, coming=True)) == 1
+    assert auto.rest_s(5.0) == pytest.approx(5.0)
+    assert auto.look(idle_sample(10.0, 1)) == 1
+    assert auto.rest_s(10.0) == pytest.approx(5.0)
+    assert auto.look(idle_sample(15.0, 1)) == 0
+
+
+def test_a_version_whose_replicas_fail_goes_on_trying_as_long_as_it_is_called():
+    auto = Autoscaler(Range(0, 2, 5.0, by_cores=False), 2, 0.0)
+    for second in range(60):
+        assert auto.look(Sample(float(second), 0, 0, 0.0, second, None)) == 2
+
+
 @pytest.mark.parametrize(
     ("wanted", "allowed", "then"),
     [

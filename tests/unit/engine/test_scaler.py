@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from penstock.engine.base import Scale
+from penstock.engine.local import scaler
 from penstock.engine.local.autoscale import Autoscaler
 from penstock.engine.local.scaler import Scaler
 
@@ -17,8 +18,10 @@ class Loop:
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
+        self.seconds: list[float] = []
 
-    def call_later(self, _seconds: float, call: Callable[[], None]) -> Any:
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Any:
+        self.seconds.append(seconds)
         self.waiting.append(call)
         return self
 
@@ -26,10 +29,19 @@ class Loop:
         self.waiting.clear()
 
 
+class Clock:
+    """Stands still until it is set."""
+
+    at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
 class BusyDispatcher:
     """Has more calls than replicas."""
 
-    ready = ("one",)
+    ready: tuple[str, ...] = ("one",)
     held = 8
     concurrency = 1
     finished = 0
@@ -41,6 +53,13 @@ class BusyDispatcher:
         return 0
 
 
+class IdleDispatcher(BusyDispatcher):
+    """Has no calls, and no replica is ready."""
+
+    ready = ()
+    held = 0
+
+
 def test_a_measurement_that_cannot_be_judged_is_not_the_last_one(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -49,7 +68,7 @@ def test_a_measurement_that_cannot_be_judged_is_not_the_last_one(
 
     monkeypatch.setattr(Autoscaler, "look", fail)
     loop, dispatcher = Loop(), BusyDispatcher()
-    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail)  # type: ignore[arg-type]
+    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail, bool)  # type: ignore[arg-type]
     dispatcher.busy()
     for _ in range(3):
         loop.waiting.pop()()
@@ -70,10 +89,30 @@ def test_measurements_that_cannot_be_judged_are_told_once_until_one_can_be(
 
     monkeypatch.setattr(Autoscaler, "look", look)
     loop, dispatcher = Loop(), BusyDispatcher()
-    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail)  # type: ignore[arg-type]
+    Scaler(loop, dispatcher, Scale(), 4, 1, pytest.fail, bool)  # type: ignore[arg-type]
     dispatcher.busy()
     told = []
     for _ in range(4):
         loop.waiting.pop()()
         told.append(caplog.text.count("could not be decided"))
     assert told == [1, 1, 1, 2]
+
+
+def test_an_idle_pool_waits_for_a_replica_on_its_way_and_is_looked_at_once_in_a_cooldown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, loop, changes, coming = Clock(), Loop(), [], [True]
+    monkeypatch.setattr(scaler, "time", clock)
+    dispatcher, scale = IdleDispatcher(), Scale(0, 1, cooldown_s=60.0)
+    watched = Scaler(loop, dispatcher, scale, 1, 1, changes.append, lambda: coming[0])  # type: ignore[arg-type]
+    watched.started()
+    for _ in range(10):
+        clock.at += loop.seconds[-1]
+        loop.waiting.pop()()
+    assert loop.seconds == pytest.approx([60.0] * 11)
+    assert changes == []
+    coming[0] = False
+    clock.at += 60.0
+    loop.waiting.pop()()
+    assert changes == [0]
+    assert loop.waiting == []

@@ -7,6 +7,8 @@
   if more calls are answered with it than without it, and as long as too few come to tell.
 * **Shrink** by one when fewer replicas would have done for the whole cooldown, and to the minimum
   when there was no call for the whole cooldown.
+  Replicas that are missing because they fail do not change that; one that is on its way is waited
+  for.
 * A replica that did not help goes at once and is not tried again for a while, each time longer.
 * **Check**: where the cores decide, a replica that was found to help is left out once in a while,
   ever more seldom, and goes for good if that made no difference. A pace is measured in less than a
@@ -50,6 +52,9 @@ SHARE_NAMED = 0.05
 #: each time twice as long. Under another load it is sooner.
 HOLD_S, HOLD_EARLY_S = 10.0, 1.0
 CHECK_S, CHECK_EARLY_S = 30.0, 5.0
+
+#: Seconds until the next look at an idle version that could not rest when its cooldown was over.
+AGAIN_S = 1.0
 
 #: Part of one replica's time below which its work could be done by the others.
 SPARE = 0.7
@@ -97,6 +102,7 @@ class Autoscaler:
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
+        self._was_coming = False
         self.wanted = wanted
         self.why = ""
 
@@ -128,9 +134,10 @@ class Autoscaler:
 
     def rest_s(self, at: float) -> float | None:
         """Return in how many seconds to look again when there are no calls; None: not at all."""
+        cooldown_s = self._allowed.cooldown_s
         if self.wanted <= self._allowed.low:
             return None
-        return max(0.05, self._last_call_at + self._allowed.cooldown_s - at)
+        return max(0.05, min(AGAIN_S, cooldown_s), self._last_call_at + cooldown_s - at)
 
     def look(self, sample: Sample) -> int:
         """Take a measurement; return how many replicas there should be."""
@@ -138,13 +145,21 @@ class Autoscaler:
         if sample.held or sample.finished != self._finished:
             self._finished = sample.finished
             self._last_call_at = sample.at
-        if sample.ready < self.wanted:
+        if self._comes(sample):
+            self._last_needed_at = self._last_call_at = sample.at
+        elif sample.ready < self.wanted:
             self._last_needed_at = sample.at
+            self._rest(sample)
         elif self._trial is not None:
             self._judge(self._trial, sample)
         elif not self._check(sample) and not self._grow(sample):
             self._shrink(sample)
         return self.wanted
+
+    def _comes(self, sample: Sample) -> bool:
+        """Whether a replica is on its way or has come: time without calls begins only then."""
+        was_coming, self._was_coming = self._was_coming, sample.coming
+        return sample.coming or (was_coming and sample.ready >= self.wanted)
 
     def _set(self, wanted: int, why: str) -> None:
         self.wanted, self.why = wanted, why
@@ -235,17 +250,23 @@ class Autoscaler:
     # --- fewer ---
 
     def _shrink(self, sample: Sample) -> None:
-        allowed = self._allowed
         if self._window.busy > self.wanted - 1 - (1 - SPARE) or sample.at < self._last_needed_at:
             self._last_needed_at = sample.at
-        if self.wanted <= allowed.low:
+        low, cooldown_s = self._allowed.low, self._allowed.cooldown_s
+        if self.wanted <= low or self._rest(sample):
             return
-        if sample.at - self._last_call_at >= allowed.cooldown_s:
-            why = f"no call for {allowed.cooldown_s:g} s"
-            self._let_go(allowed.low, why if allowed.low else f"asleep: {why}")
-        elif self.wanted > 1 and sample.at - self._last_needed_at >= allowed.cooldown_s:
-            self._let_go(self.wanted - 1, f"{self.wanted - 1} did for {allowed.cooldown_s:g} s")
+        if self.wanted > 1 and sample.at - self._last_needed_at >= cooldown_s:
+            self._let_go(self.wanted - 1, f"{self.wanted - 1} did for {cooldown_s:g} s")
             self._last_needed_at = sample.at
+
+    def _rest(self, sample: Sample) -> bool:
+        """Go to the minimum if there was no call for the whole cooldown."""
+        low, cooldown_s = self._allowed.low, self._allowed.cooldown_s
+        if self.wanted <= low or sample.at - self._last_call_at < cooldown_s:
+            return False
+        why = f"no call for {cooldown_s:g} s"
+        self._let_go(low, why if low else f"asleep: {why}")
+        return True
 
     def _let_go(self, wanted: int, why: str) -> None:
         self._set(wanted, why)

@@ -89,6 +89,7 @@ class LocalPool:
             around.options.max_replicas or core_count(),
             self._first_count(),
             self._have,
+            self._is_coming,
         )
         self._moving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -253,6 +254,10 @@ class LocalPool:
             self._supervisor.set_count(count)
         else:
             self._run(self._wake())
+
+    def _is_coming(self) -> bool:
+        """Whether replicas are being started; not between a failure and the next try."""
+        return self._moving.locked() or self._supervisor.is_starting
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

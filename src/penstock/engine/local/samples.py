@@ -22,6 +22,7 @@ class Sample(NamedTuple):
         oldest_s: How long the oldest of them has waited.
         finished: Calls answered since the start.
         idle_s: Core-seconds that were idle since the start; None if it was not measured.
+        coming: Whether a replica that is missing is on its way, and has not failed.
     """
 
     at: float
@@ -30,6 +31,7 @@ class Sample(NamedTuple):
     oldest_s: float
     finished: int
     idle_s: float | None
+    coming: bool = False
 
 
 class Window:

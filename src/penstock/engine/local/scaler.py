@@ -69,6 +69,7 @@ class Scaler:
         most: Most replicas where `scale` names no maximum.
         wanted: Replicas to begin with; 0 for a pool that sleeps.
         apply: Called with the new number when it changes.
+        is_coming: Whether a replica that is wanted is on its way.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Scaler:
         most: int,
         wanted: int,
         apply: Callable[[int], None],
+        is_coming: Callable[[], bool],
     ) -> None:
         self._loop = loop
         self._dispatcher = dispatcher
         self._most = most
         self._range = range_of(scale, most)
         self._apply = apply
+        self._is_coming = is_coming
         self._auto = Autoscaler(self._range, wanted, time.monotonic())
         self._timer: asyncio.TimerHandle | None = None
         self._measuring = False
@@ -168,6 +171,7 @@ class Scaler:
             oldest_s=now - oldest / 1e9 if oldest else 0.0,
             finished=dispatcher.finished,
             idle_s=idle_core_seconds() if self._auto.wants_idle(ready, held) else None,
+            coming=ready < before and self._is_coming(),
         )
         try:
             self._change(before, self._auto.look(sample))

@@ -82,6 +82,11 @@ class Supervisor:
         """How many replicas are wanted."""
         return len(self._places) - len(self._extra)
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether a replica is being started; not while all that are missing have failed."""
+        return any(p.replica is not None and not p.filled.is_set() for p in self._places)
+
     async def start(self, count: int) -> None:
         """Start `count` replicas, 1 or more; return when the first is ready.
 
@@ -104,6 +109,7 @@ class Supervisor:
         while self.count > count:
             self._give_up(self._least_missed())
         if not count:
+            self.health = dataclasses.replace(self.health, next_start_at=0.0)
             self._dispatcher.refuse(None)
 
     def recycle(self, replica: Replica) -> bool:
