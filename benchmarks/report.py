@@ -72,7 +72,7 @@ def best_peer(merged: dict[str, Record], key: str, field: str) -> tuple[str, flo
 def tables(merged: dict[str, Record], cases: str, clients: Sequence[int]) -> list[str]:
     """Return a table for each case, Penstock first."""
     lines: list[str] = []
-    for case in cases:
+    for case in filter(TITLES.__contains__, cases):
         rows = [_row(name, system, case, clients) for name, system in _ours_first(merged)]
         if any(rows):
             lines += ["", f"#### {case}: {TITLES[case]}", "", *_heading(clients)]

@@ -22,13 +22,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from penstock.engine.local.samples import Sample, Window
-from penstock.engine.local.verdicts import Load, Verdict
+from penstock.engine.local.verdicts import Load, Verdicts
 
 #: A call that waited so long, in seconds, wants another replica, however short the queue.
 WAIT_S = 0.05
 
-#: Core-seconds per second that must be idle for one more replica to make sense.
-IDLE_CORES = 0.5
+#: Core-seconds per second that must be idle for one more replica to make sense: on two cores, what
+#: is not idle cannot bring the 15 % that it must bring.
+IDLE_CORES = 0.3
 
 #: Seconds a new replica gets to find its pace, then to show what it is worth; and at the longest.
 SETTLE_S = 0.1
@@ -97,8 +98,8 @@ class Autoscaler:
         self._allowed = allowed
         self._window = Window()
         self._trial: _Trial | None = None
-        self._dropped = Verdict(HOLD_S, HOLD_EARLY_S)
-        self._kept = Verdict(CHECK_S, CHECK_EARLY_S)
+        self._dropped = Verdicts(HOLD_S, HOLD_EARLY_S)
+        self._kept = Verdicts(CHECK_S, CHECK_EARLY_S)
         self._finished = 0
         self._last_call_at = at
         self._last_needed_at = at
