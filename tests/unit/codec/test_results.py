@@ -11,6 +11,7 @@ import decimal
 import enum
 import json
 import math
+import tracemalloc
 import types
 import uuid
 from typing import Any, NamedTuple
@@ -300,6 +301,18 @@ def test_the_envelope_has_one_prediction_id_per_data_point(count: int) -> None:
         "prediction_ids": [f"{RUN}-{number}" for number in range(count)],
     }
     assert b'"run_time_ms":1.235,' in body
+
+
+def test_ids_of_many_data_points_are_written_and_not_kept() -> None:
+    envelope(b"[]", RUN, 1.0, 5000)
+    tracemalloc.start()
+    try:
+        for count in range(50_000, 50_010):
+            assert envelope(b"[]", RUN, 1.0, count).endswith(b'-%d"]}' % (count - 1))
+        held, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 100_000 < most
 
 
 def test_an_error_has_one_shape_and_hides_tracebacks_unless_asked() -> None:
