@@ -6,15 +6,22 @@ Only where pyarrow is installed beside the worker; it is no dependency. `read_ar
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from penstock.codec.arrays import array_family, tensor_to_array
+from penstock.codec.arrow_messages import made_bytes
+from penstock.codec.arrow_sizes import object_bytes
 from penstock.core.errors import MalformedBody, UnsupportedMedia
 
 ARROW = "application/vnd.apache.arrow.stream"
 
 #: Name of the column of a result that has no columns of its own.
 COLUMN = "result"
+
+#: A stream may become this many bytes, and so many more for each of its own.
+_FREE_BYTES = 8 * 1024 * 1024
+_TIMES = 256
 
 
 def read_arrow(body: bytes | memoryview) -> Any:
@@ -26,7 +33,7 @@ def read_arrow(body: bytes | memoryview) -> Any:
 
     Raises:
         UnsupportedMedia: pyarrow is not installed.
-        MalformedBody: It is no Arrow stream.
+        MalformedBody: It is no Arrow stream, or one that says very much in few bytes.
     """
     import numpy
 
@@ -37,13 +44,17 @@ def read_arrow(body: bytes | memoryview) -> Any:
             "The body is an Arrow stream, and pyarrow is not installed where this flow runs.",
             hint="Install pyarrow beside the server, or send application/x-npy or JSON.",
         ) from None
+    source = pa.py_buffer(body)
     try:
-        with pa.ipc.open_stream(pa.py_buffer(body)) as stream:
+        made = made_bytes(source)
+        _check_size(made, source.size)
+        with pa.ipc.open_stream(source) as stream:
             table = stream.read_all()
             table.validate(full=True)
+            _check_size(made + _listed_bytes(table), source.size)
             # Names and values are decoded here: they may be no text, or dates that Python lacks.
             columns = {name: _column(table.column(i)) for i, name in enumerate(table.column_names)}
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, struct.error) as error:
         raise MalformedBody(f"The body is not an Arrow stream: {error}.") from None
     if len(columns) < table.num_columns:
         raise MalformedBody("The Arrow stream has two columns of one name.")
@@ -53,16 +64,34 @@ def read_arrow(body: bytes | memoryview) -> Any:
     return columns
 
 
-def _column(column: Any) -> Any:
-    """Return a column as an array if it holds numbers; null becomes NaN."""
+def _check_size(made: float, given: int) -> None:
+    if made > _FREE_BYTES + _TIMES * given:
+        raise MalformedBody(
+            f"The Arrow stream of {given} bytes becomes about {made / 1e6:.0f} MB when it is read.",
+            hint="Send its columns plain: not compressed, without dictionaries and columns of null,"
+            " or as application/x-npy.",
+        )
+
+
+def _listed_bytes(table: Any) -> float:
+    """Return how many bytes the columns take that become lists."""
+    listed = (column for column in table.columns if not _is_array(column))
+    return sum(object_bytes(chunk) for column in listed for chunk in column.chunks)
+
+
+def _is_array(column: Any) -> bool:
+    """Whether a column becomes an array: it holds numbers."""
     from pyarrow import types
 
     kind = column.type
     if types.is_integer(kind) or types.is_floating(kind):
-        return column.to_numpy()
-    if types.is_boolean(kind) and not column.null_count:
-        return column.to_numpy()
-    return column.to_pylist()
+        return True
+    return bool(types.is_boolean(kind)) and not column.null_count
+
+
+def _column(column: Any) -> Any:
+    """Return a column as an array if it holds numbers; null becomes NaN."""
+    return column.to_numpy() if _is_array(column) else column.to_pylist()
 
 
 def write_arrow(value: Any) -> bytes | None:

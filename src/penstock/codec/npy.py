@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 from penstock.codec.arrays import array_family, tensor_to_array
+from penstock.codec.shapes import check_shape
 from penstock.core.errors import MalformedBody, ResultNotSerialisable
 
 #: dtype kinds that travel: booleans, numbers, text, bytes, dates and durations.
@@ -30,7 +31,8 @@ def read_npy(body: bytes | memoryview) -> Any:
         or not in this machine's byte order.
 
     Raises:
-        MalformedBody: Not npy, an object or record dtype, or not as many bytes as the header says.
+        MalformedBody: Not npy, an object or record dtype, not as many bytes as the header says, or
+            a shape that says much with no bytes (`shapes.check_shape`).
     """
     import numpy
 
@@ -44,7 +46,7 @@ def read_npy(body: bytes | memoryview) -> Any:
             f"{given} bytes follow it.",
             hint=_HINT,
         )
-    if count == 0 or dtype.itemsize == 0:
+    if count == 0:
         return numpy.zeros(shape, dtype.newbyteorder("="))
     flat = numpy.frombuffer(body, dtype, count, start)
     if not flat.flags.aligned or not dtype.isnative:
@@ -128,6 +130,7 @@ def _parse_header(head: bytes) -> tuple[Any, tuple[int, ...], bool]:
             f"The npy array has dtype {dtype.name}; objects and records are never read.",
             hint="Send an array of numbers or text.",
         )
-    if any(length < 0 for length in shape):
-        raise MalformedBody(f"The npy header has the impossible shape {shape}.", hint=_HINT)
+    check_shape("The npy header", shape, dtype.itemsize)
+    if not dtype.itemsize and 0 not in shape:
+        raise MalformedBody(f"The npy header has values of no bytes, and the shape {shape}.")
     return dtype, shape, fortran

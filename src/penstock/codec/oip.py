@@ -15,9 +15,11 @@ from penstock.codec.light import UNREADABLE
 from penstock.codec.nesting import check_nesting
 from penstock.codec.oip_types import as_tensor, from_bytes, from_list, to_bytes, to_list
 from penstock.codec.payload import OIP, Request, count_points
+from penstock.codec.shapes import check_shape
 from penstock.core.errors import InputMismatch, MalformedBody, UnsupportedMedia
 
-_MOST_AXES = 32
+#: Bytes of a value at most: shapes are looked at before datatypes.
+_WIDEST = 8
 
 
 class _Tensor(msgspec.Struct):
@@ -143,8 +145,7 @@ def _check(given: _Tensor, found: dict[str, Any]) -> None:
             f"The input {given.name!r} is in shared memory, which is not read here.",
             hint="Send it in the body.",
         )
-    if len(given.shape) > _MOST_AXES or any(length < 0 for length in given.shape):
-        raise MalformedBody(f"The input {given.name!r} has the impossible shape {given.shape}.")
+    check_shape(f"The input {given.name!r}", given.shape, _WIDEST)
 
 
 def write_infer(form: InferForm, value: Any, run_id: str) -> tuple[bytes, bytes | None]:

@@ -6,11 +6,13 @@ Used by `oip` only. NumPy is imported inside functions.
 from __future__ import annotations
 
 import struct
+from itertools import chain
 from math import prod
 from typing import Any
 
 from penstock.codec.arrays import array_family, tensor_to_array
 from penstock.codec.results import encode_json, to_plain
+from penstock.codec.shapes import MOST_EMPTY_LISTS, count_lists
 from penstock.core.errors import MalformedBody
 
 #: Datatype of the protocol by NumPy dtype name.
@@ -30,8 +32,13 @@ DATATYPES: dict[str, str] = {
 }
 
 _DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
-#: Kinds of JSON values that a datatype takes, by its NumPy kind: nothing is rounded.
-_TAKES = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
+#: Widest types of JSON values that a datatype takes, by its NumPy kind: nothing is rounded.
+_TAKES: dict[str, tuple[type, ...]] = {
+    "b": (bool,), "i": (int,), "u": (int,), "f": (int, float)
+}  # fmt: skip
+
+#: Lists around one text: shapes that make more, once they make many, are refused.
+_LISTS_PER_TEXT = 4
 
 _LENGTH = struct.Struct("<I")
 
@@ -51,19 +58,58 @@ def from_list(name: str, datatype: str, shape: list[int], values: Any) -> Any:
         raise MalformedBody(f"The input {name!r} has no list of data.")
     try:
         if datatype == "BYTES":
-            flat = list(_flat(values))
-            texts = numpy.empty(len(flat), object)
-            texts[:] = flat
-            return texts.reshape(shape).tolist()
+            return _nested(name, shape, list(_flat(values)))
         dtype = numpy.dtype(_dtype(name, datatype))
-        found = numpy.asarray(values)
-        if found.size and found.dtype.kind not in _TAKES[dtype.kind]:
-            raise ValueError(f"they are {found.dtype.name}")
-        return numpy.asarray(values, dtype).reshape(shape)
+        _check_types(dtype.kind, values)
+        with numpy.errstate(over="ignore"):  # numbers beyond all of a datatype are infinite
+            return numpy.asarray(values, dtype).reshape(shape)
     except (ValueError, TypeError, OverflowError) as error:
         raise MalformedBody(
             f"The values of the input {name!r} are not {datatype} of shape {shape}: {error}."
         ) from None
+
+
+def _check_types(kind: str, values: list[Any]) -> None:
+    """Look at the values before NumPy does, which makes each as wide as the longest text.
+
+    Raises:
+        ValueError: They are not what a dtype of `kind` takes.
+    """
+    found = _types(values)
+    widest = next((one for one in (float, int, bool) if one in found), None)
+    if found and (widest not in _TAKES[kind] or found - {float, int, bool}):
+        raise ValueError(f"they are {', '.join(sorted(one.__name__ for one in found))}")
+
+
+def _types(values: list[Any]) -> set[type]:
+    """Return the types of the values in nested lists."""
+    found: set[type] = set()
+    level = [values]
+    while level:
+        here = set(map(type, chain.from_iterable(level)))
+        level = [row for rows in level for row in rows if type(row) is list] if list in here else []
+        found |= here
+    return found - {list}
+
+
+def _nested(name: str, shape: list[int], texts: list[Any]) -> Any:
+    """Return texts as nested lists of a shape.
+
+    Raises:
+        MalformedBody: The shape makes far more lists than there are texts.
+        ValueError: It has not as many places.
+    """
+    import numpy
+
+    held = numpy.empty(len(texts), object)  # as many as there are, whatever was announced
+    held[:] = texts
+    found = held.reshape(shape)
+    if count_lists(shape) > MOST_EMPTY_LISTS + _LISTS_PER_TEXT * len(texts):
+        raise MalformedBody(
+            f"The input {name!r} of shape {shape} is too many lists for {len(texts)} elements.",
+            hint="Leave out axes of length 1.",
+        )
+    return found.tolist()
 
 
 def _flat(values: Any) -> Any:
@@ -88,9 +134,7 @@ def from_bytes(name: str, datatype: str, shape: list[int], raw: memoryview) -> A
             raise MalformedBody(
                 f"The input {name!r} has {len(texts)} elements; shape {shape} needs {prod(shape)}."
             )
-        held = numpy.empty(len(texts), object)  # as many as there are, whatever was announced
-        held[:] = texts
-        return held.reshape(shape).tolist()
+        return _nested(name, shape, texts)
     dtype = numpy.dtype(_dtype(name, datatype)).newbyteorder("<")
     if len(raw) != prod(shape) * dtype.itemsize:
         raise MalformedBody(

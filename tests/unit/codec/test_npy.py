@@ -11,8 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from little_memory import at_most
 
 from penstock.codec.npy import read_npy, result_array, write_npy
+from penstock.codec.payload import decode
 from penstock.core.errors import MalformedBody, ResultNotSerialisable
 
 
@@ -20,6 +22,13 @@ def saved(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
     out = io.BytesIO()
     np.lib.format.write_array(out, array, version=version, allow_pickle=True)
     return out.getvalue()
+
+
+def announced(shape: tuple[int, ...], dtype: str, values: bytes = b"") -> bytes:
+    out = io.BytesIO()
+    told = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(out, told)
+    return out.getvalue() + values
 
 
 def refused(raw: bytes) -> str:
@@ -98,6 +107,35 @@ def test_what_does_not_add_up_is_refused(raw: bytes, words: str) -> None:
 def test_a_huge_announced_array_is_refused_without_being_made() -> None:
     raw = saved(np.arange(4)).replace(b"(4,), }       ", b"(4000000000,)}")
     assert "npy header says" in refused(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (announced((10**12, 0), "<f8"), "too large for an array without values"),
+        (announced((10**4, 10**4, 0), "<f8"), "too large for an array without values"),
+        (announced((0, 10**12), "<f8"), "too large for an array without values"),
+        (announced((0, 10**12), "<U0"), "too large for an array without values"),
+        (announced((0,), "<U100000000"), "too large for an array without values"),
+        (announced((0, 2**70), "<f8"), "impossible shape"),
+        (announced((10**4000, 10**4000), "<f8"), "impossible shape"),
+        (announced((10**9,), "|S0"), "values of no bytes"),
+        (announced((3,), "<U0"), "values of no bytes"),
+        (announced((1,) * 33, "<f8", bytes(8)), "33 axes"),
+        (announced((1,) * 65, "<f8", bytes(8)), "65 axes"),
+    ],
+)
+def test_a_header_that_says_much_with_few_bytes_is_refused(raw: bytes, words: str) -> None:
+    with at_most():
+        assert words in refused(raw)
+
+
+@pytest.mark.parametrize(
+    "shape", [(0,), (0, 784), (3, 0), (0, 0), (0, 3, 1024, 1024), (1,) * 31 + (0,)]
+)
+def test_an_empty_batch_is_read(shape: tuple[int, ...]) -> None:
+    request = decode("application/x-npy", announced(shape, "<f8"))
+    assert (request.data.shape, request.count) == (shape, shape[0])
 
 
 @given(st.binary(max_size=80))

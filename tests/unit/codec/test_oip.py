@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from little_memory import at_most
 
 from penstock.codec.oip import InferForm, media_type, write_infer
 from penstock.codec.oip_types import DATATYPES
 from penstock.codec.payload import Request, decode
 from penstock.core.errors import InputMismatch, MalformedBody, UnsupportedMedia
+
+DTYPES = {datatype: dtype for dtype, datatype in DATATYPES.items()}
 
 
 def ask(*inputs: dict[str, Any], binary: bytes = b"", **more: Any) -> Request:
@@ -89,6 +92,67 @@ def test_rows_of_the_first_input_are_counted() -> None:
 def test_values_that_do_not_fit_are_refused(bad: Any) -> None:
     with pytest.raises(MalformedBody):
         ask(bad, binary=b"\x00" * bad.get("parameters", {}).get("binary_data_size", 0))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        tensor("x", [10**9, 0], "BYTES", []),
+        tensor("x", [10**9, 0], "BYTES", size=0),
+        tensor("x", [10**5, 10**5, 0], "BYTES", []),
+        tensor("x", [10**12, 0], "FP64", []),
+        tensor("x", [0, 10**12], "FP64", []),
+        tensor("x", [0, 2**62, 2**62], "FP64", size=0),
+        tensor("x", [0, 2**70], "FP64", size=0),
+        tensor("x", [10**4000, 10**4000], "FP64", size=8),
+        tensor("x", [1] * 65, "FP64", size=8),
+        tensor("x", [10**5] + [1] * 31, "BYTES", [""] * 10**5),
+        tensor("x", [20_001], "FP32", ["7" * 100_000] + [1] * 20_000),
+        tensor("x", [20_001], "FP32", ["7" + " " * 100_000] + [1] * 20_000),
+    ],
+    ids=lambda bad: f"{bad['datatype']} {str(bad['shape'])[:20]}",
+)
+def test_a_tensor_that_says_much_with_few_bytes_is_refused(bad: Any) -> None:
+    with at_most(), pytest.raises(MalformedBody) as caught:
+        ask(bad, binary=b"\x00" * bad.get("parameters", {}).get("binary_data_size", 0))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("shape", [[0], [0, 784], [3, 0], [0, 3, 1024, 1024]])
+def test_an_empty_batch_is_read(shape: list[int]) -> None:
+    found = ask(tensor("x", shape, "FP32", []))
+    assert (found.data.shape, found.count) == (tuple(shape), shape[0])
+    texts = ask(tensor("x", shape, "BYTES", [])).data
+    assert texts == [[]] * shape[0]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "values", "fits"),
+    [
+        ("INT8", [1, 2], True),
+        ("INT8", [1, 2.5], False),
+        ("UINT64", [2**64 - 1, 1], True),
+        ("UINT64", [-1], False),
+        ("FP32", [[1], [2.5]], True),
+        ("FP32", [1e300, 10**60], True),
+        ("FP32", [[1], ["2.5"]], False),
+        ("FP32", [1, None], False),
+        ("FP32", [{}, 1], False),
+        ("BOOL", [[True], [False]], True),
+        ("BOOL", [1, 0], False),
+        ("INT8", [True, False], False),
+        ("FP32", [[1], 2], False),
+    ],
+)
+def test_a_datatype_takes_what_needs_no_rounding(datatype: str, values: Any, fits: bool) -> None:
+    given = tensor("x", [2 if len(values) == 2 else 1], datatype, values)
+    if fits:
+        with np.errstate(over="ignore"):
+            expected = np.array(values, DTYPES[datatype]).ravel().tolist()
+        assert ask(given).data.tolist() == expected
+    else:
+        with pytest.raises(MalformedBody, match=f"are not {datatype}"):
+            ask(given)
 
 
 def test_bytes_that_belong_to_no_input_are_refused() -> None:
