@@ -209,12 +209,12 @@ def _from_fields(fields: dict[str, memoryview], files: list[RequestFile]) -> Req
     )
 
 
-def _parse(body: bytes | memoryview, what: str) -> Any:
+def _parse(body: bytes | memoryview, what: str, *, first: bool = True) -> Any:
     try:
         data = _decode_json(body)
     except UNREADABLE as error:
-        if bytes(body[:3]) == _BOM:
-            return _parse(body[3:], what)
+        if first and bytes(body[:3]) == _BOM:
+            return _parse(body[3:], what, first=False)
         raise _malformed(bytes(body), what, error) from None
     check_nesting(body, what)
     return data

@@ -112,6 +112,11 @@ def test_a_byte_order_mark_is_ignored() -> None:
     assert decode(JSON, b"\xef\xbb\xbf[1]").data == [1]
 
 
+def test_only_one_byte_order_mark_is_ignored() -> None:
+    for count in (2, 100_000):
+        assert "not valid JSON" in str(refused(JSON, b"\xef\xbb\xbf" * count + b"[1]"))
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
