@@ -73,6 +73,14 @@ def until(holds: Callable[[], Any]) -> Any:
     return found
 
 
+ENVELOPE = json.dumps({"data": [[1.0]], "webhook_endpoint": "https://example.com/hook"})
+
+
+def written(media_type: str, body: bytes) -> dict[str, Any]:
+    """Return a request with `ENVELOPE` as some client writes it."""
+    return {"content": body, "headers": {"Content-Type": media_type}}
+
+
 @pytest.mark.parametrize(
     "request_",
     [
@@ -80,8 +88,12 @@ def until(holds: Callable[[], Any]) -> Any:
         {"headers": {"Prefer": "respond-async"}, "json": [[1.0]]},
         {"json": {"data": [[1.0]], "webhook_endpoint": "https://example.com/hook"}},
         {"files": {"data": (None, "[[1.0]]"), "webhook_endpoint": (None, "https://example.com/")}},
+        written("application/json", ENVELOPE.encode("utf-8-sig")),
+        written("application/json; charset=utf-16", ENVELOPE.encode("utf-16")),
+        written("application/json; charset=UTF-32BE", ENVELOPE.encode("utf-32-be")),
+        written("application/x-www-form-urlencoded", ENVELOPE.encode() + b" " * 5000),
     ],
-    ids=["query", "prefer", "envelope", "multipart"],
+    ids=["query", "prefer", "envelope", "multipart", "mark", "utf-16", "utf-32", "curl"],
 )
 def test_each_way_of_asking_gets_the_same_202(server: Any, plain: Endpoint, request_: Any) -> None:
     answer = post(str(plain), server.keys["predict"], **request_)

@@ -47,9 +47,12 @@ def put(server: Any, model: Path, name: str, functions: dict[str, Any] | None = 
 def crowd(tmp_path_factory: pytest.TempPathFactory, launch_server: Any) -> Iterator[Any]:
     """A server with three gateways."""
     data = tmp_path_factory.mktemp("crowd") / "data"
-    live = launch_server(
-        data, {"PENSTOCK_GATEWAYS": str(GATEWAYS), "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1:9"}
-    )
+    environment = {
+        "PENSTOCK_GATEWAYS": str(GATEWAYS),
+        "PENSTOCK_WEBHOOK_ALLOW": "127.0.0.1:9",
+        "PENSTOCK_MAX_PARTS": "10100",
+    }
+    live = launch_server(data, environment)
     gateways_of(live)
     yield live
     assert live.stop() == 0, live.log
@@ -248,3 +251,28 @@ def test_a_call_that_names_a_webhook_becomes_a_run_at_every_gateway(
     assert {line.ask(request("later", crowd.keys["predict"], refused))[0] for line in lines} == {
         422
     }
+
+
+def test_every_gateway_sees_whatever_webhook_a_worker_would_read(
+    crowd: Any, model: Path, lines: list[Line]
+) -> None:
+    put(crowd, model, "read-so")
+    text = '{"data": [[2.0]], "webhook_endpoint": "http://127.0.0.1:9/hook"}'
+    field = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+    file = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n\r\n'
+    hook = field % (b"webhook_endpoint", b"http://127.0.0.1:9/hook")
+    parts = field % (b"data", b"[[2.0]]") + file * 10_050 + hook + b"--x--\r\n"
+    # The server process keeps a connection that was handed over to it, so those come last.
+    for media_type, body, chunked in (
+        ("multipart/form-data; boundary=x", parts, False),
+        ("application/json", text.encode("utf-8-sig"), False),
+        ("application/json; charset=utf-16", text.encode("utf-16"), False),
+        ("multipart/form-data; boundary=x", parts, True),
+        ("application/json", text.encode("utf-8-sig"), True),
+        ("application/json; charset=utf-16", text.encode("utf-16"), True),
+    ):
+        for line in lines[:: 8 if chunked else 3]:
+            key = crowd.keys["predict"]
+            sent = request("read-so", key, body, media_type=media_type, chunked=chunked)
+            status, said = line.ask(sent)
+            assert (status, json.loads(said).get("state")) == (202, "queued"), said

@@ -88,11 +88,17 @@ class Line:
 
 
 def request(
-    name: str, key: str, body: bytes = b"[[2.0]]", method: str = "POST", path: str = ""
+    name: str,
+    key: str,
+    body: bytes = b"[[2.0]]",
+    method: str = "POST",
+    path: str = "",
+    media_type: str = "application/json",
+    chunked: bool = False,
 ) -> bytes:
+    length = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {len(body)}"
     head = (
         f"{method} {path or f'/v1/default/{name}/predict'} HTTP/1.1\r\nHost: test\r\n"
-        f"Authorization: {key}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
+        f"Authorization: {key}\r\nContent-Type: {media_type}\r\n{length}\r\n\r\n"
     )
-    return head.encode() + body
+    return head.encode() + (b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if chunked else body)

@@ -17,7 +17,7 @@ from penstock.core.errors import MalformedBody
 
 MAX_PARTS = 10_000
 
-#: The present limit; a worker is told another one when it starts.
+#: The present limit; every process of a server is told another one when it starts.
 _limit = [MAX_PARTS]
 MAX_HEADER_BYTES = 16 * 1024
 

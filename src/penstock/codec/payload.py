@@ -12,15 +12,15 @@ from typing import Any
 import msgspec
 
 from penstock.codec.arrow import ARROW, read_arrow
-from penstock.codec.files import RequestFile, base_name
+from penstock.codec.files import RequestFile, base_name, find_bytes
 from penstock.codec.headers import split_parameters
+from penstock.codec.json_bodies import JSON, UTF8, as_utf8, behind_bom, is_json
 from penstock.codec.light import UNREADABLE
 from penstock.codec.multipart import Part, parse_multipart
 from penstock.codec.nesting import check_nesting
 from penstock.codec.npy import read_npy
 from penstock.core.errors import MalformedBody, UnsupportedMedia
 
-JSON = "application/json"
 NPY = "application/x-npy"
 OIP = "application/vnd.penstock.oip"
 MULTIPART = "multipart/form-data"
@@ -28,13 +28,6 @@ MULTIPART = "multipart/form-data"
 #: An object is an envelope only if it has `data` and no keys but these.
 ENVELOPE = frozenset({"data", "parameters", "webhook_endpoint"})
 
-# Early clients sent JSON as text/plain, and curl -d says it sends a form.
-_JSON_TYPES = frozenset({"", JSON, "text/json", "text/plain", "application/x-www-form-urlencoded"})
-_UTF8 = frozenset({"", "utf-8", "utf8", "us-ascii", "ascii"})
-# Only these: Python knows other "text encodings" that take quadratic time.
-_CHARSETS = frozenset({"iso-8859-1", "latin-1", "windows-1252", "utf-16", "utf-16le", "utf-16be",
-                       "utf-16-le", "utf-16-be", "utf-32", "utf-32le", "utf-32be"})  # fmt: skip
-_BOM = b"\xef\xbb\xbf"
 _EXAMPLE = "for example [[5.1, 3.5, 1.4, 0.2]]"
 
 _decode_json = msgspec.json.Decoder().decode
@@ -86,7 +79,7 @@ def decode(media_type: str, body: bytes | memoryview) -> Request:
         table = read_arrow(body)
         return Request(table, {}, [], count_points(table))
     if kind == JSON:
-        return _from_json(_as_utf8(body, charset))
+        return _from_json(body if charset in UTF8 else as_utf8(body, charset))
     if kind == NPY:
         array = read_npy(body)
         return Request(array, {}, [], count_points(array))
@@ -119,7 +112,7 @@ def _media(media_type: str) -> tuple[str, str]:
             f"The body is {kind}; a pickle is never read, because reading it runs code.",
             hint=f"Send JSON, multipart/form-data or {NPY}.",
         )
-    if kind in _JSON_TYPES or kind.endswith("+json"):
+    if is_json(kind):
         return JSON, parameters.get("charset", "").lower()
     return kind, ""
 
@@ -133,16 +126,20 @@ def _from_json(body: bytes | memoryview) -> Request:
     if type(data) is list:
         return Request(data, {}, [], len(data))
     if type(data) is dict and "data" in data and data.keys() <= ENVELOPE:
-        return _from_envelope(data)
+        return _from_envelope(data, body)
     return Request(data, {}, [], count_points(data))
 
 
-def _from_envelope(sent: dict[str, Any]) -> Request:
+def _from_envelope(sent: dict[str, Any], body: bytes | memoryview) -> Request:
     data = sent["data"]
     parameters = _check_parameters(sent.get("parameters"))
     webhook = sent.get("webhook_endpoint")
     if webhook is not None and type(webhook) is not str:
         raise MalformedBody(f"webhook_endpoint is {webhook!r}; it must be a URL as text.")
+    if webhook is not None and find_bytes(memoryview(body), b"webhook_endpoint", 0) < 0:
+        raise MalformedBody(  # the server looks for the plain word, and took this for a call
+            "The name webhook_endpoint is written with escapes.", hint="Write it plainly."
+        )
     return Request(data, parameters, [], count_points(data), webhook)
 
 
@@ -213,8 +210,9 @@ def _parse(body: bytes | memoryview, what: str, *, first: bool = True) -> Any:
     try:
         data = _decode_json(body)
     except UNREADABLE as error:
-        if first and bytes(body[:3]) == _BOM:
-            return _parse(body[3:], what, first=False)
+        rest = behind_bom(body) if first else None
+        if rest is not None:
+            return _parse(rest, what, first=False)
         raise _malformed(bytes(body), what, error) from None
     check_nesting(body, what)
     return data
@@ -237,16 +235,3 @@ def _malformed(raw: bytes, what: str, error: Exception) -> MalformedBody:
     if b"NaN" in raw or b"Infinity" in raw:
         hint = "JSON has no NaN and no Infinity; send null instead, or the array as npy."
     return MalformedBody(f"{what} is not valid JSON: {reason}.", hint=hint)
-
-
-def _as_utf8(body: bytes | memoryview, charset: str) -> bytes | memoryview:
-    if charset in _UTF8:
-        return body
-    if charset not in _CHARSETS:
-        raise UnsupportedMedia(
-            f"The charset {charset[:40]!r} is not known.", hint="Send JSON in UTF-8."
-        )
-    try:
-        return bytes(body).decode(charset).removeprefix("\ufeff").encode("utf-8")
-    except UnicodeError as error:
-        raise MalformedBody(f"The body is not {charset}: {error}.") from None

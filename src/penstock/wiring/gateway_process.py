@@ -26,6 +26,7 @@ from penstock.codec.gateway_messages import (
     ToGateway,
     receive,
 )
+from penstock.codec.multipart import limit_parts
 from penstock.codec.worker_messages import pack_message
 from penstock.control.forward import ForwardPredictor
 from penstock.engine.local import lifeline
@@ -99,6 +100,7 @@ class ExtraGateway:
         self._server_is_gone("closed the control socket")
 
     async def _serve(self, limits: Limits) -> None:
+        limit_parts(limits.parts)
         predictor = self._predictor
         self._gateway = Gateway(
             predictor, None, limits, desk=ForwardDesk(predictor), handover=self._handover

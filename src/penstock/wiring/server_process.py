@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from penstock.codec.multipart import limit_parts
 from penstock.core.errors import InvalidSetting, PenstockError
 from penstock.server.gateway.forward_desk import ForwardedRuns
 from penstock.server.gateway.listen import Gateway, create_server
@@ -85,6 +86,7 @@ def serve_forever(arguments: Mapping[str, object], announce: Announce) -> int:
     settings = load_settings(arguments)
     log_to_standard_error(settings.log_level, settings.log_format)
     pickle_guard.install()
+    limit_parts(settings.max_parts)  # what its workers read, it must read, too
     with DataFolder(settings.data_dir) as folder:
         run_loop(_serve(settings, folder, announce))
     return 0

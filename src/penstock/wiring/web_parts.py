@@ -24,6 +24,7 @@ def gateway_limits(settings: Settings) -> Limits:
         connections_per_address=settings.max_connections_per_address,
         hosts=names_in(settings.allowed_hosts),
         cors=bool(settings.cors_origins),
+        parts=settings.max_parts,
     )
 
 

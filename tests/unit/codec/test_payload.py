@@ -117,6 +117,15 @@ def test_only_one_byte_order_mark_is_ignored() -> None:
         assert "not valid JSON" in str(refused(JSON, b"\xef\xbb\xbf" * count + b"[1]"))
 
 
+def test_a_webhook_whose_name_is_escaped_is_refused_as_the_server_does_not_see_it() -> None:
+    body = b'{"data": [1], "webhook\\u005fendpoint": "https://a.example/x"}'
+    for media in (JSON, "text/plain; charset=utf-8"):
+        assert "written with escapes" in str(refused(media, body))
+    wide = body.decode().encode("utf-16")
+    assert "written with escapes" in str(refused(f"{JSON}; charset=utf-16", wide))
+    assert decode(JSON, body.replace(b'"https://a.example/x"', b"null")).webhook_endpoint is None
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -55,6 +55,8 @@ def test_refused_heads_are_not_remembered(reader):
         _head(b"Transfer-Encoding: chunked"),
         _head(b"Expect: 100-continue"),
         _head(b"Content-Encoding: gzip"),
+        _head(b"Content-Type: application/json; charset=UTF-16"),
+        _head(b"Content-Type: application/json;charset=utf-32le"),
     ],
 )
 def test_what_is_out_of_the_usual_is_left_to_the_app(reader, raw):

@@ -13,6 +13,7 @@ from typing import Any
 import httptools
 
 from penstock.codec.frames import ACCEPT_ARROW, ACCEPT_NPY
+from penstock.codec.webhook_field import is_wide
 from penstock.core.errors import AddressTooLong, HeadersTooLarge, PenstockError, RequestError
 from penstock.server.gateway.limits import Limits
 from penstock.server.hosts import is_address, name_of
@@ -79,6 +80,7 @@ class Head:
             and b"content-encoding" not in fields
             and b"prefer" not in fields
             and b"idempotency-key" not in fields
+            and not is_wide(self.media_type)  # the name of a webhook is searched for as bytes
             and not (cors and b"origin" in fields)
         )
 

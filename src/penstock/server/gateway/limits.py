@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from penstock.codec.frames import INLINE_LIMIT
+from penstock.codec.multipart import MAX_PARTS
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Limits:
         connections_per_address: Connections of one client address to one process.
         hosts: Names that requests may address the server by, besides addresses; empty for any.
         cors: Whether scripts of other origins may call: such calls go to the app.
+        parts: Parts of a multipart body, in which a webhook is looked for.
         unread_bytes: A refusal closes the connection rather than read more than this of a body.
     """
 
@@ -41,6 +43,7 @@ class Limits:
     unread_bytes: int = INLINE_LIMIT
     hosts: frozenset[str] = frozenset()
     cors: bool = False
+    parts: int = MAX_PARTS
 
     def body_time(self, size: int) -> float:
         """Return the seconds a predict body of `size` bytes may take."""

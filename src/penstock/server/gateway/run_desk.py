@@ -16,7 +16,8 @@ from functools import lru_cache
 import msgspec
 
 from penstock.codec import memfile
-from penstock.codec.webhook_field import FIELD, find_webhook
+from penstock.codec.json_bodies import is_json
+from penstock.codec.webhook_field import FIELD, LONGEST, find_webhook, mentions_webhook
 from penstock.control.predict import Body, Route
 from penstock.control.run_payloads import discard
 from penstock.control.runs import Accepted, Runs, Submission
@@ -98,7 +99,7 @@ def _number(query: Mapping[str, str], name: str) -> float | None:
 def may_name_webhook(media_type: bytes) -> bool:
     """Whether a body of this type is JSON or multipart, which may hold the field."""
     kind = media_type.partition(b";")[0].strip().lower()
-    return not kind or b"json" in kind or kind.startswith((b"text/", b"multipart/"))
+    return is_json(kind.decode("latin-1")) or kind.startswith(b"multipart/")
 
 
 def worth_a_look(media_type: bytes, body: Body) -> bool:
@@ -109,14 +110,14 @@ def worth_a_look(media_type: bytes, body: Body) -> bool:
     return may_name_webhook(media_type) and (data is None or FIELD in data)
 
 
-def mentions_webhook(body: Body) -> bool:
-    """Whether the word is anywhere in the body: the quick look on the hot path."""
+def _mentions_webhook(media_type: bytes, body: Body) -> bool:
+    """Whether the word is anywhere in the body."""
     if body.data is not None:
-        return FIELD in body.data
-    overlap = len(FIELD) - 1
+        return mentions_webhook(media_type, body.data)
     # In pieces, so that a thread that searches lets the event loop have its turn.
     return any(
-        FIELD in os.pread(body.fd, _PIECE + overlap, start) for start in range(0, body.size, _PIECE)
+        mentions_webhook(media_type, os.pread(body.fd, _PIECE + LONGEST - 1, start))
+        for start in range(0, body.size, _PIECE)
     )
 
 
@@ -172,7 +173,7 @@ class RunDesk:
 
 def webhook_of(media_type: bytes, body: Body) -> str | None:
     """Return the webhook that a body names, or None."""
-    if not mentions_webhook(body):
+    if not _mentions_webhook(media_type, body):
         return None
     kind, data = media_type.decode("latin-1"), body.data
     if data is not None:
