@@ -15,7 +15,6 @@ from heapq import heappop, heappush
 from penstock.engine.base import Call
 from penstock.engine.local.window import weight_of
 
-
 #: A queue longer than this takes no more of a caller whose oldest call has waited this long: what
 #: it sends later would wait longer still, and take as long to answer when the rush is over.
 _SHORT_QUEUE = 64
@@ -115,7 +114,9 @@ class FairQueue:
     def is_late(self, caller: str, now: int) -> bool:
         """Whether a caller's own calls have waited too long for it to send more."""
         calls = self._calls.get(caller)
-        return bool(calls) and now - next(iter(calls)).arrived_ns > _LONG_WAIT_NS
+        if not calls:
+            return False
+        return now - next(iter(calls)).arrived_ns > _LONG_WAIT_NS
 
     def clear(self) -> list[Call]:
         """Forget all calls, and return them, oldest first."""

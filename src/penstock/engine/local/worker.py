@@ -2,8 +2,8 @@
 
 `wiring.worker_process` calls `run` in the child, with the `Loader` that knows of flows; this module
 knows nothing of them. A worker forked from a template finds the version loaded. The main thread
-owns the service. A second thread only reads control messages. `Conversation.ask` leads to the memory
-store.
+owns the service. A second thread only reads control messages. `Conversation.ask` leads to the
+memory store.
 """
 
 from __future__ import annotations
