@@ -217,10 +217,14 @@ class Reply(NamedTuple):
 
 
 class Client:
-    """A raw connection."""
+    """A raw connection; its kernel takes `receive_bytes` of answers that are not read."""
 
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S)
+    def __init__(self, port: int, receive_bytes: int = 0) -> None:
+        self.socket = socket.socket()
+        self.socket.settimeout(PATIENCE_S)
+        if receive_bytes:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        self.socket.connect(("127.0.0.1", port))
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._rest = b""
 
@@ -299,8 +303,8 @@ class Front:
     def submit(self, work: Any) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(work, self.loop)
 
-    def connect(self) -> Client:
-        client = Client(self.gateway.port)
+    def connect(self, receive_bytes: int = 0) -> Client:
+        client = Client(self.gateway.port, receive_bytes)
         self.clients.append(client)
         return client
 

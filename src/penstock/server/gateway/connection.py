@@ -20,6 +20,7 @@ from penstock.server.gateway.app_request import AppSide
 from penstock.server.gateway.body import BodySink
 from penstock.server.gateway.exchange import Exchange
 from penstock.server.gateway.respond import refusal
+from penstock.server.gateway.writes import unsent_bytes
 
 if TYPE_CHECKING:
     from penstock.server.gateway.listen import Gateway
@@ -254,8 +255,7 @@ class Connection(asyncio.Protocol, ABC):
         elif self._queue:
             return
         elif mode is Mode.END:
-            if waited > limits.linger_s:
-                self._transport.abort()
+            self._sweep_stalled(now)
         elif self._partial:
             if waited > limits.head_s:
                 self._refuse(SlowBody("The request's head did not arrive in time."))
@@ -263,15 +263,20 @@ class Connection(asyncio.Protocol, ABC):
             self._end()
 
     def _sweep_stalled(self, now: float) -> None:
-        """Cut a client that reads nothing at all."""
-        waiting = self._transport.get_write_buffer_size()
+        """Cut a client that reads nothing at all, or stays when it has been sent everything."""
+        limits = self._gateway.limits
+        waiting = unsent_bytes(self._transport)
         if self._stalled < 0:
-            self._stalled = waiting  # since it was paused
-        elif waiting != self._stalled:
+            self._stalled = waiting  # since it was paused, or the connection began to end
+        if waiting != self._stalled:
             self._stalled = waiting
             self._since = now
-        elif now - self._since > self._gateway.limits.stall_s:
-            # Else the kernel would keep megabytes of it for minutes, in case they are read still.
-            sock = self._transport.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        elif now - self._since > (limits.stall_s if waiting else limits.linger_s):
+            if waiting:
+                self._forget_unread()
             self._transport.abort()
+
+    def _forget_unread(self) -> None:
+        """Have the kernel keep no megabytes for minutes, in case they are read still."""
+        sock = self._transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -20,8 +20,9 @@ class Limits:
         body_s: From the end of the header fields to the end of the body, plus one second for each
             MiB; for bodies that are not predict bodies, the longest pause between two bytes.
         idle_s: A kept-alive connection without a request.
-        linger_s: What a refused client gets to read its answer before the connection is cut.
-        stall_s: A client that does not read its answer.
+        linger_s: What a client that has been sent everything gets to go, if it may still be
+            sending, before the connection is cut.
+        stall_s: A client that does not read its answer, also if that is the last.
         pipelined: Predict calls of one connection that are worked on at the same time.
         connections_per_address: Connections of one client address to one process.
         hosts: Names that requests may address the server by, besides addresses; empty for any.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -32,6 +33,9 @@ from penstock.server.gateway.writes import Writes
 SWEEP_S = 1.0
 
 _BACKLOG = 2048
+
+#: Seconds for the end of an encrypted connection: those that stall in it are cut by the sweep.
+_TLS_END_S = 24 * 3600.0
 
 
 class ConnectionTaker(Protocol):
@@ -193,6 +197,8 @@ async def create_server(
     options: dict[str, Any] = {"backlog": _BACKLOG}
     if tls is not None:
         options |= {"ssl": tls, "ssl_handshake_timeout": gateway.limits.head_s}
+        if sys.version_info >= (3, 11):  # asyncio knows no such limit before
+            options["ssl_shutdown_timeout"] = _TLS_END_S
     if sock is not None:
         await gateway.listen(sock=sock, **options)
     else:

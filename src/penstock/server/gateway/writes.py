@@ -7,10 +7,38 @@ its client, which then takes the core from the answers behind it.
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections import deque
 from collections.abc import Callable
 
 Data = bytes | memoryview
+
+_SIZE = struct.Struct("i")
+
+
+def unsent_bytes(transport: asyncio.Transport) -> int:
+    """Return how much of what was written is still to go out, 0 only if none of it is here.
+
+    An encrypted connection does not tell of the transport beneath it, which has bytes left only
+    while the kernel takes no more: there the kernel's count too is in it.
+    """
+    size = transport.get_write_buffer_size()
+    if transport.get_extra_info("ssl_object") is None:
+        return size
+    sock = transport.get_extra_info("socket")
+    return size + (_kernel_bytes(sock.fileno()) if sock is not None else 0)
+
+
+def _kernel_bytes(fd: int) -> int:
+    """Return how many bytes of a socket the peer has not confirmed, 0 where that is not told."""
+    try:
+        told = fcntl.ioctl(fd, termios.TIOCOUTQ, bytes(_SIZE.size))
+    except (OSError, ValueError):
+        return 0
+    size: int = _SIZE.unpack(told)[0]
+    return size
 
 
 def _at_the_end_of_the_turn(write: Callable[[], None]) -> None:
