@@ -117,3 +117,36 @@ def test_a_client_that_reads_late_gets_the_whole_last_answer_over_tls(
     assert client.read().body == ANSWER
     client.close()
     front.call(gateway.close(1.0))
+
+
+# --- bodies of refused calls that come later ---
+
+
+def _send_in_pieces(client, body):
+    for at in range(0, len(body), 20_000):
+        client.send(body[at : at + 20_000])
+
+
+def test_a_refusal_that_closes_is_read_by_a_client_that_sends_its_body_first(front, corpus):
+    body = b"x" * 200_000
+    request = corpus.post(body, b"Connection: close", key=b"Bearer nobody")
+    client = front.connect().send(request.removesuffix(body))
+    front.settle(client)
+    _send_in_pieces(client, body)
+    reply = client.read()
+    assert (reply.status, reply.error()) == (401, "unauthorized")
+    assert reply.fields["connection"] == "close"
+    assert client.is_closed()
+
+
+def test_a_refusal_is_read_by_a_client_that_sends_its_body_to_a_closing_server(front, corpus):
+    body = b"x" * 200_000
+    client = front.connect().send(corpus.post(body, key=None).removesuffix(body))
+    front.settle(client)
+    closing = front.submit(front.gateway.close(60.0))
+    front.call(asyncio.sleep(0))
+    _send_in_pieces(client, body)
+    assert client.read().status == 401
+    assert client.is_closed()
+    client.close()
+    closing.result(60)

@@ -230,11 +230,12 @@ class Connection(asyncio.Protocol, ABC):
             self._app.drain()
         elif self._mode is Mode.BODY:
             return  # its answer will close
-        elif self._queue:
-            self._queue[-1].keep = False
-            self._close_after_queue()
         else:
-            self._end()
+            self._close_after_queue(unread=self._mode is Mode.SKIP)
+            if self._queue:
+                self._queue[-1].keep = False
+            else:
+                self._end()
 
     def abort(self) -> None:
         """Cut the connection."""

@@ -186,7 +186,7 @@ class GatewayProtocol(Connection):
             if length > route.max_body:
                 raise too_large(length, route.max_body)
         except PenstockError as error:
-            self._refuse_call(head, error)
+            self._refuse_call(head, error, len(data) - at)
             return at
         if length <= INLINE_LIMIT and len(data) - at >= length:
             end = at + length
@@ -270,13 +270,15 @@ class GatewayProtocol(Connection):
             self._close_after_queue()
         return exchange
 
-    def _refuse_call(self, head: Head, error: PenstockError) -> None:
-        """Answer a call without its body, which is skipped if it is short."""
+    def _refuse_call(self, head: Head, error: PenstockError, here: int) -> None:
+        """Answer a call without its body, `here` bytes of it at least; a short one is skipped."""
         exchange = self._place(head)
         if refusal_closes(error, head.length, self._gateway.limits.unread_bytes):
             exchange.keep = False
             self._close_after_queue(unread=True)
-        elif head.length and not self._closing:
+        elif self._closing:
+            self._close_after_queue(unread=here < head.length)
+        elif head.length:
             self._receive(_SKIP, head.length)
         self._predictor.count_refusal(error.code)
         exchange.settle(refusal(error), self._predictor.run_ids.take())
