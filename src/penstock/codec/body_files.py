@@ -46,8 +46,8 @@ class BodyFile:
         self.capacity = capacity
         self._fd = memfile.open_empty("penstock-body")
         os.ftruncate(self._fd, capacity)
-        flags = mmap.MAP_SHARED | _POPULATE
-        self.view = memoryview(mmap.mmap(self._fd, capacity, flags=flags))
+        # Its pages are made as bytes come, not when they are announced; the next body finds them.
+        self.view = memoryview(mmap.mmap(self._fd, capacity, flags=mmap.MAP_SHARED))
         memfile.seal(self._fd, writable=False)
 
     def __del__(self) -> None:

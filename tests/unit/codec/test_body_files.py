@@ -26,6 +26,27 @@ def test_a_file_has_room_for_what_was_asked(size):
     assert len(Shelf().take("a", size).view) >= size
 
 
+def _held(file):
+    """Return how many bytes the kernel holds of a file."""
+    fd = file.descriptor()
+    try:
+        return os.fstat(fd).st_blocks * 512
+    finally:
+        os.close(fd)
+
+
+def test_a_file_takes_memory_as_bytes_come_and_keeps_it_for_the_next_body():
+    shelf = Shelf()
+    file = shelf.take("a", 4 * MB)
+    assert _held(file) == 0
+    file.view[:MB] = b"x" * MB
+    filled = _held(file)
+    assert MB <= filled <= 2 * MB
+    file.give_back()
+    assert shelf.take("a", 4 * MB) is file
+    assert _held(file) == filled
+
+
 def test_the_shelf_lets_go_of_the_files_of_who_was_quiet_longest():
     shelf = Shelf(kept_bytes=2 * MB)
     files = {owner: shelf.take(owner, MB) for owner in ("a", "b", "c")}
