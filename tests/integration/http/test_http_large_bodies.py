@@ -2,9 +2,12 @@
 
 import hashlib
 import json
+import os
 import random
 
 import pytest
+
+from penstock.codec import memfile
 
 
 def _seen(reply):
@@ -73,3 +76,20 @@ def test_a_body_that_comes_too_slowly_is_refused_and_what_follows_is_not_read(fr
     assert client.is_closed()
     body = b"t" * 300_000
     assert _seen(front.ask(corpus.post(body))) == _expected(body)
+
+
+def _open_on_a_full_disk(_name):
+    return os.open("/dev/full", os.O_WRONLY)
+
+
+def test_a_body_for_which_no_room_is_left_while_it_comes_is_refused(front, corpus, monkeypatch):
+    front.gateway.shelf = None
+    monkeypatch.setattr(memfile, "open_empty", _open_on_a_full_disk)
+    body = b"n" * 300_000
+    for request in (corpus.post(body), corpus.chunked(body)):
+        reply = front.ask(request)
+        assert (reply.status, reply.error()) == (429, "overloaded")
+        assert reply.fields["connection"] == "close"
+        assert "No space left on device" in json.loads(reply.body)["error"]["message"]
+    opened = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    assert "/dev/full" not in opened

@@ -57,6 +57,15 @@ def test_discarding_after_finish_leaves_the_body_alone():
     assert _content(body) == b"x"
 
 
+@pytest.mark.parametrize("expected", [0, INLINE_LIMIT + 1])
+def test_a_large_body_for_which_no_room_is_left_is_refused(expected, monkeypatch):
+    monkeypatch.setattr(memfile, "open_empty", lambda _name: os.open("/dev/full", os.O_WRONLY))
+    sink = BodySink(1 << 30, expected)
+    with pytest.raises(Overloaded, match="No space left on device"):
+        sink.write(b"x" * (INLINE_LIMIT + 1))
+    sink.discard()
+
+
 @pytest.mark.parametrize("when", ["announced", "longer than announced", "handed on"])
 def test_a_large_body_for_which_there_is_no_descriptor_is_refused(when, monkeypatch):
     shelf = Shelf() if when == "handed on" else None

@@ -131,14 +131,21 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise Overloaded(
-            f"The server has no room for a large body just now: {error.strerror}.",
-            hint="Try again, or raise the limit of open files of the server process.",
-            retry_after_s=1,
-        ) from None
+        raise _no_room(error) from None
+
+
+def _no_room(error: OSError) -> Overloaded:
+    return Overloaded(
+        f"The server has no room for a large body just now: {error.strerror}.",
+        hint="Try again, or raise the limit of open files of the server process.",
+        retry_after_s=1,
+    )
 
 
 def _write_all(fd: int, piece: bytes | bytearray | memoryview) -> None:
     view = memoryview(piece)
-    while view:
-        view = view[os.write(fd, view) :]
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        raise _no_room(error) from None
