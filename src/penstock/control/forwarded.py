@@ -28,7 +28,7 @@ from penstock.codec.frames import (
 from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
 from penstock.control.predict import PredictCall, Predictor, Route, defect
 from penstock.control.run_payloads import discard
-from penstock.core.errors import PenstockError
+from penstock.core.errors import Overloaded, PenstockError
 from penstock.core.records import KeyRecord
 from penstock.engine.base import Answer, Body, Call
 from penstock.engine.local.frame_socket import FrameSocket
@@ -100,11 +100,16 @@ class ForwardedCalls(FrameSocket):
     def _deliver(self) -> None:
         arrived, self._arrived = self._arrived, []
         for frame in arrived:
-            self._begin(frame)
+            body = self._body(frame)
+            try:
+                self._begin(frame, body)
+            except Exception:
+                log.exception("A call of an extra gateway could not be begun.")
+                discard(body)
+                self._fail(frame.call_id, defect())
 
-    def _begin(self, frame: CallFrame) -> None:
+    def _begin(self, frame: CallFrame, body: Body) -> None:
         call_id = self._last_id = frame.call_id
-        body = self._body(frame)
         if call_id in self._unwanted:
             self._unwanted.discard(call_id)
             discard(body)
@@ -120,7 +125,7 @@ class ForwardedCalls(FrameSocket):
             route = self._predictor.route_for(path, record, starting=starting)
         except PenstockError as error:
             discard(body)
-            self._reply(call_id, Answer(error.code, error=error))
+            self._fail(call_id, error)
             return
         if frame.flags & AS_RUN:
             ours = trace.encode("latin-1")
@@ -185,6 +190,10 @@ class ForwardedCalls(FrameSocket):
         self._waiting.pop(call_id, None)
         self._reply(call_id, answer)
 
+    def _fail(self, call_id: int, error: PenstockError) -> None:
+        self._waiting.pop(call_id, None)
+        self._reply(call_id, Answer(error.code, error=error))
+
     def _reply(self, call_id: int, answer: Answer) -> None:
         if not self._open:
             return
@@ -198,9 +207,21 @@ class ForwardedCalls(FrameSocket):
                 bytes(body),
             )
         else:
-            fd, size = memfile.create((body,))
+            try:
+                fd, size = memfile.create((body,))
+            except OSError as failed:
+                self._fail(call_id, _no_room(failed))
+                return
             head = reply_header(call_id, HAS_FD, media, code, answer.timing, 8)
             self._queue_with(head + fd_size(size), fd)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+
+def _no_room(error: OSError) -> Overloaded:
+    return Overloaded(
+        f"The server has no room for a large answer just now: {error.strerror}.",
+        hint="Try again, or raise the limit of open files of the server process.",
+        retry_after_s=1,
+    )
