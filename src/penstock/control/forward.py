@@ -8,6 +8,7 @@ this process knows is told by the server process, see `penstock.codec.gateway_me
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import time
@@ -32,6 +33,8 @@ from penstock.core.errors import from_dict
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, Call, Pool
 from penstock.engine.local.channel import Channel
+
+_log = logging.getLogger("penstock.server")
 
 
 class KeyTable:
@@ -161,8 +164,12 @@ class ForwardPredictor(Predictor):
         waiting = self._waiting
         for reply, body in replies:
             call = waiting.pop(reply.call_id, None)
-            if call is not None and body is not None:
+            if call is None or body is None:
+                continue
+            try:
                 call.on_done(call, _answer(reply, body))
+            except Exception:  # noqa: BLE001 - one caller's defect must not stop the others' answers
+                _log.exception("The answer of run %s could not be handed over.", call.run_id)
 
 
 class _RouteElsewhere(Route):

@@ -16,13 +16,14 @@ from penstock.codec.frames import (
     BODY_FILE,
     HAS_FD,
     MEDIA_ARROW,
+    MEDIA_JSON,
     Reply,
     call_header,
     fd_size,
     read_replies,
 )
 from penstock.codec.light import is_light
-from penstock.core.errors import InternalError
+from penstock.core.errors import InternalError, Overloaded
 from penstock.engine.base import Call, FileBody
 from penstock.engine.local.frame_socket import FrameSocket
 
@@ -97,14 +98,28 @@ class Channel(FrameSocket):
 
     def _deliver(self) -> None:
         replies, self._replies = self._replies, []
-        self._on_replies([(reply, self._body(reply)) for reply in replies])
+        self._on_replies([self._with_body(reply) for reply in replies])
 
-    def _body(self, reply: Reply) -> bytes | memoryview | None:
+    def _with_body(self, reply: Reply) -> tuple[Reply, bytes | memoryview | None]:
         body: bytes | memoryview | None = reply.body
         if body is None:
             if reply.body_size > self._max_body:
                 os.close(self._next_fd())
-                return None
-            body = self._read_file(reply.body_size)
+                return reply, None
+            try:
+                body = self._read_file(reply.body_size)
+            except OSError as error:
+                return _unread(reply, error)
         # Errors are read by us, and shown to people; of results only the beginning is.
-        return body if not reply.code or is_light(body) else _HEAVY
+        return reply, body if not reply.code or is_light(body) else _HEAVY
+
+
+def _unread(reply: Reply, error: OSError) -> tuple[Reply, bytes]:
+    """Return what is answered in place of a reply whose memory file cannot be read."""
+    why = Overloaded(
+        f"The server has no room for a large answer just now: {error.strerror}.",
+        hint="Try again.",
+        retry_after_s=1,
+    )
+    told = msgspec.json.encode({"error": why.to_dict()})
+    return reply._replace(media=MEDIA_JSON, code=why.code.encode("ascii")), told

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import logging
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -20,6 +21,8 @@ from penstock.codec import memfile
 from penstock.codec.frames import FRAME_LIMIT
 from penstock.core.errors import FrameError, InternalError
 from penstock.engine.local.intake import descriptors
+
+_log = logging.getLogger(__name__)
 
 _READ = 1 << 20
 _MAX_FDS = 64
@@ -168,13 +171,20 @@ class FrameSocket(ABC):
         try:
             taken = self._parse(_shared_view[:have])
             self._rest = bytes(_shared_view[taken:have])
-            self._deliver()
+            self._hand_over()
             if len(self._fds) > _MAX_FDS:
                 raise FrameError("Descriptors come that belong to no frame.")
         except InternalError as error:
             self._end(f"does not speak the protocol: {error.message}")
             return False
         return True
+
+    def _hand_over(self) -> None:
+        """Deliver what arrived; what fails on its way there is no word of the socket."""
+        try:
+            self._deliver()
+        except OSError:
+            _log.exception("Frames that had arrived could not be handed over.")
 
     def _next_fd(self) -> int:
         """Return the descriptor of the next frame that announces one."""
