@@ -29,7 +29,7 @@ from penstock.codec.worker_messages import Cancel
 from penstock.control.key_text import digest_in
 from penstock.control.keys import expired_key, unknown_key
 from penstock.control.predict import PredictCall, Predictor, Route, Tally, flags_for
-from penstock.core.errors import from_dict
+from penstock.core.errors import Overloaded, from_dict
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, Call, Pool
 from penstock.engine.local.channel import Channel
@@ -144,9 +144,25 @@ class ForwardPredictor(Predictor):
         call.state = self._last_id
         call.route = route
         self._waiting[self._last_id] = call
-        self._channel.send(self._last_id, call)
+        failed: OSError | None = None
+        try:
+            self._channel.send(self._last_id, call)
+        except OSError as error:  # no descriptor is left for a large body
+            failed = error
         _let_go(body)  # the socket has a copy of the descriptor
+        if failed is not None:
+            self._not_sent(call, failed)
         return call
+
+    def _not_sent(self, call: PredictCall, error: OSError) -> None:
+        """Answer a call that the socket did not take."""
+        del self._waiting[call.state]
+        why = Overloaded(
+            f"Run {call.run_id} could not be handed to the server process: {error.strerror}.",
+            hint="Try again, or raise the limit of open files of the server's processes.",
+            retry_after_s=1,
+        )
+        call.on_done(call, Answer(why.code, error=why))
 
     def cancel(self, call: PredictCall) -> None:
         """Tell the server process that nobody waits for a call any more."""

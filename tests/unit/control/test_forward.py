@@ -1,8 +1,10 @@
-"""Calls of an extra gateway whose answers cannot be handed over."""
+"""Calls of an extra gateway that cannot be sent, and answers that cannot be handed over."""
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from penstock.codec.frames import reply_header
 from penstock.codec.gateway_messages import AddPath
 from penstock.control.forward import ForwardPredictor
+from penstock.core.errors import Overloaded
 from penstock.core.records import KeyRecord, Scope
 from penstock.engine.base import Answer, Body, Call
 
@@ -59,6 +62,34 @@ def test_an_answer_that_cannot_be_handed_over_stops_no_other(error: Exception) -
         line.theirs.sendall(_reply(3))
         await asyncio.wait_for(answered.wait(), 60)
         assert line.ended == []
+        line.close()
+
+    asyncio.run(story())
+
+
+def test_a_call_that_cannot_be_sent_is_refused_and_its_body_let_go(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(_fd: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def story() -> None:
+        line = Line()
+        seen: list[Answer] = []
+        body = Body(None, os.memfd_create("body"), 300_000)
+        fd = body.fd
+        monkeypatch.setattr(os, "dup", full)
+        call = line.call(body, lambda _call, answer: seen.append(answer))
+        monkeypatch.undo()
+        [answer] = seen
+        assert answer.code == "overloaded"
+        assert isinstance(answer.error, Overloaded)
+        assert "Too many open files" in answer.error.message
+        assert body.fd == -1
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+        line.predictor.cancel(call)  # it waits for nothing any more
+        assert line.predictor._unwanted == []
         line.close()
 
     asyncio.run(story())
