@@ -41,6 +41,23 @@ def test_a_head_within_16_kib_is_read(front):
     assert front.ask(_HEALTH + b"X: " + b"x" * 16_000 + b"\r\n\r\n").status == 200
 
 
+@pytest.mark.parametrize("size", [8193, 70_000])
+def test_a_content_type_over_8_kib_is_refused_by_the_gateway_as_by_the_app(front, corpus, size):
+    media = b"a/".ljust(size, b"b")
+    client = front.connect()
+    inline = client.ask(corpus.post(media=media))
+    app = front.ask(corpus.post(media=media, path=corpus.APP_PATH))
+    assert (inline.status, inline.error()) == (431, "headers_too_large")
+    assert client.is_closed()
+    assert inline.masked() == app.masked()
+    assert front.ask(corpus.post(media=media[:8192])).status == 200
+
+
+test_a_content_type_over_8_kib_is_refused_by_the_gateway_as_by_the_app.limits = Limits(
+    head_bytes=256 * 1024
+)
+
+
 def test_an_address_over_8_kib_is_refused(front):
     client = front.connect()
     reply = client.ask(b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: test\r\n\r\n")

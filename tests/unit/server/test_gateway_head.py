@@ -112,6 +112,13 @@ def test_sizes_are_limited(reader):
         reader.read(_head(*[b"X: a"] * 100))
 
 
+def test_a_content_type_has_8_kib_at_most():
+    reader = HeadReader(Limits(head_bytes=256 * 1024))
+    assert len(reader.read(_head(b"Content-Type: " + b"a" * 8192)).media_type) == 8192
+    with pytest.raises(HeadersTooLarge, match="Content-Type has more than 8192 bytes"):
+        reader.read(_head(b"Content-Type: " + b"a" * 8193))
+
+
 def test_heads_are_forgotten_every_now_and_then_because_they_hold_keys(reader):
     reader.sweep(0.0)
     reader.read(_head())

@@ -28,6 +28,9 @@ REMEMBERED_S = 600.0
 #: Length of a body that is chunked: not known before its end.
 CHUNKED = -1
 
+#: Longest `Content-Type`: it goes to the worker in a frame, which counts it in two bytes.
+MEDIA_TYPE_BYTES = 8 * 1024
+
 _MAX_LENGTH_DIGITS = 18
 
 #: A `traceparent` of version 0 has 55 bytes; later versions may have more.
@@ -158,11 +161,7 @@ class HeadReader:
             raise _malformed("the header fields do not end where they should")
         if version not in {"1.1", "1.0"}:
             raise _malformed(f"version {version} is not spoken here")
-        if seen.count > self._limits.head_fields:
-            raise HeadersTooLarge(
-                f"The request has {seen.count} header fields; the limit is "
-                f"{self._limits.head_fields}."
-            )
+        self._check_fields(seen)
         if seen.repeated:
             raise _malformed(f"{seen.repeated.decode('latin-1')} is there twice")
         if version == "1.1" and b"host" not in seen.fields:
@@ -170,6 +169,17 @@ class HeadReader:
         self._check_host(seen.fields.get(b"host", b"").decode("latin-1").lower())
         if not seen.address.startswith((b"/", b"http://", b"https://")):
             raise _malformed("the address is not a path")
+
+    def _check_fields(self, seen: _Seen) -> None:
+        if seen.count > self._limits.head_fields:
+            raise HeadersTooLarge(
+                f"The request has {seen.count} header fields; the limit is "
+                f"{self._limits.head_fields}."
+            )
+        if len(seen.fields.get(b"content-type", b"")) > MEDIA_TYPE_BYTES:
+            raise HeadersTooLarge(
+                f"The request's Content-Type has more than {MEDIA_TYPE_BYTES} bytes."
+            )
 
     def _check_host(self, authority: str) -> None:
         hosts, host = self._limits.hosts, name_of(authority)
