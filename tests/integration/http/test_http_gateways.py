@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import os
 import socket
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from penstock.codec import memfile
 from penstock.codec.gateway_messages import AddPath, AllowKey, RefuseKey, RemovePath
 from penstock.codec.worker_messages import Cancel
 from penstock.control.forward import ForwardPredictor
@@ -205,3 +209,37 @@ def test_an_upload_that_begins_at_a_gateway_arrives_whole(beside: Beside) -> Non
     head = b"PUT /upload HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body)
     reply = beside.ask(head + body)
     assert reply.body == hashlib.sha256(body).hexdigest().encode()
+
+
+def _full(*_: Any) -> Any:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def _opened() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("what", ["the connection", "what was read from it"])
+def test_a_connection_that_cannot_be_handed_over_is_refused(
+    front: Any, beside: Beside, corpus: Any, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    before = _opened()
+    client = beside.connect()
+    head = b"PUT /upload HTTP/1.1\r\nHost: test\r\nContent-Length: 40000\r\n\r\n"
+    client.send(corpus.post(b"hold") + head + b"x" * 40_000)
+    front.pool.wait_for(lambda: front.pool.held)
+    front.settle(client)
+    where, name = (os, "dup") if what == "the connection" else (memfile, "create")
+    monkeypatch.setattr(where, name, _full)
+    front.release()
+    assert client.read().status == 200
+    reply = client.read()
+    monkeypatch.undo()
+    assert (reply.status, reply.error()) == (429, "overloaded")
+    assert client.is_closed()
+    for made in front.clients:
+        made.close()
+    end = time.monotonic() + 60
+    while _opened() > before and time.monotonic() < end:
+        front.connections()
+    assert _opened() == before

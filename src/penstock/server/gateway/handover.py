@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from penstock.codec import memfile
+from penstock.core.errors import Overloaded
 from penstock.server.gateway.protocol import GatewayProtocol
 
 if TYPE_CHECKING:
@@ -45,13 +46,21 @@ class Handover:
         """Hand over a connection.
 
         Args:
-            connection: A descriptor of it, which now belongs to us.
+            connection: A descriptor of it, of which a copy is handed over.
             early: What was read from it and not answered.
+
+        Raises:
+            Overloaded: There is no descriptor left for that; nothing is handed over.
         """
-        fds = [connection]
-        if len(early) > _PACKET:
-            fds.append(memfile.create((early,))[0])
-            early = b""
+        fds: list[int] = []
+        try:
+            fds.append(os.dup(connection))
+            if len(early) > _PACKET:
+                fds.append(memfile.create((early,))[0])
+                early = b""
+        except OSError as error:
+            _close(fds)
+            raise _not_handed(error) from None
         self._queue.append((early, fds))
         if len(self._queue) == 1:
             self._send()
@@ -168,6 +177,14 @@ class _Adopted(GatewayProtocol):
         if self._early:
             data, self._early = self._early + data, b""
         super().data_received(data)
+
+
+def _not_handed(error: OSError) -> Overloaded:
+    return Overloaded(
+        f"The connection could not be handed to the server process: {error.strerror}.",
+        hint="Try again, or raise the limit of open files of the server's processes.",
+        retry_after_s=1,
+    )
 
 
 def _close(fds: list[int]) -> None:

@@ -42,7 +42,7 @@ class ConnectionTaker(Protocol):
     """Whoever goes on with a connection in another process; see `handover.Handover`."""
 
     def give(self, connection: int, early: bytes) -> None:
-        """Take a connection's descriptor and what was read from it and not answered."""
+        """Take a copy of a connection's descriptor, and what was read from it and not answered."""
 
 
 class Gateway:

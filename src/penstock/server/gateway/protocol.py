@@ -8,7 +8,6 @@ the answers before it are out, then its bytes go to the app (`app_request`).
 from __future__ import annotations
 
 import logging
-import os
 from typing import TYPE_CHECKING
 
 from penstock.codec.frames import INLINE_LIMIT
@@ -300,8 +299,7 @@ class GatewayProtocol(Connection):
         if self._readable:  # nothing may be read here from now on
             self._readable = False
             transport.pause_reading()
-        connection = os.dup(transport.get_extra_info("socket").fileno())
-        gateway.handover.give(connection, data[at:])
+        gateway.handover.give(transport.get_extra_info("socket").fileno(), data[at:])
         self._mode = Mode.END
         transport.abort()  # closes our descriptor; the connection stays
         return len(data)
