@@ -150,6 +150,7 @@ def test_runs_of_a_database_from_before_replicas_were_told_are_there_without(ope
     with records.transaction() as connection:
         for name in ("replica", "replica_pid"):
             connection.exec_driver_sql(f"ALTER TABLE runs DROP COLUMN {name}")
+        connection.exec_driver_sql("DROP TABLE data_folder")
         connection.exec_driver_sql("UPDATE schema_version SET version_num = '0007'")
     runs = open_records().runs
     assert runs.get(old).replica is None

@@ -13,35 +13,30 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from penstock.codec.bundle import Example, Interpreter, Manifest, read_manifest, write_manifest
+from penstock.codec.bundle import Interpreter, Manifest, read_manifest, write_manifest
 from penstock.control import admission
 from penstock.control.builds import Builds, Notes
 from penstock.control.database import Database
 from penstock.control.deploy_failures import (
-    LOG_LINES,
     as_ours,
     as_soon_as_it_can,
-    blame_versions,
     failed_event,
 )
 from penstock.control.environments import Environments
-from penstock.control.events import LogEvent, ReadyEvent, Report, StepEvent
+from penstock.control.events import ReadyEvent, Report, StepEvent
 from penstock.control.model_files import labelled
 from penstock.control.pools import key_of
+from penstock.control.preparation import Preparation
 from penstock.control.scaling import changed, with_deploy
 from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.storage import Storage
-from penstock.control.trial import run_example
 from penstock.core.errors import (
     Conflict,
-    ExampleFailed,
-    LoadFailed,
     NotFound,
     PenstockError,
     StoreError,
@@ -69,17 +64,6 @@ class Candidate(NamedTuple):
     scaling: Mapping[str, Any] = {}
     python: Interpreter | None = None
     force: bool = False
-
-
-class _Lines:
-    """Reports what a candidate's workers print until the deploy is over."""
-
-    def __init__(self, report: Report) -> None:
-        self.report: Report | None = report
-
-    def __call__(self, line: str) -> None:
-        if self.report is not None:
-            self.report(LogEvent(line))
 
 
 class Deploys:
@@ -122,6 +106,7 @@ class Deploys:
         self._endpoint = endpoint
         self._environments = environments
         self._builds = builds
+        self._preparation = Preparation(database, serving.pools, blobs, environments)
         self._turns: dict[tuple[str, str], asyncio.Lock] = {}
         self._tasks: set[asyncio.Task[VersionView]] = set()
         self._marking: set[asyncio.Task[None]] = set()
@@ -243,8 +228,12 @@ class Deploys:
         fault("deploy.recorded")
         report(StepEvent("recorded", f"{candidate.name} version {record.number}"))
         try:
-            record = await self._with_environment(record, candidate, report)
-            pool = await self._prepare(record, candidate.manifest, report)
+            manifest, python = candidate.manifest, candidate.python
+            if python is not None:
+                record = await self._preparation.give_environment(
+                    record, manifest, python, report, force=candidate.force
+                )
+            pool = await self._preparation.load(record, manifest, report)
             fault("deploy.loaded")
             async with self._serving.lock(candidate.project, candidate.name):
                 record = await self._mark(record, VersionState.READY)
@@ -290,51 +279,6 @@ class Deploys:
             created_at=self._serving.now(),
             created_by=candidate.actor,
         )
-
-    async def _with_environment(
-        self, record: VersionRecord, candidate: Candidate, report: Report
-    ) -> VersionRecord:
-        """Have the environment that the version needs, and note it on the version's record."""
-        if candidate.python is None:
-            return record
-        environments, server = self._environments, await asyncio.to_thread(describe)
-        lock = await environments.lock(
-            candidate.manifest, candidate.python, server, report, force=candidate.force
-        )
-        with environments.holding(lock.key):
-            settings = replace(record.settings, environment=lock.key)
-            await environments.build(lock, candidate.manifest, report)
-            return await self._database.call(
-                self._database.records.set_version_settings,
-                record.project,
-                record.deployment,
-                record.number,
-                settings,
-            )
-
-    async def _prepare(self, record: VersionRecord, manifest: Manifest, report: Report) -> Pool:
-        report(StepEvent("loading", "Loading the version in a worker."))
-        lines = _Lines(report)
-        try:
-            pool = await self._serving.pools.start(record, on_line=lines)
-            if manifest.example is not None:
-                report(StepEvent("example", "Sending the example."))
-                await self._try_example(record, pool, manifest.example)
-        except (LoadFailed, ExampleFailed) as error:
-            packages = await self._environments.packages(record.settings.environment)
-            blame_versions(error, manifest, packages)
-            raise
-        finally:
-            lines.report = None
-        return pool
-
-    async def _try_example(self, record: VersionRecord, pool: Pool, example: Example) -> None:
-        body = await asyncio.to_thread(self._blobs.read, example.body.sha256)
-        try:
-            await run_example(pool, example.media_type, body, record.settings.timeout_s)
-        except PenstockError as error:
-            error.facts.setdefault("logs", pool.logs()[-LOG_LINES:])
-            raise
 
     async def _mark(
         self, record: VersionRecord, state: VersionState, failure: dict[str, Any] | None = None

@@ -12,7 +12,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.codec.memory import MOST_VALUE_BYTES
+from penstock.server.memory_settings import MemorySettings
 from penstock.server.option import option as _option
 from penstock.server.package_settings import PackageSettings
 
@@ -29,7 +29,7 @@ def _default_data_dir() -> Path:
 
 
 @dataclass(frozen=True)
-class Settings(PackageSettings):
+class Settings(MemorySettings, PackageSettings):
     """The server's options. Units are in the names: bytes, seconds (`_s`)."""
 
     data_dir: Path = _option(
@@ -346,11 +346,3 @@ class Settings(PackageSettings):
         "text",
         choices=("text", "json"),
     )
-    memory_value_bytes: int = _option(
-        "Largest value functions may save; 67108864 at most.",
-        16 * MIB,
-        least=1024,
-        most=MOST_VALUE_BYTES,
-    )
-    memory_total_bytes: int = _option("Most bytes saved in one deployment.", 256 * MIB, least=1024)
-    memory_names: int = _option("Most saved names in one deployment.", 100_000, least=1)

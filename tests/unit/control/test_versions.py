@@ -496,13 +496,13 @@ def test_a_deployment_is_deleted_at_once_and_its_deploy_given_up(tmp_path: Path)
 
 def test_a_deployment_deleted_while_the_example_runs_is_not_served_again(tmp_path: Path) -> None:
     async def story(made: House) -> None:
-        try_example = made.deploys._try_example
+        try_example = made.deploys._preparation._try_example
 
         async def delete_and_try(*args: Any) -> None:
             await made.deployments.delete("default", "flow")
             await try_example(*args)
 
-        made.deploys._try_example = delete_and_try  # type: ignore[method-assign]
+        made.deploys._preparation._try_example = delete_and_try  # type: ignore[method-assign]
         with pytest.raises(Conflict, match="deleted while its version 1 was being deployed"):
             await made.deploy(make_manifest(example=True))
         assert made.route() is None

@@ -35,6 +35,13 @@ def test_only_listed_variables_reach_children():
     assert not {"PENSTOCK_ADMIN_KEY", "X"} & set(env)
 
 
+def test_children_compute_with_the_kernels_that_were_chosen_for_the_server_but_one_thread():
+    chosen = {"OPENBLAS_CORETYPE": "Haswell", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+    env = child_environment({"PATH": "/bin", "OPENBLAS_NUM_THREADS": "8", **chosen})
+    assert {name: env[name] for name in chosen} == chosen
+    assert env["OPENBLAS_NUM_THREADS"] == "1"
+
+
 def test_what_is_about_the_servers_libraries_stays_out_of_other_environments():
     own = {"PATH": "/bin", "KERAS_BACKEND": "torch", "PYTHONPATH": "/srv", "KERAS_HOME": "/k"}
     assert child_environment(own)["KERAS_BACKEND"] == "torch"

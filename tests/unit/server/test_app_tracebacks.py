@@ -101,7 +101,7 @@ def test_a_key_that_may_deploy_is_shown_it_wherever_the_failure_is_told(on_site:
 def test_a_build_without_a_log_shows_the_failure(on_site: Run, key: str) -> None:
     async def story(site: Any) -> None:
         await fail(site)
-        await site.house.parts.deployments._builds.forget("default", "flow")
+        await site.house.parts.deploys._builds.forget("default", "flow")
         text = (await seen(site, key))["/p/default/d/flow/builds/2"]
         assert "setup of stage 1 raised" in text
         assert (FRAME in text) == (key == "deploy")
@@ -115,7 +115,7 @@ def test_a_log_kept_before_its_lines_were_told_apart_is_cut_for_readers(
 ) -> None:
     async def story(site: Any) -> None:
         await fail(site)
-        builds = site.house.parts.deployments._builds
+        builds = site.house.parts.deploys._builds
         log = [("step", "Loading."), ("log", "printed"), ("failed", "No."), ("log", FRAME)]
         kept = BuildLog(time.time(), [BuildLine(0.0, *line) for line in log], "failed")
         builds._store.write("default", "flow", 2, msgspec.json.encode(kept))

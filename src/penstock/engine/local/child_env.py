@@ -22,6 +22,10 @@ _NAMES = frozenset(
 )  # fmt: skip
 _PREFIXES = ("LC_", "CUDA_", "NVIDIA_", "XDG_")
 
+#: What chooses the kernels of numeric libraries, and so the last digits of results: a model is to
+#: answer in a worker as it does in a process beside the server.
+_KERNELS = ("ATEN_", "CUBLAS_", "DNNL_", "MKL_", "NPY_", "ONEDNN_", "OPENBLAS_")
+
 #: One thread while importing keeps the zygote forkable; Arrow's allocator would start one wherever
 #: pyarrow is installed, for pandas imports it, and scikit-learn and XGBoost import pandas. The
 #: allocator settings keep the large blocks of tensors and images in the heap instead of mapping and
@@ -56,7 +60,7 @@ def child_environment(own: Mapping[str, str], python: Path | None = None) -> dic
         python: Interpreter of the virtual environment that the child runs in, if it is another
             than this process's.
     """
-    kept = {k: v for k, v in own.items() if k in _NAMES or k.startswith(_PREFIXES)}
+    kept = {k: v for k, v in own.items() if k in _NAMES or k.startswith(_PREFIXES + _KERNELS)}
     if python is not None:
         for name in _OWN:
             kept.pop(name, None)
