@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from penstock.core.errors import InvalidSetting
+from penstock.server.memory_settings import MemorySettings
 from penstock.server.package_settings import PackageSettings
 from penstock.server.settings import PREFIX, Settings
 
@@ -63,8 +64,12 @@ def load_settings(
 
 def _options() -> list[Field[Any]]:
     """Return the options, those of `Settings` itself first."""
-    inherited = {option.name for option in fields(PackageSettings)}
-    return sorted(fields(Settings), key=lambda option: option.name in inherited)
+    groups = [[f.name for f in fields(group)] for group in (MemorySettings, PackageSettings)]
+
+    def place(option: Field[Any]) -> int:
+        return next((at for at, names in enumerate(groups, 1) if option.name in names), 0)
+
+    return sorted(fields(Settings), key=place)
 
 
 def describe_settings() -> list[SettingDoc]:
