@@ -24,7 +24,7 @@ from penstock.control.insight.columns import (
 from penstock.control.insight.long_overview import LongOverview
 from penstock.control.insight.points import Point, pack_point, unpack_point
 from penstock.control.insight.recorder import Recorder
-from penstock.control.insight.ring import FINE_S, MINUTE_S, TEN_S
+from penstock.control.insight.ring import FINE_S, MINUTE_S, TEN_S, Ring
 from penstock.control.insight.store_thread import InsightThread
 from penstock.control.insight.traffic_views import Overview, OverviewRow, SwitchView, Traffic
 from penstock.core.errors import InvalidSetting
@@ -120,14 +120,28 @@ class Series:
             if (key.project, key.deployment) != (project, deployment):
                 continue
             if points_s == FINE_S:
-                timed = ring.fine(since)
+                timed = self._fine(ring, since)
             elif points_s == MINUTE_S:
-                timed = ring.minutes(since)
+                timed = [(start, MINUTE_S, point) for start, point in ring.minutes(since)]
             else:
-                timed = ring.open_point(points_s, since)
+                timed = [(s, points_s, point) for s, point in ring.open_point(points_s, since)]
             found[key.number] = {
-                (start, points_s): unpack_point(pack_point(point)) for start, point in timed
+                (start, length): unpack_point(pack_point(point)) for start, length, point in timed
             }
+        return found
+
+    def _fine(self, ring: Ring, since: int) -> list[tuple[int, int, Point]]:
+        """Return starts, lengths and points of the last hour.
+
+        The minute of the server's start is one point once it is past: that has what was done before
+        the start, too, and stands in for the stored one.
+        """
+        begun = int(self._recorder.started_at) // MINUTE_S * MINUTE_S
+        whole = begun + MINUTE_S <= self._now()
+        first = max(since, begun + MINUTE_S) if whole else since
+        found = [(start, FINE_S, point) for start, point in ring.fine(first)]
+        if whole and since < begun + MINUTE_S:
+            found += [(s, MINUTE_S, point) for s, point in ring.minutes(begun) if s == begun]
         return found
 
     def _work_out(self, asked: _Asked, lately: _Found, in_hand: int) -> Traffic:
