@@ -354,8 +354,10 @@ def test_later_runs_lead_from_one_failure_to_the_next_however_many_followed(
         ids.append(failed.value.facts["run_id"])
     page.goto(f"{server.url}/p/default/runs/{ids[0]}?fresh=1")
     for following in ids[1:4]:
+        page.wait_for_load_state()  # its script listens from then on
         page.keyboard.press("]")
         page.wait_for_selector(f"h1:has-text('{following}')")
+    page.wait_for_load_state()
     page.keyboard.press("[")
     page.wait_for_selector(f"h1:has-text('{ids[2]}')")
 

@@ -35,7 +35,7 @@ def attack(targets: dict[str, Any]) -> dict[str, str]:
     attempts: dict[str, Callable[[], Any]] = {
         "read the records": lambda: read(targets["records"]),
         "read another project's file": lambda: read(targets["blob"]),
-        "list the blobs": lambda: os.listdir(os.path.dirname(targets["blob"])),
+        "list the blobs": lambda: list_others(targets["blob"]),
         "read the passwords": lambda: read("/etc/shadow"),
         "write beside the data": lambda: write(targets["outside"]),
         "write to /tmp": lambda: write("/tmp/penstock-hostile"),
@@ -81,6 +81,12 @@ def outcome(attempt: Callable[[], Any]) -> str:
 def read(path: str) -> None:
     with open(path, "rb") as file:
         file.read(1)
+
+
+def list_others(path: str) -> None:
+    folder, name = os.path.split(path)
+    if name not in os.listdir(folder):  # its own file may happen to have the same first letters
+        raise FileNotFoundError("only its own are there")
 
 
 def write(path: str) -> None:
