@@ -35,12 +35,7 @@ from penstock.control.secrets import Secrets
 from penstock.control.serving import Serving
 from penstock.control.status import VersionView, version_view
 from penstock.control.storage import Storage
-from penstock.core.errors import (
-    Conflict,
-    NotFound,
-    PenstockError,
-    StoreError,
-)
+from penstock.core.errors import Conflict, NotFound, PenstockError, StoreError
 from penstock.core.faults import fault
 from penstock.core.records import VersionRecord, VersionSettings
 from penstock.core.states import VersionState

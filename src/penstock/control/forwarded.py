@@ -28,9 +28,10 @@ from penstock.codec.frames import (
 from penstock.codec.gateway_messages import AS_RUN, MEDIA_ERROR
 from penstock.control.predict import PredictCall, Predictor, Route, defect
 from penstock.control.run_payloads import discard
-from penstock.core.errors import Overloaded, PenstockError
+from penstock.core.errors import PenstockError
 from penstock.core.records import KeyRecord
 from penstock.engine.base import Answer, Body, Call
+from penstock.engine.local import failures
 from penstock.engine.local.frame_socket import FrameSocket
 
 log = logging.getLogger("penstock.server")
@@ -210,18 +211,10 @@ class ForwardedCalls(FrameSocket):
             try:
                 fd, size = memfile.create((body,))
             except OSError as failed:
-                self._fail(call_id, _no_room(failed))
+                self._fail(call_id, failures.no_room(failed))
                 return
             head = reply_header(call_id, HAS_FD, media, code, answer.timing, 8)
             self._queue_with(head + fd_size(size), fd)
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-
-
-def _no_room(error: OSError) -> Overloaded:
-    return Overloaded(
-        f"The server has no room for a large answer just now: {error.strerror}.",
-        hint="Try again, or raise the limit of open files of the server process.",
-        retry_after_s=1,
-    )

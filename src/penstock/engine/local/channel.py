@@ -23,8 +23,9 @@ from penstock.codec.frames import (
     read_replies,
 )
 from penstock.codec.light import is_light
-from penstock.core.errors import InternalError, Overloaded
+from penstock.core.errors import InternalError
 from penstock.engine.base import Call, FileBody
+from penstock.engine.local import failures
 from penstock.engine.local.frame_socket import FrameSocket
 
 OnReplies = Callable[[list[tuple[Reply, bytes | memoryview | None]]], None]
@@ -116,10 +117,6 @@ class Channel(FrameSocket):
 
 def _unread(reply: Reply, error: OSError) -> tuple[Reply, bytes]:
     """Return what is answered in place of a reply whose memory file cannot be read."""
-    why = Overloaded(
-        f"The server has no room for a large answer just now: {error.strerror}.",
-        hint="Try again.",
-        retry_after_s=1,
-    )
+    why = failures.no_room(error)
     told = msgspec.json.encode({"error": why.to_dict()})
     return reply._replace(media=MEDIA_JSON, code=why.code.encode("ascii")), told

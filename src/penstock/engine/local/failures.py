@@ -167,6 +167,15 @@ def not_handed(key: VersionKey, call: Call, error: OSError) -> Overloaded:
     )
 
 
+def no_room(error: OSError) -> Overloaded:
+    """Return the error for a call whose large answer could not be passed on."""
+    return Overloaded(
+        f"The server has no room for a large answer just now: {error.strerror}.",
+        hint="Try again, or raise the limit of open files of the server process.",
+        retry_after_s=1,
+    )
+
+
 def not_woken(key: VersionKey, error: Exception) -> NotReady:
     """Return the error for the calls that wait for a version that could not be woken."""
     return NotReady(
