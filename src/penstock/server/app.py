@@ -18,8 +18,7 @@ from starlette.routing import BaseRoute, Route
 
 from penstock.core.errors import InternalError, MethodNotAllowed, NotFound, PenstockError
 from penstock.core.names import new_run_id
-from penstock.core.records import Scope
-from penstock.server.auth import require
+from penstock.server.auth import require, sees_tracebacks
 from penstock.server.endpoints import Endpoint, Parts
 from penstock.server.errors import status_of
 from penstock.server.gateway.respond import refusal, render
@@ -28,8 +27,6 @@ from penstock.server.routes import ENDPOINTS
 from penstock.server.web_guard import WebGuard, WebOptions
 
 log = logging.getLogger("penstock.server")
-
-_MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 def build_app(
@@ -137,9 +134,8 @@ def _wrong_method(request: Request, known: Iterable[str]) -> MethodNotAllowed:
 
 def error_answer(request: Request, error: PenstockError, run_id: str | None = None) -> Response:
     """Return the answer that tells of an error, in the one shape all errors have."""
-    key = getattr(request.state, "key", None)
-    shows_traceback = key is not None and key.scope in _MAY_SEE_TRACEBACKS
-    rendered = render(refusal(error), run_id or new_run_id(), with_traceback=shows_traceback)
+    shows = sees_tracebacks(request)
+    rendered = render(refusal(error), run_id or new_run_id(), with_traceback=shows)
     response = Response(bytes(rendered.body), rendered.status)
     response.raw_headers = list(rendered.headers)
     if isinstance(error, MethodNotAllowed) and "allow" in error.facts:

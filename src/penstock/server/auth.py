@@ -18,9 +18,9 @@ _MAY_SEE_TRACEBACKS = frozenset({Scope.ADMIN, Scope.DEPLOY})
 
 
 def sees_tracebacks(request: Request) -> bool:
-    """Whether the key that a request was admitted with may see tracebacks of user code."""
-    key: KeyRecord = request.state.key
-    return key.scope in _MAY_SEE_TRACEBACKS
+    """Whether a request was admitted with a key that may see tracebacks of user code."""
+    key: KeyRecord | None = getattr(request.state, "key", None)
+    return key is not None and key.scope in _MAY_SEE_TRACEBACKS
 
 
 def authorization_of(request: Request) -> bytes:
