@@ -153,6 +153,6 @@ def on_site(tmp_path: Path) -> Callable[..., None]:
                     await site.http.aclose()
                     await house.close(0.0)
 
-        asyncio.run(asyncio.wait_for(play(), 20))
+        asyncio.run(asyncio.wait_for(play(), 60))
 
     return run
